@@ -1,0 +1,3 @@
+//! (crate header)
+#![cfg_attr(not(test), no_std)]
+extern crate alloc;

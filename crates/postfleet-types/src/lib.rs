@@ -1,0 +1,19 @@
+//! Ids, units, time and wire primitives that every other crate shares.
+//!
+//! Pure: no clock, socket, file, task or randomness of its own. Time is handed in as [`Monotonic`] or
+//! [`WallTime`], randomness as a [`Random`] that the caller seeded.
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
+
+pub mod address;
+pub mod names;
+pub mod random;
+pub mod time;
+pub mod wire;
+
+pub use address::{Prefix, PrefixError, normalised};
+pub use names::{Epoch, GroupName, NameError, NodeName, NodeType, PrivateName, SubclusterName, ViewId};
+pub use random::Random;
+pub use time::{Monotonic, WallTime};
+pub use wire::{Reader, WireError, Writer};

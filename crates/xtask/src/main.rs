@@ -1,0 +1,2 @@
+//! (crate header)
+fn main() {}
