@@ -7,12 +7,14 @@
 extern crate alloc;
 
 pub mod address;
+pub mod column;
 pub mod names;
 pub mod random;
 pub mod time;
 pub mod wire;
 
 pub use address::{Prefix, PrefixError, normalised};
+pub use column::{ColumnId, View};
 pub use names::{Epoch, GroupName, NameError, NodeName, NodeType, PrivateName, SubclusterName, ViewId};
 pub use random::Random;
 pub use time::{Monotonic, WallTime};
