@@ -12,3 +12,13 @@ pub enum View {
     /// One column.
     Column(ColumnId),
 }
+
+/// What a change of one count did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The count of the key in the column afterwards.
+    pub count: u64,
+    /// The change could not be applied in full: it would have led below 0 or above what a count can hold, or the
+    /// column does not exist. A defect of whoever counts; worth a line in the log.
+    pub clamped: bool,
+}

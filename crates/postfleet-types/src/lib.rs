@@ -14,7 +14,7 @@ pub mod time;
 pub mod wire;
 
 pub use address::{Prefix, PrefixError, normalised};
-pub use column::{ColumnId, View};
+pub use column::{Change, ColumnId, View};
 pub use names::{Epoch, GroupName, NameError, NodeName, NodeType, PrivateName, SubclusterName, ViewId};
 pub use random::Random;
 pub use time::{Monotonic, WallTime};
