@@ -6,7 +6,7 @@ use core::mem::size_of;
 use core::net::IpAddr;
 use core::time::Duration;
 
-use postfleet_types::{ColumnId, Monotonic, Prefix, View, normalised};
+use postfleet_types::{Change, ColumnId, Monotonic, Prefix, View, normalised};
 
 use crate::display::{Bits, Row, RowRange, append_rows};
 
@@ -19,16 +19,6 @@ pub const PRUNE_INTERVAL_SECONDS: u64 = 30;
 
 /// The most leaves at 0 that one tree holds; beyond it the one longest at 0 goes first.
 pub const IDLE_LEAVES_MAX: usize = 65_536;
-
-/// What a change did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// The count of the address in the column afterwards.
-    pub count: u64,
-    /// The change could not be applied in full: it would have led below 0 or above what a count can hold, or the
-    /// column does not exist. A defect of whoever counts; worth a line in the log.
-    pub clamped: bool,
-}
 
 #[derive(Clone, Debug, Default)]
 struct Tree {

@@ -15,5 +15,5 @@ extern crate alloc;
 mod columns;
 mod display;
 
-pub use columns::{Change, CidrColumns, IDLE_LEAVES_MAX, IDLE_SECONDS, PRUNE_INTERVAL_SECONDS};
+pub use columns::{CidrColumns, IDLE_LEAVES_MAX, IDLE_SECONDS, PRUNE_INTERVAL_SECONDS};
 pub use display::{CountRow, Row, RowRange, SharedRow, count_row, shared_row};
