@@ -1,3 +1,43 @@
-//! (crate header)
+//! The console language and the control protocol: what an operator may type, what is printed, and how both
+//! travel over a control connection.
+//!
+//! Promises: a line becomes a checked [`Command`] or a [`Failure`] that says what was expected; an [`Answer`]
+//! becomes text, JSON or XML with the same bytes every time; both ends of protocol version 1 accept any bytes in
+//! any split without panicking. There is one command table, from which dispatch, usage, help and completion come.
+//!
+//! Pure: no sockets, clocks or files. `postfleet-node` owns the control listener and supplies the answers; the
+//! `postfleet` program owns the client's sockets and terminal.
 #![cfg_attr(not(test), no_std)]
 extern crate alloc;
+
+mod answer;
+pub mod client;
+mod command;
+mod complete;
+mod failure;
+pub mod fuzz;
+mod help;
+mod lex;
+mod machine;
+mod profile;
+mod render;
+mod server;
+mod table;
+mod wire;
+
+pub use answer::{
+    Answer, ClusterInfo, CountReply, CountResult, Mailq, MailqQueue, Member, MembershipList, SharedKind,
+    SharedList, SharedObject, SharedRows, SharedShow, SharedView, Summary, Sysinfo,
+};
+pub use command::{
+    Command, CountKind, CountSelector, InboundService, MailqFilter, Request, canonical_object, parse,
+};
+pub use complete::{Names, completions};
+pub use failure::{Code, Failure, Status};
+pub use lex::{LexError, Word, words};
+pub use machine::{Form, error_message, pretty_json};
+pub use profile::{Profile, Role};
+pub use render::{Rendered, render};
+pub use server::{Event, RunId, Server};
+pub use table::{Availability, Entry, table};
+pub use wire::{COMMAND_BYTES_MAX, OUT_BYTES_MAX, PROTOCOL_VERSION};

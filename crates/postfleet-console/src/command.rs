@@ -1,0 +1,398 @@
+//! From a line to a checked command.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use postfleet_types::Prefix;
+
+use crate::failure::{Code, Failure};
+use crate::lex::{Word, words};
+use crate::machine::Form;
+use crate::profile::{Profile, Role};
+use crate::table::{Availability, Entry, table};
+
+/// A checked command. Names are as typed; comparing them is the executor's business.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// `cluster help`
+    ClusterHelp,
+    /// `cluster info`
+    ClusterInfo,
+    /// `cluster membership [-v]`
+    Membership {
+        /// Whether clock offset, heartbeat age and view of admission are wanted too.
+        verbose: bool,
+    },
+    /// `cluster nodename`
+    NodeName,
+    /// `cluster nodeaddr`
+    NodeAddress,
+    /// `cluster reset`
+    ClusterReset,
+    /// `cluster shared list`
+    SharedList,
+    /// `cluster shared show <object> [from <node>]`
+    SharedShow {
+        /// The object as typed; [`canonical_object`] gives the name to look up.
+        object: String,
+        /// The node as typed; compare after lower-casing.
+        from: Option<String>,
+    },
+    /// `count <type> <selector>`
+    Count {
+        /// Which connections.
+        kind: CountKind,
+        /// Which addresses.
+        selector: CountSelector,
+    },
+    /// `help [<command>]`
+    Help {
+        /// The words behind `help`, joined by blanks; empty for the list of all commands.
+        topic: String,
+    },
+    /// `mailq …`
+    Mailq(MailqFilter),
+    /// `pid`
+    Pid,
+    /// `shutdown`
+    Shutdown,
+    /// `summary`
+    Summary,
+    /// `summary reset`
+    SummaryReset,
+    /// `sysinfo`
+    Sysinfo,
+    /// `version`
+    Version,
+    /// `quit`, `exit` or `\pager` that reached a server: a client of plain mode wants to go.
+    Local {
+        /// Whether the connection is to be closed.
+        quit: bool,
+    },
+}
+
+/// Which connections `count` counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CountKind {
+    /// `outbound`: to all bindings.
+    Outbound,
+    /// `outbound/<binding>`
+    OutboundBinding(String),
+    /// An inbound service.
+    Inbound(InboundService),
+}
+
+/// The inbound services, by the names that `count` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum InboundService {
+    /// ESMTP listeners.
+    Smtp,
+    /// ECStream listeners.
+    EcStream,
+    /// Control listeners.
+    Control,
+    /// Mail moving in from other nodes.
+    EcMmove2,
+    /// Node-to-node connections that have not named a service.
+    EcCluster,
+}
+
+impl InboundService {
+    /// Every service, in the order of the manual.
+    pub const ALL: [Self; 5] = [Self::Smtp, Self::EcStream, Self::Control, Self::EcMmove2, Self::EcCluster];
+
+    /// The name that operators type.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Smtp => "SMTP",
+            Self::EcStream => "ECStream",
+            Self::Control => "Control",
+            Self::EcMmove2 => "ECmmove2",
+            Self::EcCluster => "ECCluster",
+        }
+    }
+}
+
+impl core::fmt::Display for CountKind {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Outbound => f.write_str("outbound"),
+            Self::OutboundBinding(binding) => write!(f, "outbound/{binding}"),
+            Self::Inbound(service) => f.write_str(service.word()),
+        }
+    }
+}
+
+/// Which addresses `count` shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CountSelector {
+    /// The sum over one block.
+    Block(Prefix),
+    /// Rows of prefixes with these lengths, `low <= high <= 128`.
+    Lengths {
+        /// Shortest prefix shown.
+        low: u8,
+        /// Longest prefix shown.
+        high: u8,
+    },
+}
+
+/// What `mailq` shows. No domain or binding named means all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MailqFilter {
+    /// Domains, lower case.
+    pub domains: Vec<String>,
+    /// Bindings, as typed.
+    pub bindings: Vec<String>,
+    /// Most rows shown; 20 when not named.
+    pub limit: usize,
+}
+
+/// A parsed command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The form of the answer.
+    pub form: Form,
+    /// The line without form word, with single blanks and with aliases expanded: what authorization, accounting
+    /// and the machine forms see.
+    pub text: String,
+    /// The command, or why there is none.
+    pub command: Result<Command, Failure>,
+}
+
+/// The name under which the object that an operator calls `typed` is configured.
+#[must_use]
+pub fn canonical_object(typed: &str) -> &str {
+    match typed {
+        "outbound_domain" => "outbound_domains",
+        other => other,
+    }
+}
+
+/// Reads one command line. An empty line is an unknown command with an empty name; callers skip empty lines.
+#[must_use]
+pub fn parse(line: &str, profile: &Profile) -> Request {
+    let found = match words(line) {
+        Ok(found) => found,
+        Err(error) => {
+            let text = line.trim_matches([' ', '\t']).to_string();
+            return Request { form: Form::Text, text, command: Err(Failure::unreadable(error)) };
+        }
+    };
+    let (form, found) = match found.split_first() {
+        Some((first, rest)) if !first.quoted && !rest.is_empty() => match Form::of_prefix(&first.text) {
+            Some(form) => (form, rest),
+            None => (Form::Text, found.as_slice()),
+        },
+        _ => (Form::Text, found.as_slice()),
+    };
+    let found = expand_alias(found);
+    let text = found.iter().map(|word| word.raw.as_str()).collect::<Vec<_>>().join(" ");
+    let command = dispatch(&found, profile);
+    Request { form, text, command }
+}
+
+fn expand_alias(found: &[Word]) -> Vec<Word> {
+    let plain = |text: &str| Word { text: text.into(), raw: text.into(), quoted: false };
+    let (head, rest): (Vec<Word>, &[Word]) = match found.split_first() {
+        Some((first, rest)) if first.raw == "domains" => ([plain("domain"), plain("all")].into(), rest),
+        Some((first, rest)) if first.raw == "?" => ([plain("help")].into(), rest),
+        Some(_) | None => (Vec::new(), found),
+    };
+    head.into_iter().chain(rest.iter().cloned()).collect()
+}
+
+/// Whether `entry` exists for this process: without a `cluster` stanza there are no cluster commands.
+pub(crate) fn exists(entry: &Entry, profile: &Profile) -> bool {
+    profile.clustering || !entry.words.starts_with("cluster ")
+}
+
+fn dispatch(found: &[Word], profile: &Profile) -> Result<Command, Failure> {
+    let Some(first) = found.first() else { return Err(Failure::unknown_command("")) };
+    if profile.role == Role::Manager && first.raw == "cluster" {
+        let message = "cluster commands run on nodes only; use broadcast or unicast.";
+        return Err(Failure::error(Code::Usage, message));
+    }
+    let best = table()
+        .iter()
+        .filter(|entry| exists(entry, profile))
+        .filter_map(|entry| Some((entry, strip_words(found, entry.words)?)))
+        .max_by_key(|(entry, _)| entry.words.len());
+    match best {
+        Some((entry, arguments)) => match entry.availability {
+            Availability::Ready => {
+                entry.build.and_then(|build| build(arguments)).ok_or_else(|| Failure::usage(entry.grammar()))
+            }
+            Availability::Later => Err(Failure::not_available(entry.words)),
+            Availability::Never => Err(Failure::not_in_this_product(entry.words)),
+            Availability::Local if arguments.is_empty() => {
+                Ok(Command::Local { quit: entry.words != "\\pager" })
+            }
+            Availability::Local => Err(Failure::usage(entry.grammar())),
+        },
+        None => Err(module_command(first)
+            .or_else(|| incomplete(found, profile))
+            .unwrap_or_else(|| Failure::unknown_command(&first.text))),
+    }
+}
+
+/// The arguments when `found` begins with `words`. Command words are never quoted and match in their own case.
+pub(crate) fn strip_words<'a>(found: &'a [Word], words: &str) -> Option<&'a [Word]> {
+    let mut rest = found;
+    for expected in words.split(' ') {
+        let (first, behind) = rest.split_first()?;
+        if first.quoted || first.text != expected {
+            return None;
+        }
+        rest = behind;
+    }
+    Some(rest)
+}
+
+/// `<scope>:<instance> …`
+fn module_command(first: &Word) -> Option<Failure> {
+    let (scope, _) = first.text.split_once(':')?;
+    let known = ["inbound_audit", "outbound_audit", "ec_logger", "sieve", "ds_core", "cidrdb", "sched"];
+    if known.contains(&scope) {
+        return Some(Failure::not_available(&first.text));
+    }
+    let message = format!("No such module instance '{}'.", first.text);
+    Some(Failure::error(Code::NoSuchModule, message))
+}
+
+/// The line begins like a command of several words but does not go on like one.
+fn incomplete(found: &[Word], profile: &Profile) -> Option<Failure> {
+    let mut given = String::new();
+    let mut longest: Option<(String, Vec<&'static Entry>)> = None;
+    for word in found.iter().take_while(|word| !word.quoted) {
+        given.push_str(&word.text);
+        given.push(' ');
+        let family: Vec<_> =
+            table().iter().filter(|e| exists(e, profile) && e.words.starts_with(given.as_str())).collect();
+        if family.is_empty() {
+            break;
+        }
+        longest = Some((given.trim_end().to_string(), family));
+    }
+    let (given, family) = longest?;
+    if family.iter().all(|entry| entry.availability == Availability::Never) {
+        return Some(Failure::not_in_this_product(&given));
+    }
+    if family.iter().all(|entry| entry.availability != Availability::Ready) {
+        return Some(Failure::not_available(&given));
+    }
+    let mut next: Vec<&str> =
+        family.iter().filter_map(|entry| entry.words.get(given.len()..)?.split_whitespace().next()).collect();
+    next.dedup();
+    Some(Failure::usage(format!("{given} {}", next.join("|"))))
+}
+
+/// Constructors of commands from their arguments; `None` when the arguments do not fit the grammar.
+pub(crate) mod build {
+    use super::{Command, CountKind, CountSelector, InboundService, MailqFilter, String, Vec, Word};
+
+    fn alone(arguments: &[Word], command: Command) -> Option<Command> {
+        arguments.is_empty().then_some(command)
+    }
+
+    macro_rules! without_arguments {
+        ($($name:ident => $command:ident),* $(,)?) => {
+            $(pub(crate) fn $name(arguments: &[Word]) -> Option<Command> {
+                alone(arguments, Command::$command)
+            })*
+        };
+    }
+
+    without_arguments! {
+        cluster_help => ClusterHelp,
+        cluster_info => ClusterInfo,
+        node_name => NodeName,
+        node_address => NodeAddress,
+        cluster_reset => ClusterReset,
+        shared_list => SharedList,
+        pid => Pid,
+        shutdown => Shutdown,
+        summary_reset => SummaryReset,
+        sysinfo => Sysinfo,
+        version => Version,
+    }
+
+    /// `with-mobile` is a word of the reference that changes nothing here.
+    pub(crate) fn summary(arguments: &[Word]) -> Option<Command> {
+        match arguments {
+            [] => Some(Command::Summary),
+            [word] if word.text == "with-mobile" => Some(Command::Summary),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn membership(arguments: &[Word]) -> Option<Command> {
+        match arguments {
+            [] => Some(Command::Membership { verbose: false }),
+            [flag] if flag.text == "-v" => Some(Command::Membership { verbose: true }),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn shared_show(arguments: &[Word]) -> Option<Command> {
+        match arguments {
+            [object] => Some(Command::SharedShow { object: object.text.clone(), from: None }),
+            [object, from, node] if from.text == "from" => {
+                Some(Command::SharedShow { object: object.text.clone(), from: Some(node.text.clone()) })
+            }
+            _ => None,
+        }
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "one signature for all constructors")]
+    pub(crate) fn help(arguments: &[Word]) -> Option<Command> {
+        let topic = arguments.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" ");
+        Some(Command::Help { topic })
+    }
+
+    pub(crate) fn count(arguments: &[Word]) -> Option<Command> {
+        let [kind, selector] = arguments else { return None };
+        let kind = match kind.text.as_str() {
+            "outbound" => CountKind::Outbound,
+            other => match other.strip_prefix("outbound/") {
+                Some("") => return None,
+                Some(binding) => CountKind::OutboundBinding(binding.into()),
+                None => CountKind::Inbound(InboundService::ALL.into_iter().find(|s| s.word() == other)?),
+            },
+        };
+        Some(Command::Count { kind, selector: count_selector(&selector.text)? })
+    }
+
+    fn count_selector(text: &str) -> Option<CountSelector> {
+        if let Ok(block) = text.parse() {
+            return Some(CountSelector::Block(block));
+        }
+        let (low, high) = match text.split_once('-') {
+            Some((low, high)) => (mask(low)?, mask(high)?),
+            None => (mask(text)?, mask(text)?),
+        };
+        (low <= high).then_some(CountSelector::Lengths { low, high })
+    }
+
+    fn mask(text: &str) -> Option<u8> {
+        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        text.parse().ok().filter(|mask| digits && *mask <= 128)
+    }
+
+    pub(crate) fn mailq(arguments: &[Word]) -> Option<Command> {
+        let mut filter = MailqFilter { domains: Vec::new(), bindings: Vec::new(), limit: 20 };
+        let mut rest = arguments.iter();
+        while let Some(option) = rest.next() {
+            let value: &String = &rest.next()?.text;
+            match option.text.as_str() {
+                "--domain" | "-d" => filter.domains.push(value.to_ascii_lowercase()),
+                "--binding" | "-b" => filter.bindings.push(value.clone()),
+                "--limit" | "-l" => filter.limit = value.parse().ok()?,
+                _ => return None,
+            }
+        }
+        Some(Command::Mailq(filter))
+    }
+}

@@ -1,0 +1,121 @@
+//! Candidates for the word under the cursor.
+
+use alloc::collections::BTreeSet;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use crate::command::{InboundService, exists};
+use crate::profile::{Profile, Role};
+use crate::table::{Availability, Entry, table};
+
+/// Names that only the executor knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// Replicated objects.
+    pub objects: Vec<String>,
+    /// Nodes of the cluster.
+    pub nodes: Vec<String>,
+    /// Bindings.
+    pub bindings: Vec<String>,
+    /// Domains with a queue.
+    pub domains: Vec<String>,
+}
+
+/// What may stand in place of the last word of `line`, the line up to the cursor: whole words in bytewise order,
+/// each beginning with what has been typed of it. Only commands that can be run are offered.
+#[must_use]
+pub fn completions(line: &str, profile: &Profile, names: &Names) -> Vec<String> {
+    let mut typed: Vec<&str> = line.split([' ', '\t']).filter(|word| !word.is_empty()).collect();
+    let partial = if line.ends_with([' ', '\t']) { "" } else { typed.pop().unwrap_or_default() };
+    let mut found = BTreeSet::new();
+    match typed.split_first() {
+        None => found.extend(["json".to_string(), "xml".to_string()]),
+        Some((&("json" | "xml"), rest)) => typed = rest.to_vec(),
+        Some(_) => {}
+    }
+    let (help, given) = match typed.split_first() {
+        Some((&("help" | "?"), rest)) => (true, rest),
+        Some(_) | None => (false, typed.as_slice()),
+    };
+    let offered = table().iter().filter(|entry| {
+        matches!(entry.availability, Availability::Ready | Availability::Local)
+            && exists(entry, profile)
+            && !(profile.role == Role::Manager && entry.words.starts_with("cluster "))
+    });
+    for entry in offered {
+        let mut command = entry.words.split(' ');
+        let shared = given.iter().zip(command.by_ref()).take_while(|(given, word)| **given == *word).count();
+        match entry.words.split(' ').nth(given.len()) {
+            Some(next) if shared == given.len() => {
+                found.insert(next.to_string());
+            }
+            Some(_) => {}
+            None if !help && shared == entry.words.split(' ').count() => {
+                let arguments = given.get(shared..).unwrap_or_default();
+                found.extend(argument_candidates(entry, arguments, names));
+            }
+            None => {}
+        }
+    }
+    found.into_iter().filter(|word| word.starts_with(partial)).collect()
+}
+
+fn argument_candidates(entry: &Entry, arguments: &[&str], names: &Names) -> Vec<String> {
+    let texts = |list: &[&str]| list.iter().map(ToString::to_string).collect();
+    match (entry.words, arguments) {
+        ("cluster membership", []) => texts(&["-v"]),
+        ("cluster shared show", []) => names.objects.clone(),
+        ("cluster shared show", [_]) => texts(&["from"]),
+        ("cluster shared show", [_, "from"]) => names.nodes.clone(),
+        ("count", []) => {
+            let services = InboundService::ALL.iter().map(|service| service.word().to_string());
+            let bindings = names.bindings.iter().map(|binding| alloc::format!("outbound/{binding}"));
+            services.chain(["outbound".to_string()]).chain(bindings).collect()
+        }
+        ("mailq", [.., "--binding" | "-b"]) => names.bindings.clone(),
+        ("mailq", [.., "--domain" | "-d"]) => names.domains.clone(),
+        ("mailq", [.., "--limit" | "-l"]) => Vec::new(),
+        ("mailq", _) => texts(&["--binding", "--domain", "--limit"]),
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(line: &str, expected: &[&str]) {
+        let names = Names {
+            objects: ["inbound_cidr", "outbound_cidr", "outbound_domains"].map(String::from).into(),
+            nodes: ["relay-0-1", "relay-0-2"].map(String::from).into(),
+            bindings: ["default"].map(String::from).into(),
+            domains: Vec::new(),
+        };
+        assert_eq!(completions(line, &Profile::node("relay-0-1", "1.0.0"), &names), expected, "{line:?}");
+    }
+
+    #[test]
+    fn console_s1_5_completion() {
+        check("cl", &["cluster"]);
+        check("cluster s", &["shared"]);
+        check("cluster shared ", &["list", "show"]);
+        check("cluster shared show o", &["outbound_cidr", "outbound_domains"]);
+        check("json cluster shared show inbound_cidr ", &["from"]);
+        check("cluster shared show inbound_cidr from ", &["relay-0-1", "relay-0-2"]);
+        check("cluster shared show inbound_cidr from relay-0-1 ", &[]);
+        check("summary ", &["reset"]);
+        check("count o", &["outbound", "outbound/default"]);
+        check("mailq -b ", &["default"]);
+        check("mailq -b default --d", &["--domain"]);
+        check("help cluster sh", &["shared"]);
+        check("s", &["shutdown", "summary", "sysinfo"]);
+        check("conf", &[]);
+        check("j", &["json"]);
+    }
+
+    #[test]
+    fn without_clustering_nothing_of_it_is_offered() {
+        let profile = Profile { clustering: false, ..Profile::node("a", "1") };
+        assert_eq!(completions("cl", &profile, &Names::default()), [""; 0]);
+    }
+}

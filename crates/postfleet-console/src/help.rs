@@ -1,0 +1,98 @@
+//! `help` and `cluster help`, from the command table.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use crate::answer::Answer;
+use crate::command::{exists, strip_words};
+use crate::failure::Failure;
+use crate::lex::words;
+use crate::profile::{Profile, Role};
+use crate::table::{Availability, Entry, table};
+
+/// `cluster help`: every command of the family, words without `cluster`.
+pub(crate) fn cluster() -> Answer {
+    let family = table().iter().filter_map(|entry| {
+        let words = entry.words.strip_prefix("cluster ")?;
+        Some(two_lines(Entry { words, ..*entry }))
+    });
+    Answer::Lines(family.flatten().collect())
+}
+
+/// `help [<command>]`. Without a topic: the commands that can be run. With one: usage and description, or the
+/// list of commands that begin with these words.
+pub(crate) fn help(topic: &str, profile: &Profile) -> Result<Answer, Failure> {
+    let here = |entry: &&Entry| {
+        exists(entry, profile) && !(profile.role == Role::Manager && entry.words.starts_with("cluster "))
+    };
+    let runs = |entry: &&Entry| matches!(entry.availability, Availability::Ready | Availability::Local);
+    if topic.is_empty() {
+        let forms = ["xml|json <command>".into(), "    Answer in XML or JSON".into()];
+        let all = table().iter().filter(here).filter(runs).flat_map(|entry| two_lines(*entry));
+        return Ok(Answer::Lines(all.chain(forms).collect()));
+    }
+    let given = words(topic).map_err(Failure::unreadable)?;
+    let best = table()
+        .iter()
+        .filter(here)
+        .filter(|entry| strip_words(&given, entry.words).is_some_and(<[_]>::is_empty))
+        .max_by_key(|entry| entry.words.len());
+    let family: Vec<_> = table()
+        .iter()
+        .filter(here)
+        .filter(runs)
+        .filter(|entry| entry.words.strip_prefix(topic).is_some_and(|rest| rest.starts_with(' ')))
+        .collect();
+    match best {
+        Some(entry) => match entry.availability {
+            Availability::Ready | Availability::Local => Ok(explained(entry, &family)),
+            Availability::Later => Err(Failure::not_available(entry.words)),
+            Availability::Never => Err(Failure::not_in_this_product(entry.words)),
+        },
+        None if !family.is_empty() => {
+            Ok(Answer::Lines(family.iter().flat_map(|entry| two_lines(**entry)).collect()))
+        }
+        None => Err(Failure::unknown_command(topic)),
+    }
+}
+
+fn explained(entry: &Entry, family: &[&Entry]) -> Answer {
+    let mut lines =
+        Vec::from([entry.grammar().to_string(), String::new(), format!("{}.", entry.description)]);
+    if let Some(detail) = detail(entry.words) {
+        lines.extend(detail.lines().map(String::from));
+    }
+    if !family.is_empty() {
+        lines.push(String::new());
+        lines.extend(family.iter().flat_map(|entry| two_lines(**entry)));
+    }
+    Answer::Lines(lines)
+}
+
+/// What one line in the table cannot say.
+fn detail(words: &str) -> Option<&'static str> {
+    match words {
+        "cluster membership" => Some(
+            "One block per member, in membership order: the first that is a node leads.\n\
+             -v adds clock offset, heartbeat age and the view that admitted the member.",
+        ),
+        "cluster reset" => Some("It disturbs traffic: other members see this node leave and join."),
+        "cluster shared show" => Some(
+            "Shows what this node knows at this moment and sends nothing.\n\
+             from <node> shows that node's own counts; without it, the sum over all members.",
+        ),
+        "count" => Some(
+            "Types: outbound, outbound/<binding>, SMTP, ECStream, Control, ECmmove2, ECCluster.\n\
+             An address or block gives the number of sessions; a mask or a range of masks gives a row per block.\n\
+             Only this node is counted; cluster shared show counts the fleet.",
+        ),
+        "mailq" => Some("Shows 20 rows unless --limit says otherwise."),
+        "shutdown" => Some("Listeners close at once; open sessions are given 30 seconds."),
+        _ => None,
+    }
+}
+
+fn two_lines(entry: Entry) -> [String; 2] {
+    [entry.grammar().to_string(), format!("    {}", entry.description)]
+}

@@ -1,0 +1,260 @@
+//! The command table: the one place that knows which commands there are.
+//!
+//! Dispatch, usage errors, `help` and completion read it, so a command cannot be known to one and unknown to
+//! another. Grammar of arguments: `<x>` is a value, `[x]` optional, `a|b` a choice, `...` repeatable.
+
+use crate::command::{Command, build};
+use crate::lex::Word;
+
+/// Whether a command can be run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Availability {
+    /// It can.
+    Ready,
+    /// It is documented; this version does not have it.
+    Later,
+    /// The reference has it; this product will not.
+    Never,
+    /// The client does it without asking the server.
+    Local,
+}
+
+/// How the words behind the command become a [`Command`]; `None` is a usage error.
+type Build = fn(&[Word]) -> Option<Command>;
+
+/// One command.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// The command words, with single blanks between them.
+    pub words: &'static str,
+    /// The grammar of the arguments; empty when there are none.
+    pub arguments: &'static str,
+    /// What it does, in one line.
+    pub description: &'static str,
+    /// Whether the machine forms have a schema of their own; otherwise they carry the lines of the text.
+    pub own_schema: bool,
+    /// Whether it can be run.
+    pub availability: Availability,
+    pub(crate) build: Option<Build>,
+}
+
+impl Entry {
+    /// The command with its arguments, as usage errors and help print it.
+    pub fn grammar(&self) -> impl core::fmt::Display + use<'_> {
+        core::fmt::from_fn(move |f| match self.arguments {
+            "" => f.write_str(self.words),
+            arguments => write!(f, "{} {arguments}", self.words),
+        })
+    }
+}
+
+/// Every command, in the order of `help`.
+#[must_use]
+pub const fn table() -> &'static [Entry] {
+    TABLE
+}
+
+const fn ready(
+    words: &'static str,
+    arguments: &'static str,
+    own_schema: bool,
+    description: &'static str,
+    build: Build,
+) -> Entry {
+    Entry { words, arguments, description, own_schema, availability: Availability::Ready, build: Some(build) }
+}
+
+const fn later(words: &'static str, arguments: &'static str, description: &'static str) -> Entry {
+    Entry { words, arguments, description, own_schema: false, availability: Availability::Later, build: None }
+}
+
+const fn never(words: &'static str) -> Entry {
+    let description = "Not available in this product";
+    Entry {
+        words,
+        arguments: "",
+        description,
+        own_schema: false,
+        availability: Availability::Never,
+        build: None,
+    }
+}
+
+const fn local(words: &'static str, description: &'static str) -> Entry {
+    Entry {
+        words,
+        arguments: "",
+        description,
+        own_schema: false,
+        availability: Availability::Local,
+        build: None,
+    }
+}
+
+const DOMAINS: &str = "<domain>|all";
+const SCOPES: &str = "[<scope> [<instance>]]... <option>";
+
+const TABLE: &[Entry] = &[
+    local("\\pager", "Turn paging of long output on or off"),
+    later("active", "<threshold>", "List domains whose active queue exceeds a threshold"),
+    later("authz id", "", "Show the user and roles of this session"),
+    later("authz roles list", "", "List all roles"),
+    later("binding active", "<binding> <threshold>", "As active, for one binding"),
+    later("binding delayed", "<binding> <threshold>", "As delayed, for one binding"),
+    later(
+        "binding fail domain",
+        "<binding> <domain>|all [<reply text>]",
+        "Fail queued mail and send bounces",
+    ),
+    later("binding fail domain quiet", "<binding> <domain>|all", "Fail queued mail without bounces"),
+    later("binding flush domain", "<binding> <domain>|all", "Make delayed mail due now"),
+    later("binding summary", "[<binding>|<slot>|group:<group>]", "Show counters per binding"),
+    later("cache list", "[<attribute>...]", "List caches"),
+    later("cache stat", "<cache>", "Show one cache in detail"),
+    later("cache stats", "[<cache>...]", "Show a table of caches"),
+    later("cidrdb list", "", "List address databases"),
+    later("cidrdb reload", "<name>", "Read an address database again"),
+    later("cluster abort", "<id>", "Abort a cluster job"),
+    later("cluster arp show", "", "Show hardware addresses learned for cluster addresses"),
+    later("cluster duravip announce view", "", "Announce this node's current DuraVIP view"),
+    later("cluster duravip debug", "on|off", "Turn DuraVIP debugging on or off"),
+    later("cluster duravip move", "<vip|binding|node> [to] <node|auto>", "Move DuraVIPs to another node"),
+    later("cluster duravip show", "", "Show the state of DuraVIPs"),
+    later("cluster duravip show tables", "", "Show the DuraVIP state tables as XML"),
+    ready("cluster help", "", false, "Show this list", build::cluster_help),
+    ready("cluster info", "", true, "Show bus connection and groups", build::cluster_info),
+    later("cluster jobs", "", "List cluster jobs"),
+    ready("cluster membership", "[-v]", true, "Show the members of the cluster", build::membership),
+    ready("cluster nodeaddr", "", true, "Show this node's cluster service address", build::node_address),
+    ready("cluster nodename", "", true, "Show this node's name", build::node_name),
+    ready("cluster reset", "", false, "Leave and rejoin the cluster", build::cluster_reset),
+    ready("cluster shared list", "", true, "List replicated objects", build::shared_list),
+    ready(
+        "cluster shared show",
+        "<object> [from <node>]",
+        true,
+        "Show a replicated object",
+        build::shared_show,
+    ),
+    later("cluster shared why", "<object> <key>", "Show what a limit or throttle is waiting for"),
+    later("cluster show logs", "", "Show cluster logs and their subscribers"),
+    later("config begin", "[from scratch]", "Open a transaction"),
+    later("config commit", "", "Put the transaction into force"),
+    later("config diff", "", "Show changes that are not saved"),
+    later("config digest", "", "Show a digest of what must agree in the cluster"),
+    later("config eval", SCOPES, "Show the value in force"),
+    later("config get", SCOPES, "Show the value set in one scope"),
+    later("config locate", "<scope> [<regex>]", "List the instances of a scope"),
+    later("config reload", "[<path>]", "Read the configuration again"),
+    later("config replay", "", "List the changes of the transaction"),
+    later("config rollback", "", "Drop the transaction"),
+    later("config set", "[<scope> [<instance>]]... <option> [=] <value>", "Set an option"),
+    later("config show", "[<scope> [<instance>]]... [<option>]", "Show a scope"),
+    later(
+        "config showrecurse",
+        "[<scope> [<instance>]]... [<option>]",
+        "Show a scope with all scopes inside",
+    ),
+    later("config unset", SCOPES, "Clear an option"),
+    later("config where", SCOPES, "Show where a value comes from"),
+    later("config writeback", "[<path>]", "Write changes back into the files"),
+    ready(
+        "count",
+        "<type> <cidr>|<mask>|<mask>-<mask>",
+        true,
+        "Show open connections of this node by address",
+        build::count,
+    ),
+    later("counter add", "<name> <delta>", "Add to a policy counter"),
+    later("counter help", "", "Show the counter commands"),
+    later("counter increment", "<name>", "Add one to a policy counter"),
+    later("counter list", "", "List policy counters"),
+    later("counter reset", "<name>", "Set a policy counter to zero"),
+    later("counter unlink", "<name>", "Remove a policy counter"),
+    later("delayed", "<threshold>", "List domains whose delayed queue exceeds a threshold"),
+    later("dig", "<domain>", "Start an MX resolution into the route cache"),
+    later("dns_cache lookup", "<name> <type>", "Look up the DNS cache"),
+    later("dns_cache stats", "", "Show DNS statistics"),
+    later("dns_cache submit", "<name> <type>", "Start a DNS query"),
+    never("dns_cache refcnts"),
+    later("domain", "<domain>", "Show routes, queues and connections of a domain"),
+    later("domain all", "", "List all domains in the route cache"),
+    later("ds_core flush", "<cache>", "Empty a datasource cache"),
+    later("ds_core stats", "", "Show datasource statistics"),
+    later("ec_logger", "help|reopen logs", "Commands of a logger"),
+    local("exit", "End the session"),
+    later("fail domain", "<domain>", "Fail queued mail and send bounces"),
+    later("fail domain quiet", "<domain>", "Fail queued mail without bounces"),
+    never("fingerprint"),
+    later("flush domain", DOMAINS, "Make delayed mail due now"),
+    ready("help", "[<command>]", false, "List commands, or explain one", build::help),
+    later(
+        "inbound_audit",
+        "help|show|add|subtract|count_cidr|delete_ip|load ...",
+        "Audit series of addresses",
+    ),
+    ready(
+        "mailq",
+        "[--domain|-d <domain>]... [--binding|-b <binding>]... [--limit|-l <n>]",
+        true,
+        "Show queue sizes by binding and domain",
+        build::mailq,
+    ),
+    later("memory", "[<type>]", "Show memory use"),
+    later("message details", "[full|body] <message id>", "Show one message"),
+    later("message fail", "<message id>", "Fail one message"),
+    later("message fail quiet", "<message id>", "Fail one message without a bounce"),
+    later("message retry", "<message id>", "Try one message again"),
+    never("module hooks"),
+    later("module list", "", "List loaded modules"),
+    later("outbound_audit", "show|domain_list|clear ...", "Audit series of domains"),
+    later("paniclog", "", "Show recent log entries held in memory"),
+    ready("pid", "", true, "Show the process id", build::pid),
+    local("quit", "End the session"),
+    later("rebind", "<binding>|all [<domain>]", "Assign bindings again"),
+    later("refresh domain", DOMAINS, "Resolve routes again"),
+    later("reopen logs", "", "Close and reopen log files"),
+    later("reroute queue", "<from domain> <to domain>", "Move queued mail to another domain"),
+    later("sched", "list|delete|every|at|in ...", "Run console commands later"),
+    later("show inbound", "", "List open inbound sessions"),
+    later("show outbound", "", "List open outbound sessions"),
+    later(
+        "showqueue",
+        "[binding <binding>|binding all] <domain> [<limit>,<offset>]",
+        "List messages in a queue",
+    ),
+    ready("shutdown", "", false, "Stop the daemon in an orderly way", build::shutdown),
+    later("sieve", "stats|reset|flush cache|test|testfile ...", "Commands of the Sieve module"),
+    never("signing_stats"),
+    never("sp_async"),
+    never("spool import"),
+    never("spool_in"),
+    ready("summary", "", true, "Show node totals", build::summary),
+    ready("summary reset", "", false, "Set the totals to zero", build::summary_reset),
+    ready("sysinfo", "", true, "Show product and operating system", build::sysinfo),
+    never("threads"),
+    later("tls flush cache", "", "Drop TLS contexts"),
+    later("tls show cache", "", "Show TLS contexts in use"),
+    never("tls rekey"),
+    later("trace smtp add", "<binding|*> <domain|*> <file>", "Write outbound SMTP dialogues to a file"),
+    later("trace smtp list", "", "List SMTP traces"),
+    later("trace smtp remove", "<id>", "End an SMTP trace"),
+    never("unlink stats"),
+    ready("version", "", true, "Show product and version", build::version),
+    later("write config", "[<file>]", "Write the running configuration to the screen or a file"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sound() {
+        for (at, entry) in TABLE.iter().enumerate() {
+            assert!(!entry.words.is_empty() && !entry.words.contains("  "), "{entry:?}");
+            assert!(!entry.description.ends_with('.'), "{entry:?}");
+            assert_eq!(entry.build.is_some(), entry.availability == Availability::Ready, "{entry:?}");
+            assert!(TABLE.iter().skip(at + 1).all(|other| other.words != entry.words), "{entry:?} twice");
+        }
+    }
+}
