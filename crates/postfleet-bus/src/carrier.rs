@@ -3,6 +3,7 @@
 //! A carrier knows no private name, group or view. One value is one attachment to one class (main or shared) of
 //! one bus.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::fmt;
@@ -119,4 +120,34 @@ pub trait Carrier {
 
     /// The longest message, at least 1 004 096 bytes (a payload of 1 000 000 and the longest header).
     fn bytes_max(&self) -> usize;
+}
+
+impl<C: Carrier + ?Sized> Carrier for Box<C> {
+    fn id(&self) -> RawId {
+        (**self).id()
+    }
+
+    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<CarrierEvent> {
+        (**self).poll_event(context)
+    }
+
+    fn submit(&mut self, bytes: Bytes) -> Submit {
+        (**self).submit(bytes)
+    }
+
+    fn detach(&mut self) {
+        (**self).detach();
+    }
+
+    fn bound(&self) -> Duration {
+        (**self).bound()
+    }
+
+    fn quorate(&self) -> bool {
+        (**self).quorate()
+    }
+
+    fn bytes_max(&self) -> usize {
+        (**self).bytes_max()
+    }
 }

@@ -1,5 +1,5 @@
 //! The group-communication bus: what a carrier must supply ([`carrier`]), the one membership layer above every
-//! carrier, and the conformance suite that every backend runs.
+//! carrier ([`membership`], [`connection`]), and the conformance suite that every backend runs (feature `suite`).
 //!
 //! Pure: no clock, socket, file, task or randomness of its own. `postfleet-node` drives it; the carriers
 //! `postfleet-bus-local` and (later) `postfleet-bus-corosync` own the sockets.
@@ -9,5 +9,19 @@ extern crate alloc;
 
 pub mod carrier;
 pub mod connection;
+pub mod envelope;
 pub mod event;
 pub mod membership;
+pub mod notice;
+pub mod solo;
+
+pub use carrier::{Carrier, CarrierEvent, CarrierLost, RawId, RawReason, Submit};
+pub use connection::Connection;
+pub use envelope::Load;
+pub use event::{
+    BusEvent, BusStatus, Destination, GroupCause, LeaveReason, LostReason, Member, MemberInfo, SendError,
+    SendId, SendOptions, Service,
+};
+pub use membership::{Counters, MemberHealth, Membership, Options, Reconnect};
+pub use notice::{Notice, Severity};
+pub use solo::Solo;

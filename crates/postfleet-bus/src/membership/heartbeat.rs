@@ -1,0 +1,175 @@
+//! Signs of life, and what is done about members that give none. Bus documentation, "Heartbeats".
+//!
+//! The carrier sees hosts and processes. A process that is there but stands still stays a member for it;
+//! only its missing heartbeats tell.
+
+use super::Membership;
+use super::admission::heartbeat_limit;
+use super::view::View;
+use crate::carrier::RawId;
+use crate::envelope::{Heartbeat, Load};
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+use core::time::Duration;
+use postfleet_types::{Epoch, Monotonic, NodeType, WallTime};
+
+/// An expulsion that did not come about is asked for again after this time.
+const AGAIN: Duration = Duration::from_secs(3);
+
+/// What one member's heartbeats told.
+#[derive(Debug)]
+pub(super) struct Pulse {
+    pub(super) epoch: Epoch,
+    pub(super) seen_since: Monotonic,
+    pub(super) last: Option<Monotonic>,
+    pub(super) load: Load,
+    pub(super) wall: WallTime,
+    /// Its clock has been reported.
+    pub(super) clock_reported: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Heartbeats {
+    pub(super) pulses: BTreeMap<RawId, Pulse>,
+    /// Own heartbeats: number, when sent, whether delivered back.
+    own: VecDeque<(u64, Monotonic, bool)>,
+    number: u64,
+    /// Our two clocks read at one moment, to compare others' wall clocks with.
+    pub(super) clocks: Option<(Monotonic, WallTime)>,
+    expelled_at: Option<Monotonic>,
+    /// Since when this process has run without standing still.
+    running_since: Monotonic,
+}
+
+impl Heartbeats {
+    pub(super) fn installed(&mut self, now: Monotonic, view: &View) {
+        self.pulses.retain(|raw, pulse| view.has(*raw, pulse.epoch));
+        for (raw, installed) in &view.members {
+            self.pulses.entry(*raw).or_insert(Pulse {
+                epoch: installed.member.epoch,
+                seen_since: now,
+                last: None,
+                load: Load::default(),
+                wall: WallTime::default(),
+                clock_reported: false,
+            });
+        }
+    }
+
+    /// Notes an own heartbeat and gives it a number.
+    pub(super) fn sent(&mut self, now: Monotonic, wall: WallTime) -> u64 {
+        self.number += 1;
+        self.own.push_back((self.number, now, false));
+        if self.own.len() > 1024 {
+            self.own.pop_front();
+        }
+        self.clocks = Some((now, wall));
+        self.number
+    }
+
+    pub(super) fn own_delivered(&mut self, number: u64) {
+        if let Some(entry) = self.own.iter_mut().rev().find(|(own, _, _)| *own == number) {
+            entry.2 = true;
+        }
+    }
+
+    pub(super) fn delivered(&mut self, now: Monotonic, from: RawId, epoch: Epoch, heartbeat: &Heartbeat) {
+        if let Some(pulse) = self.pulses.get_mut(&from)
+            && pulse.epoch == epoch
+        {
+            pulse.last = Some(now);
+            pulse.load = heartbeat.load;
+            pulse.wall = heartbeat.wall;
+        }
+    }
+
+    pub(super) const fn stalled(&mut self, now: Monotonic) {
+        self.running_since = now;
+    }
+
+    /// From when on the member's silence counts, and how long it may last.
+    fn silent_since(&self, raw: RawId, start_delay: Duration) -> Option<Monotonic> {
+        let pulse = self.pulses.get(&raw)?;
+        let expected = pulse.seen_since + start_delay;
+        Some(pulse.last.map_or(expected, |last| last.max(expected)))
+    }
+
+    /// Whether the bus and this process worked during the last `limit`: enough own heartbeats were sent, and at
+    /// least half of these came back.
+    fn is_witness(&self, now: Monotonic, limit: Duration, interval: Duration) -> bool {
+        if now.since(self.running_since) < limit / 2 {
+            return false;
+        }
+        let from = now - limit;
+        let in_window = self.own.iter().filter(|(_, at, _)| *at >= from);
+        let (sent, back) =
+            in_window.fold((0u128, 0u128), |(sent, back), (_, _, d)| (sent + 1, back + u128::from(*d)));
+        let expected = limit.as_micros() / interval.as_micros().max(1);
+        sent >= 1 && sent * 2 >= expected.min(1024) && back * 2 >= sent
+    }
+}
+
+impl Membership {
+    /// The time between two own heartbeats.
+    #[must_use]
+    pub fn heartbeat_interval(&self) -> Duration {
+        Duration::from_secs(1) / u32::from(self.info.heartbeats_per_second.max(1))
+    }
+
+    /// Members that should have been heard and were not.
+    fn suspects(&self, now: Monotonic) -> Vec<RawId> {
+        let Some(view) = &self.view else { return Vec::new() };
+        let interval = self.heartbeat_interval();
+        view.in_order()
+            .filter(|(raw, i)| *raw != self.own && i.member.info.node_type == NodeType::Node)
+            .filter(|(raw, i)| {
+                let limit = heartbeat_limit(&i.member.info);
+                self.heartbeats
+                    .silent_since(*raw, self.options.heartbeat_start_delay)
+                    .is_some_and(|since| now >= since + limit)
+                    && self.heartbeats.is_witness(now, limit, interval)
+            })
+            .map(|(raw, _)| raw)
+            .collect()
+    }
+
+    /// The oldest node that is not itself suspected puts the suspects out.
+    pub(super) fn suspicion_step(&mut self, now: Monotonic) {
+        let suspects = self.suspects(now);
+        let Some(view) = self.view.as_ref().filter(|_| !suspects.is_empty()) else { return };
+        let responsible = view
+            .in_order()
+            .find(|(raw, i)| i.member.info.node_type == NodeType::Node && !suspects.contains(raw))
+            .map(|(raw, _)| raw);
+        if responsible != Some(self.own) {
+            return;
+        }
+        let epochs: Vec<Epoch> =
+            suspects.iter().filter_map(|raw| view.member(*raw)).map(|i| i.member.epoch).collect();
+        let waits = self.heartbeats.expelled_at.is_some_and(|at| now.since(at) < AGAIN);
+        if waits || self.admission.is_asking() || self.admission.excludes(&epochs) {
+            return;
+        }
+        self.heartbeats.expelled_at = Some(now);
+        self.ask_round(epochs);
+    }
+
+    pub(super) fn suspicion_deadline(&self) -> Option<Monotonic> {
+        let view = self.view.as_ref()?;
+        let again = self.heartbeats.expelled_at.map_or(Monotonic::ZERO, |at| at + AGAIN);
+        view.in_order()
+            .filter(|(raw, i)| *raw != self.own && i.member.info.node_type == NodeType::Node)
+            .filter_map(|(raw, i)| {
+                let limit = heartbeat_limit(&i.member.info);
+                let due = self.heartbeats.silent_since(raw, self.options.heartbeat_start_delay)? + limit;
+                // What is overdue is looked at again at the pace of the own heartbeats.
+                let last_own = self.heartbeats.clocks.map_or(pulse_start(self, raw), |(at, _)| at);
+                Some(due.max(last_own + self.heartbeat_interval()).max(again))
+            })
+            .min()
+    }
+}
+
+fn pulse_start(membership: &Membership, raw: RawId) -> Monotonic {
+    membership.heartbeats.pulses.get(&raw).map_or(Monotonic::ZERO, |pulse| pulse.seen_since)
+}
