@@ -150,6 +150,15 @@ impl Civil {
         })
     }
 
+    /// `Mar 17 2030`.
+    #[must_use]
+    pub fn month_day_year(&self) -> impl fmt::Display + use<> {
+        let this = *self;
+        fmt::from_fn(move |f| {
+            write!(f, "{} {} {}", name(&MONTHS, this.month.saturating_sub(1)), this.day, this.year)
+        })
+    }
+
     /// `2030-03-17T17:46:40Z`, the form of RFC 3339.
     #[must_use]
     pub fn rfc3339(&self) -> impl fmt::Display + use<> {
