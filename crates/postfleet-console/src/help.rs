@@ -83,8 +83,7 @@ fn detail(words: &str) -> Option<&'static str> {
              from <node> shows that node's own counts; without it, the sum over all members.",
         ),
         "count" => Some(
-            "Types: outbound, outbound/<binding>, SMTP, ECStream, Control, ECmmove2, ECCluster.\n\
-             An address or block gives the number of sessions; a mask or a range of masks gives a row per block.\n\
+            "An address or block gives the number of sessions; a mask or a range of masks gives a row per block.\n\
              Only this node is counted; cluster shared show counts the fleet.",
         ),
         "mailq" => Some("Shows 20 rows unless --limit says otherwise."),

@@ -347,9 +347,9 @@ fn text_list(out: &mut String, list: &SharedList) {
 }
 
 fn text_show(out: &mut String, show: &SharedShow) {
-    let snapped = if show.snapped { ", snapped" } else { "" };
+    let snapped = if show.snapped { "snapped " } else { "" };
     let (kind, view) = (show.kind.words(), view_word(&show.view));
-    put(out, format_args!("lazy{snapped} {kind} '{}', view '{view}'\n", show.typed));
+    put(out, format_args!("lazy, {snapped}{kind} '{}', view '{view}'\n", show.typed));
     match &show.rows {
         SharedRows::Cidr(rows) => {
             for (prefix, count) in shown(rows) {

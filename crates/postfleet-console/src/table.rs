@@ -160,7 +160,7 @@ const TABLE: &[Entry] = &[
     later("config writeback", "[<path>]", "Write changes back into the files"),
     ready(
         "count",
-        "<type> <cidr>|<mask>|<mask>-<mask>",
+        "outbound[/<binding>]|SMTP|ECStream|Control|ECmmove2|ECCluster <cidr>|<mask>|<mask>-<mask>",
         true,
         "Show open connections of this node by address",
         build::count,

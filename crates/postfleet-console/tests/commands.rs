@@ -1,0 +1,266 @@
+//! Command lines: what they mean, and what is said about those that mean nothing.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use postfleet_console::{
+    Command, CountKind, CountSelector, Event, Form, InboundService, MailqFilter, Names, Profile, Role,
+    Server, Status, completions, parse, table,
+};
+use postfleet_types::WallTime;
+use proptest::prelude::*;
+
+fn profile() -> Profile {
+    Profile::node("relay-0-1", "1.0.0")
+}
+
+fn command(line: &str) -> Command {
+    parse(line, &profile()).command.unwrap_or_else(|failure| panic!("{line}: {failure}"))
+}
+
+fn failure(line: &str) -> (Status, String) {
+    let failure = parse(line, &profile()).command.unwrap_err();
+    (failure.status, failure.message)
+}
+
+/// What a server without an executor answers to one line of plain mode.
+fn answered(line: &str, profile: &Profile) -> String {
+    let mut server = Server::new(profile);
+    let mut out = Vec::new();
+    server.receive(line.as_bytes());
+    server.receive(b"\n");
+    server.receive_end();
+    loop {
+        while let Some(bytes) = server.poll_output() {
+            out.extend_from_slice(&bytes);
+        }
+        match server.poll_event(profile, WallTime::default()) {
+            Some(Event::Close) => break,
+            Some(other) => panic!("{line} needs an executor: {other:?}"),
+            None => {}
+        }
+    }
+    let out = String::from_utf8(out).unwrap();
+    out.split_once('\n').unwrap().1.to_string()
+}
+
+#[test]
+fn commands_are_recognised() {
+    assert_eq!(command("cluster info"), Command::ClusterInfo);
+    assert_eq!(command("  cluster \t membership  -v "), Command::Membership { verbose: true });
+    assert_eq!(
+        command("cluster shared show outbound_domain from Relay-0-2"),
+        Command::SharedShow { object: "outbound_domain".into(), from: Some("Relay-0-2".into()) }
+    );
+    assert_eq!(command("summary"), Command::Summary);
+    assert_eq!(command("summary with-mobile"), Command::Summary);
+    assert_eq!(command("summary reset"), Command::SummaryReset);
+    assert_eq!(command("? summary reset"), Command::Help { topic: "summary reset".into() });
+    assert_eq!(
+        command("count SMTP 16-32"),
+        Command::Count {
+            kind: CountKind::Inbound(InboundService::Smtp),
+            selector: CountSelector::Lengths { low: 16, high: 32 }
+        }
+    );
+    assert_eq!(
+        command("count outbound/b-1 2001:db8::/32"),
+        Command::Count {
+            kind: CountKind::OutboundBinding("b-1".into()),
+            selector: CountSelector::Block("2001:db8::/32".parse().unwrap())
+        }
+    );
+    assert_eq!(
+        command("mailq -d Example.NET --binding b1 -d b.example -l 5"),
+        Command::Mailq(MailqFilter {
+            domains: vec!["example.net".into(), "b.example".into()],
+            bindings: vec!["b1".into()],
+            limit: 5
+        })
+    );
+}
+
+#[test]
+fn console_s4_3_form_words_and_normal_text() {
+    let request = parse("xml  cluster   shared show   'inbound_cidr'", &profile());
+    assert_eq!((request.form, request.text.as_str()), (Form::Xml, "cluster shared show 'inbound_cidr'"));
+    let request = parse("json domains", &profile());
+    assert_eq!((request.form, request.text.as_str()), (Form::Json, "domain all"));
+    assert_eq!(parse("\"xml\" summary", &profile()).form, Form::Text);
+}
+
+#[test]
+fn wrong_lines_say_what_was_expected() {
+    let lines = [
+        "nosuch",
+        "Cluster info",
+        "clus info",
+        "cluster",
+        "cluster nosuch",
+        "cluster shared",
+        "cluster shared nosuch inbound_cidr",
+        "cluster shared show",
+        "cluster shared show a from",
+        "cluster shared show a of b",
+        "cluster membership -x",
+        "cluster info now",
+        "cluster duravip show",
+        "cluster duravip",
+        "cluster jobs",
+        "count",
+        "count smtp 32",
+        "count SMTP 33-129",
+        "count SMTP 32-16",
+        "count SMTP 10.0.0.0/33",
+        "count outbound/ 32",
+        "mailq --limit",
+        "mailq --limit x",
+        "mailq --limits 3",
+        "summary all",
+        "config get message_expiration",
+        "config nosuch",
+        "domains",
+        "inbound_audit:inbound_audit1 show ip 127.0.0.0/8",
+        "inbound_audit show all",
+        "nosuch:one stats",
+        "threads",
+        "tls rekey",
+        "quit now",
+        "pid 'x",
+        "xml",
+    ];
+    let shown: Vec<String> = lines
+        .iter()
+        .map(|line| {
+            let (status, message) = failure(line);
+            format!("{line}\n    {} {message}", status.word())
+        })
+        .collect();
+    insta::assert_snapshot!(shown.join("\n"));
+}
+
+#[test]
+fn console_case_19_unknown_command() {
+    let (status, message) = failure("nosuch");
+    assert_eq!((status.exit_code(), message.as_str()), (2, "Unknown command: nosuch. Try 'help'."));
+}
+
+#[test]
+fn console_s6_without_clustering_there_are_no_cluster_commands() {
+    let profile = Profile { clustering: false, ..profile() };
+    let failure = parse("cluster info", &profile).command.unwrap_err();
+    assert_eq!(failure.message, "Unknown command: cluster. Try 'help'.");
+    assert!(!answered("help", &profile).contains("cluster"));
+}
+
+#[test]
+fn console_case_23_cluster_commands_on_the_manager() {
+    let profile = Profile { role: Role::Manager, ..profile() };
+    let failure = parse("cluster info", &profile).command.unwrap_err();
+    assert_eq!(failure.message, "cluster commands run on nodes only; use broadcast or unicast.");
+    assert_eq!(failure.status, Status::Error);
+}
+
+#[test]
+fn console_s6_2_cluster_help() {
+    assert_eq!(
+        answered("cluster help", &profile()),
+        "abort <id>
+    Abort a cluster job
+arp show
+    Show hardware addresses learned for cluster addresses
+duravip announce view
+    Announce this node's current DuraVIP view
+duravip debug on|off
+    Turn DuraVIP debugging on or off
+duravip move <vip|binding|node> [to] <node|auto>
+    Move DuraVIPs to another node
+duravip show
+    Show the state of DuraVIPs
+duravip show tables
+    Show the DuraVIP state tables as XML
+help
+    Show this list
+info
+    Show bus connection and groups
+jobs
+    List cluster jobs
+membership [-v]
+    Show the members of the cluster
+nodeaddr
+    Show this node's cluster service address
+nodename
+    Show this node's name
+reset
+    Leave and rejoin the cluster
+shared list
+    List replicated objects
+shared show <object> [from <node>]
+    Show a replicated object
+shared why <object> <key>
+    Show what a limit or throttle is waiting for
+show logs
+    Show cluster logs and their subscribers
+"
+    );
+}
+
+#[test]
+fn help_pages() {
+    let topics =
+        ["", "summary", "cluster shared show", "cluster shared", "count", "nosuch", "config get", "threads"];
+    let pages: Vec<String> = topics
+        .iter()
+        .map(|topic| {
+            let line = format!("help {topic}");
+            format!("> {}\n{}", line.trim_end(), answered(&line, &profile()))
+        })
+        .collect();
+    insta::assert_snapshot!(pages.join("\n"));
+}
+
+#[test]
+fn every_command_of_the_table_has_an_answer() {
+    for entry in table() {
+        let request = parse(entry.words, &profile());
+        if let Err(failure) = &request.command {
+            assert_ne!(
+                failure.message,
+                format!("Unknown command: {}. Try 'help'.", entry.words),
+                "{}",
+                entry.words
+            );
+        }
+        assert!(!answered(&format!("help {}", entry.words), &profile()).is_empty(), "{}", entry.words);
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_line_is_answered(line in any::<String>()) {
+        postfleet_console::fuzz::fuzz_line(line.as_bytes());
+    }
+
+    /// Lines made of the words of the language.
+    #[test]
+    fn lines_of_known_words_are_answered(
+        words in prop::collection::vec(prop::sample::select(vec![
+            "xml", "json", "cluster", "shared", "show", "from", "help", "?", "count", "SMTP", "8-32", "mailq",
+            "-b", "--limit", "3", "'", "\"a b\"", "sieve:x", "summary", "reset", "domains", "\\pager",
+        ]), 0..7),
+    ) {
+        let line = words.join(" ");
+        postfleet_console::fuzz::fuzz_line(line.as_bytes());
+    }
+
+    /// A candidate put in place of the word under the cursor is a candidate again.
+    #[test]
+    fn candidates_are_stable(cut in 0_usize..40) {
+        let names = Names { objects: vec!["inbound_cidr".into()], ..Names::default() };
+        let full = "json cluster shared show inbound_cidr from";
+        let line = full.get(..cut).unwrap_or(full);
+        for candidate in completions(line, &profile(), &names) {
+            let start = line.rfind(' ').map_or(0, |at| at + 1);
+            let completed = format!("{}{candidate}", line.get(..start).unwrap());
+            prop_assert!(completions(&completed, &profile(), &names).contains(&candidate));
+        }
+    }
+}
