@@ -28,6 +28,8 @@ pub mod message;
 pub mod queue;
 pub mod recovery;
 pub mod room;
+#[cfg(test)]
+mod tests;
 
 pub use commit::{CommitReport, commit};
 pub use disk::{Disk, DiskError, DiskErrorKind, Space};

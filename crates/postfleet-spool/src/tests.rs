@@ -1,0 +1,9 @@
+//! Tests of the whole spool on a disk that forgets what a power cut may forget.
+
+mod crash_disk;
+mod faults;
+mod file;
+mod power_cut;
+mod queue;
+mod room;
+mod scenario;
