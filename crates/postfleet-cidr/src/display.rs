@@ -3,58 +3,11 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::ops::RangeInclusive;
 
 use postfleet_types::Prefix;
 
-/// An address as bits, so that both families share their code.
-pub(crate) trait Bits: Copy + Ord + Default + fmt::Debug {
-    /// The length of an address in bits.
-    const BITS: u8;
-    /// How many leading bits two addresses share.
-    fn common(self, other: Self) -> u8;
-    /// The last address of the block of the given length that contains `self`.
-    fn last(self, length: u8) -> Self;
-    /// The address itself.
-    fn address(self) -> IpAddr;
-}
-
-impl Bits for u32 {
-    const BITS: u8 = 32;
-
-    fn common(self, other: Self) -> u8 {
-        leading_zeros((self ^ other).leading_zeros())
-    }
-
-    fn last(self, length: u8) -> Self {
-        self | Self::MAX.checked_shr(u32::from(length)).unwrap_or(0)
-    }
-
-    fn address(self) -> IpAddr {
-        IpAddr::V4(Ipv4Addr::from_bits(self))
-    }
-}
-
-impl Bits for u128 {
-    const BITS: u8 = 128;
-
-    fn common(self, other: Self) -> u8 {
-        leading_zeros((self ^ other).leading_zeros())
-    }
-
-    fn last(self, length: u8) -> Self {
-        self | Self::MAX.checked_shr(u32::from(length)).unwrap_or(0)
-    }
-
-    fn address(self) -> IpAddr {
-        IpAddr::V6(Ipv6Addr::from_bits(self))
-    }
-}
-
-fn leading_zeros(count: u32) -> u8 {
-    u8::try_from(count).unwrap_or(u8::MAX)
-}
+use crate::bits::Bits;
 
 /// The prefix lengths to show, for each family. A family without a range, or with an empty one, shows nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]

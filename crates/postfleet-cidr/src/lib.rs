@@ -12,8 +12,14 @@
 
 extern crate alloc;
 
+mod bits;
+mod blocks;
 mod columns;
 mod display;
+mod idle;
+mod plane;
+mod tree;
+mod views;
 
 pub use columns::{CidrColumns, IDLE_LEAVES_MAX, IDLE_SECONDS, PRUNE_INTERVAL_SECONDS};
 pub use display::{CountRow, Row, RowRange, SharedRow, count_row, shared_row};

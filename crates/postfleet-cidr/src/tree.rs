@@ -1,0 +1,558 @@
+//! Addresses in order, in blocks, with the counts of all views beside them.
+//!
+//! A B+ tree: leaves are blocks of keys, inner nodes are blocks of children with the lowest key below each. For
+//! every view a [`Plane`] holds one cell per key and one sum per child. A block of prefixes is a range of keys, so
+//! the sum over any prefix is read along two paths, and a change touches one path.
+//!
+//! Numbers of leaves and of inner nodes are counted apart. `height` says how many levels of inner nodes lie above
+//! the leaves, so a number needs no mark of its kind.
+
+use alloc::vec;
+use alloc::vec::Vec;
+use core::mem::size_of;
+
+use crate::bits::Bits;
+use crate::blocks::{BLOCK, Blocks};
+use crate::plane::Plane;
+
+/// Blocks that hold less are joined with a neighbour, or filled from it.
+const FILL_MIN: usize = BLOCK / 4;
+
+/// The most that two blocks hold when they become one; less than a block, so that the next key does not split it.
+const JOIN_MAX: usize = BLOCK * 3 / 4;
+
+/// How full blocks are made when keys come in ascending order or the tree is built anew.
+const FILL_ASCENDING: usize = BLOCK * 7 / 8;
+
+/// More levels than 2^32 blocks with at least [`FILL_MIN`] children each can have.
+const HEIGHT_MAX: usize = 12;
+
+/// The inner nodes above a leaf, from the root down, each with the child that was taken.
+#[derive(Clone, Copy)]
+pub(crate) struct Path {
+    steps: [(u32, u32); HEIGHT_MAX],
+    height: usize,
+    pub(crate) leaf: u32,
+    /// Where the key is in the leaf, or would be.
+    pub(crate) slot: usize,
+    pub(crate) found: bool,
+}
+
+impl Path {
+    #[inline]
+    pub(crate) fn steps(&self) -> impl DoubleEndedIterator<Item = (u32, usize)> + ExactSizeIterator + '_ {
+        self.steps.iter().take(self.height).map(|(inner, child)| (*inner, *child as usize))
+    }
+}
+
+/// The keys of one family and the planes of all views. Plane 0 is the global view.
+#[derive(Clone, Debug)]
+pub(crate) struct Tree<K> {
+    keys: Blocks<K>,
+    leaf_len: Vec<u8>,
+    free_leaves: Vec<u32>,
+    /// The lowest key that may be below each child.
+    lows: Blocks<K>,
+    children: Blocks<u32>,
+    inner_len: Vec<u8>,
+    free_inners: Vec<u32>,
+    root: u32,
+    height: usize,
+    len: usize,
+    pub(crate) planes: Vec<Plane<K>>,
+}
+
+impl<K: Bits> Tree<K> {
+    pub(crate) fn new() -> Self {
+        Self {
+            keys: Blocks::new(K::HIGHEST),
+            leaf_len: Vec::new(),
+            free_leaves: Vec::new(),
+            lows: Blocks::new(K::HIGHEST),
+            children: Blocks::new(0),
+            inner_len: Vec::new(),
+            free_inners: Vec::new(),
+            root: 0,
+            height: 0,
+            len: 0,
+            planes: vec![Plane::new()],
+        }
+    }
+
+    /// Adds an empty plane behind the others.
+    pub(crate) fn insert_plane(&mut self) {
+        self.planes.push(Plane::new());
+    }
+
+    /// How many keys some view has.
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
+    #[inline]
+    fn leaf_len(&self, leaf: u32) -> usize {
+        self.leaf_len.get(leaf as usize).map_or(0, |len| usize::from(*len))
+    }
+
+    #[inline]
+    fn inner_len(&self, inner: u32) -> usize {
+        self.inner_len.get(inner as usize).map_or(0, |len| usize::from(*len))
+    }
+
+    /// The child of an inner node below which the key belongs.
+    #[inline]
+    fn child_for(&self, inner: u32, key: K) -> usize {
+        let up_to = self.lows.block(inner).map_or(0, |lows| K::up_to(lows, self.inner_len(inner), key));
+        up_to.saturating_sub(1)
+    }
+
+    /// How many keys of a leaf lie below `key`.
+    #[inline]
+    fn below(&self, leaf: u32, key: K) -> usize {
+        self.keys.block(leaf).map_or(0, |keys| K::below(keys, self.leaf_len(leaf), key))
+    }
+
+    /// How many keys of a leaf do not lie above `key`.
+    #[inline]
+    fn up_to(&self, leaf: u32, key: K) -> usize {
+        self.keys.block(leaf).map_or(0, |keys| K::up_to(keys, self.leaf_len(leaf), key))
+    }
+
+    #[inline]
+    pub(crate) fn locate(&self, key: K) -> Path {
+        let mut steps = [(0, 0); HEIGHT_MAX];
+        let mut node = self.root;
+        for step in steps.iter_mut().take(self.height) {
+            let child = self.child_for(node, key);
+            *step = (node, to_u32(child));
+            node = self.children.at(node, child);
+        }
+        let slot = self.below(node, key);
+        let found = slot < self.leaf_len(node) && self.keys.at(node, slot) == key;
+        Path { steps, height: self.height, leaf: node, slot, found }
+    }
+
+    /// The place of a key, which is added if need be; its cells are blank then.
+    pub(crate) fn make(&mut self, key: K) -> Path {
+        let path = self.locate(key);
+        if path.found {
+            return path;
+        }
+        self.insert(key);
+        self.locate(key)
+    }
+
+    /// Adds a key that is not there. Full nodes on the way are split from the root down, so a parent always has
+    /// room for one more child.
+    fn insert(&mut self, key: K) {
+        if self.len == 0 && self.height == 0 {
+            self.root = self.new_leaf();
+        }
+        let root_len = if self.height == 0 { self.leaf_len(self.root) } else { self.inner_len(self.root) };
+        if root_len >= BLOCK {
+            let root = self.new_inner();
+            self.lows.set(root, 0, K::LOWEST);
+            self.children.set(root, 0, self.root);
+            self.set_inner_len(root, 1);
+            for plane in &mut self.planes {
+                plane.set_sum(root, 0, plane.total);
+            }
+            self.root = root;
+            self.height += 1;
+        }
+        let mut node = self.root;
+        for level in (0..self.height).rev() {
+            let mut child = self.child_for(node, key);
+            if self.child_len(node, child, level) >= BLOCK {
+                self.split_child(node, child, level, key);
+                child = self.child_for(node, key);
+            }
+            node = self.children.at(node, child);
+        }
+        let slot = self.below(node, key);
+        let len = self.leaf_len(node);
+        self.keys.make(node);
+        self.keys.open_slot(node, slot);
+        self.keys.set(node, slot, key);
+        self.set_leaf_len(node, len + 1);
+        for plane in &mut self.planes {
+            plane.cells_mut().open_slot(node, slot);
+        }
+        self.len += 1;
+    }
+
+    /// The number of entries of a child; `level` is the number of levels of inner nodes below its parent.
+    fn child_len(&self, inner: u32, child: usize, level: usize) -> usize {
+        let number = self.children.at(inner, child);
+        if level == 0 { self.leaf_len(number) } else { self.inner_len(number) }
+    }
+
+    /// Splits a full child. Where the new key comes behind all keys of the child, most of them stay: keys that come
+    /// in ascending order leave full blocks behind.
+    fn split_child(&mut self, inner: u32, child: usize, level: usize, key: K) {
+        let left = self.children.at(inner, child);
+        let (right, at_end) = if level == 0 {
+            (self.new_leaf(), self.below(left, key) == BLOCK)
+        } else {
+            (self.new_inner(), self.child_for(left, key) + 1 == BLOCK)
+        };
+        let len = self.inner_len(inner);
+        self.lows.open_slot(inner, child + 1);
+        self.children.open_slot(inner, child + 1);
+        self.children.set(inner, child + 1, right);
+        self.set_inner_len(inner, len + 1);
+        for plane in &mut self.planes {
+            plane.sums_mut().open_slot(inner, child + 1);
+        }
+        self.spread(inner, child, level, if at_end { FILL_ASCENDING } else { BLOCK / 2 });
+    }
+
+    /// Leaves `keep` entries in a child, the other entries of it and of the next child in the next, and sets right
+    /// what the parent says of the two.
+    fn spread(&mut self, inner: u32, child: usize, level: usize, keep: usize) {
+        let (left, right) = (self.children.at(inner, child), self.children.at(inner, child + 1));
+        let lens = (self.child_len(inner, child, level), self.child_len(inner, child + 1, level));
+        let (from, to) = ((left, lens.0), (right, lens.1));
+        let rest = lens.0 + lens.1 - keep;
+        let low = if level == 0 {
+            self.keys.spread(from, to, keep);
+            // A block of keys that are all the highest address looks blank and was given back.
+            self.keys.make(left);
+            self.keys.make(right);
+            self.set_leaf_len(left, keep);
+            self.set_leaf_len(right, rest);
+            self.keys.at(right, 0)
+        } else {
+            self.lows.spread(from, to, keep);
+            self.children.spread(from, to, keep);
+            self.set_inner_len(left, keep);
+            self.set_inner_len(right, rest);
+            self.lows.at(right, 0)
+        };
+        self.lows.set(inner, child + 1, low);
+        for plane in &mut self.planes {
+            let both = plane.children_sum(inner, child, child + 2);
+            let sum = if level == 0 {
+                plane.cells_mut().spread(from, to, keep);
+                self.keys.block(right).map_or(0, |keys| plane.cells_sum(right, keys, 0, rest))
+            } else {
+                plane.sums_mut().spread(from, to, keep);
+                plane.children_sum(right, 0, rest)
+            };
+            plane.set_sum(inner, child, both.wrapping_sub(sum));
+            plane.set_sum(inner, child + 1, sum);
+        }
+    }
+
+    /// Removes the key at the end of a path. Its cells have to be blank.
+    pub(crate) fn remove(&mut self, path: &Path) {
+        if !path.found {
+            return;
+        }
+        let len = self.leaf_len(path.leaf).saturating_sub(1);
+        self.keys.close_slot(path.leaf, path.slot);
+        for plane in &mut self.planes {
+            plane.cells_mut().close_slot(path.leaf, path.slot);
+        }
+        self.set_leaf_len(path.leaf, len);
+        self.len -= 1;
+        for (level, (inner, child)) in path.steps().rev().enumerate() {
+            if self.child_len(inner, child, level) >= FILL_MIN {
+                break;
+            }
+            self.refill(inner, child, level);
+        }
+        while self.height > 0 && self.inner_len(self.root) == 1 {
+            let root = self.children.at(self.root, 0);
+            self.free_inner(self.root);
+            self.root = root;
+            self.height -= 1;
+        }
+        if self.height == 0 && self.leaf_len(self.root) == 0 {
+            self.free_leaf(self.root);
+        }
+    }
+
+    /// Joins a child that holds too little with a neighbour, or takes from it.
+    fn refill(&mut self, inner: u32, child: usize, level: usize) {
+        let children = self.inner_len(inner);
+        if children < 2 {
+            return;
+        }
+        let left = if child + 1 < children { child } else { child - 1 };
+        let both = self.child_len(inner, left, level) + self.child_len(inner, left + 1, level);
+        if both > JOIN_MAX {
+            self.spread(inner, left, level, both / 2);
+            return;
+        }
+        self.spread(inner, left, level, both);
+        let emptied = self.children.at(inner, left + 1);
+        if level == 0 {
+            self.free_leaf(emptied);
+        } else {
+            self.free_inner(emptied);
+        }
+        self.lows.close_slot(inner, left + 1);
+        self.children.close_slot(inner, left + 1);
+        self.set_inner_len(inner, children - 1);
+        for plane in &mut self.planes {
+            plane.sums_mut().close_slot(inner, left + 1);
+        }
+    }
+
+    /// The sum of a plane over the keys from `low` to `high`, both included.
+    ///
+    /// One path as long as both ends lie below the same child. Where they part, whole children between them are
+    /// taken from their sums, and each end has a path of its own.
+    #[inline]
+    pub(crate) fn sum(&self, plane: &Plane<K>, low: K, high: K) -> u64 {
+        let mut node = self.root;
+        for level in (0..self.height).rev() {
+            let from = self.child_for(node, low);
+            let to = self.child_for(node, high);
+            if from != to {
+                let between = plane.children_sum(node, from + 1, to);
+                let from = self.sum_from(plane, self.children.at(node, from), level, low);
+                let to = self.sum_to(plane, self.children.at(node, to), level, high);
+                return between.wrapping_add(from).wrapping_add(to);
+            }
+            node = self.children.at(node, from);
+        }
+        self.keys
+            .block(node)
+            .map_or(0, |keys| plane.cells_sum(node, keys, self.below(node, low), self.up_to(node, high)))
+    }
+
+    /// The sum over the keys from `low` on, below a node with `height` levels of inner nodes.
+    fn sum_from(&self, plane: &Plane<K>, mut node: u32, height: usize, low: K) -> u64 {
+        let mut sum: u64 = 0;
+        for _ in 0..height {
+            let child = self.child_for(node, low);
+            sum = sum.wrapping_add(plane.children_sum(node, child + 1, self.inner_len(node)));
+            node = self.children.at(node, child);
+        }
+        let Some(keys) = self.keys.block(node) else { return sum };
+        sum.wrapping_add(plane.cells_sum(node, keys, self.below(node, low), self.leaf_len(node)))
+    }
+
+    /// The sum over the keys up to `high`, below a node with `height` levels of inner nodes.
+    fn sum_to(&self, plane: &Plane<K>, mut node: u32, height: usize, high: K) -> u64 {
+        let mut sum: u64 = 0;
+        for _ in 0..height {
+            let child = self.child_for(node, high);
+            sum = sum.wrapping_add(plane.children_sum(node, 0, child));
+            node = self.children.at(node, child);
+        }
+        let Some(keys) = self.keys.block(node) else { return sum };
+        sum.wrapping_add(plane.cells_sum(node, keys, 0, self.up_to(node, high)))
+    }
+
+    /// The leaves of a plane, those at 0 included, ascending.
+    pub(crate) fn leaves(&self, plane: usize) -> Option<Leaves<'_, K>> {
+        self.planes.get(plane).map(|plane| Leaves { tree: self, plane, path: self.first() })
+    }
+
+    /// The leaf behind the one that a path leads to, as a path to its first key.
+    pub(crate) fn next_leaf(&self, path: &Path) -> Option<Path> {
+        let mut next = *path;
+        let (level, inner, child) = path.steps().enumerate().rev().find_map(|(level, (inner, child))| {
+            (child + 1 < self.inner_len(inner)).then_some((level, inner, child + 1))
+        })?;
+        let mut step = (inner, child);
+        for entry in next.steps.iter_mut().take(self.height).skip(level) {
+            *entry = (step.0, to_u32(step.1));
+            step = (self.children.at(step.0, step.1), 0);
+        }
+        next.leaf = step.0;
+        next.slot = 0;
+        next.found = self.leaf_len(next.leaf) > 0;
+        Some(next)
+    }
+
+    /// The path to the first key.
+    pub(crate) fn first(&self) -> Path {
+        self.locate(K::LOWEST)
+    }
+
+    /// The key at the end of a path.
+    #[inline]
+    pub(crate) fn key_at(&self, path: &Path) -> Option<K> {
+        (path.slot < self.leaf_len(path.leaf)).then(|| self.keys.at(path.leaf, path.slot))
+    }
+
+    /// Whether no view has the key at the end of a path.
+    pub(crate) fn is_dead(&self, path: &Path) -> bool {
+        self.planes.iter().all(|plane| plane.is_blank(path.leaf, path.slot))
+    }
+
+    /// Builds the tree anew from the keys that some view still has, and all sums with it. Blocks of the old tree
+    /// are given back one by one as they are read.
+    pub(crate) fn rebuild(&mut self) {
+        let mut order = Vec::new();
+        let mut path = (self.len > 0).then(|| self.first());
+        while let Some(at) = path {
+            order.push((at.leaf, self.leaf_len(at.leaf)));
+            path = self.next_leaf(&at);
+        }
+        let old_keys = core::mem::replace(&mut self.keys, Blocks::new(K::HIGHEST));
+        let mut old_cells: Vec<_> = self
+            .planes
+            .iter_mut()
+            .map(|plane| core::mem::replace(plane.cells_mut(), Blocks::new(0)))
+            .collect();
+        for plane in &mut self.planes {
+            *plane.sums_mut() = Blocks::new(0);
+        }
+        let mut old_keys = old_keys;
+        self.leaf_len.clear();
+        self.free_leaves.clear();
+        (self.lows, self.children) = (Blocks::new(K::HIGHEST), Blocks::new(0));
+        self.inner_len.clear();
+        self.free_inners.clear();
+        (self.root, self.height, self.len) = (0, 0, 0);
+        // Nodes of the level being built: number, lowest key.
+        let mut level: Vec<(u32, K)> = Vec::new();
+        for (leaf, len) in order {
+            for slot in 0..len {
+                if old_cells.iter().all(|cells| cells.at(leaf, slot) == 0) {
+                    continue;
+                }
+                let key = old_keys.at(leaf, slot);
+                let target = match level.last() {
+                    Some((target, _)) if self.leaf_len(*target) < FILL_ASCENDING => *target,
+                    _ => {
+                        let target = self.new_leaf();
+                        level.push((target, if level.is_empty() { K::LOWEST } else { key }));
+                        target
+                    }
+                };
+                let at = self.leaf_len(target);
+                self.keys.set(target, at, key);
+                self.keys.make(target);
+                for (plane, cells) in self.planes.iter_mut().zip(&old_cells) {
+                    plane.cells_mut().set(target, at, cells.at(leaf, slot));
+                }
+                self.set_leaf_len(target, at + 1);
+                self.len += 1;
+            }
+            old_keys.free(leaf);
+            for cells in &mut old_cells {
+                cells.free(leaf);
+            }
+        }
+        while level.len() > 1 {
+            level = self.build_level(&level);
+            self.height += 1;
+        }
+        self.root = level.first().map_or(0, |(node, _)| *node);
+    }
+
+    /// Builds the inner nodes above a level, evenly filled.
+    fn build_level(&mut self, below: &[(u32, K)]) -> Vec<(u32, K)> {
+        let nodes = below.len().div_ceil(FILL_ASCENDING);
+        let mut level = Vec::with_capacity(nodes);
+        for group in below.chunks(below.len().div_ceil(nodes.max(1)).max(1)) {
+            let inner = self.new_inner();
+            for (child, (node, low)) in group.iter().enumerate() {
+                self.lows.set(inner, child, *low);
+                self.children.set(inner, child, *node);
+                for plane in &mut self.planes {
+                    let sum = if self.height == 0 {
+                        let len = self.leaf_len.get(*node as usize).map_or(0, |len| usize::from(*len));
+                        self.keys.block(*node).map_or(0, |keys| plane.cells_sum(*node, keys, 0, len))
+                    } else {
+                        plane.children_sum(*node, 0, BLOCK)
+                    };
+                    plane.set_sum(inner, child, sum);
+                }
+            }
+            self.children.make(inner);
+            self.set_inner_len(inner, group.len());
+            level.push((inner, group.first().map_or(K::LOWEST, |(_, low)| *low)));
+        }
+        level
+    }
+
+    fn new_leaf(&mut self) -> u32 {
+        self.free_leaves.pop().unwrap_or_else(|| {
+            self.leaf_len.push(0);
+            to_u32(self.leaf_len.len() - 1)
+        })
+    }
+
+    fn new_inner(&mut self) -> u32 {
+        self.free_inners.pop().unwrap_or_else(|| {
+            self.inner_len.push(0);
+            to_u32(self.inner_len.len() - 1)
+        })
+    }
+
+    fn free_leaf(&mut self, leaf: u32) {
+        self.keys.free(leaf);
+        self.set_leaf_len(leaf, 0);
+        for plane in &mut self.planes {
+            plane.cells_mut().free(leaf);
+        }
+        self.free_leaves.push(leaf);
+    }
+
+    fn free_inner(&mut self, inner: u32) {
+        self.lows.free(inner);
+        self.children.free(inner);
+        self.set_inner_len(inner, 0);
+        for plane in &mut self.planes {
+            plane.sums_mut().free(inner);
+        }
+        self.free_inners.push(inner);
+    }
+
+    fn set_leaf_len(&mut self, leaf: u32, len: usize) {
+        if let Some(entry) = self.leaf_len.get_mut(leaf as usize) {
+            *entry = u8::try_from(len).unwrap_or(u8::MAX);
+        }
+    }
+
+    fn set_inner_len(&mut self, inner: u32, len: usize) {
+        if let Some(entry) = self.inner_len.get_mut(inner as usize) {
+            *entry = u8::try_from(len).unwrap_or(u8::MAX);
+        }
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.keys.memory_bytes()
+            + self.lows.memory_bytes()
+            + self.children.memory_bytes()
+            + self.leaf_len.capacity()
+            + self.inner_len.capacity()
+            + (self.free_leaves.capacity() + self.free_inners.capacity()) * size_of::<u32>()
+            + self.planes.iter().map(|plane| size_of::<Plane<K>>() + plane.memory_bytes()).sum::<usize>()
+    }
+}
+
+/// The leaves of one view, ascending. See [`Tree::leaves`].
+pub(crate) struct Leaves<'a, K> {
+    tree: &'a Tree<K>,
+    plane: &'a Plane<K>,
+    path: Path,
+}
+
+impl<K: Bits> Iterator for Leaves<'_, K> {
+    type Item = (K, u64);
+
+    fn next(&mut self) -> Option<(K, u64)> {
+        loop {
+            while let Some(key) = self.tree.key_at(&self.path) {
+                let slot = self.path.slot;
+                self.path.slot += 1;
+                if let Some(count) = self.plane.leaf(self.path.leaf, slot, key) {
+                    return Some((key, count));
+                }
+            }
+            self.path = self.tree.next_leaf(&self.path)?;
+        }
+    }
+}
+
+fn to_u32(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
