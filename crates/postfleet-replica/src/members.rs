@@ -1,0 +1,196 @@
+//! Who is there: views, group views, loss of the connection.
+
+use crate::peer::Peer;
+use crate::replica::{JOIN_PATIENCE, Replica};
+use crate::session::Need;
+use crate::shared::Column;
+use alloc::vec::Vec;
+use postfleet_bus::event::{BusEvent, Member};
+use postfleet_types::{Monotonic, PrivateName};
+
+impl Replica {
+    /// Takes the next event of the shared connection. Every event has to be handed over, in order.
+    pub fn handle(&mut self, now: Monotonic, event: &BusEvent) {
+        match event {
+            BusEvent::View { members, transitional, .. } => self.install_view(now, members, transitional),
+            BusEvent::GroupView { group, members, .. } => {
+                if *group == self.options.group {
+                    self.install_group(now, members);
+                }
+            }
+            BusEvent::Message { from, kind, payload, .. } => self.receive(now, from, *kind, payload),
+            BusEvent::SendReady => {}
+            BusEvent::Lost { .. } => {
+                let everybody: Vec<PrivateName> = self.peers.keys().cloned().collect();
+                for name in everybody {
+                    self.forget_member(now, &name);
+                }
+                self.order.clear();
+                self.go_offline();
+                self.fresh = true;
+            }
+        }
+    }
+
+    fn install_view(&mut self, now: Monotonic, members: &[Member], transitional: &[PrivateName]) {
+        // A member that is back under the same name did not see what was sent meanwhile: it left and joined.
+        let gone: Vec<PrivateName> = self
+            .peers
+            .keys()
+            .filter(|name| {
+                !transitional.contains(name)
+                    || !members.iter().any(|member| member.info.private_name == **name)
+            })
+            .cloned()
+            .collect();
+        for name in gone {
+            self.forget_member(now, &name);
+        }
+        self.order = members.iter().map(|member| member.info.private_name.clone()).collect();
+        let came_along = self.peers.len() + 1;
+        let mut here = false;
+        let mut present = Vec::new();
+        let mut anew = 0;
+        for member in members {
+            let name = &member.info.private_name;
+            let in_group = member.groups.contains(&self.options.group);
+            if *name == self.options.own {
+                here = self.online || in_group;
+            } else if !self.peers.contains_key(name) {
+                self.peers.insert(name.clone(), Peer::new());
+                anew += 1;
+                if in_group {
+                    present.push(name.clone());
+                }
+            }
+        }
+        for name in &present {
+            self.add_to_group(now, name);
+        }
+        let outnumbered = anew > came_along;
+        if here && !self.online {
+            self.go_online(now);
+        } else if self.online && !here {
+            self.leave_group(now);
+        } else if outnumbered && !present.is_empty() && self.online {
+            self.wait_until = Some(now + JOIN_PATIENCE);
+        }
+        self.forget_pending_when_alone();
+        self.check_wait(now);
+    }
+
+    fn install_group(&mut self, now: Monotonic, members: &[PrivateName]) {
+        let changed: Vec<(PrivateName, bool)> = self
+            .peers
+            .iter()
+            .map(|(name, peer)| (name, peer.origin.is_some(), members.contains(name)))
+            .filter(|(_, was, is)| was != is)
+            .map(|(name, _, is)| (name.clone(), is))
+            .collect();
+        for (name, is) in changed {
+            if is {
+                self.add_to_group(now, &name);
+            } else {
+                self.forget_member(now, &name);
+                self.peers.insert(name, Peer::new());
+            }
+        }
+        match (self.online, members.contains(&self.options.own)) {
+            (false, true) => self.go_online(now),
+            (true, false) => self.leave_group(now),
+            (true, true) | (false, false) => {}
+        }
+        self.forget_pending_when_alone();
+        self.check_wait(now);
+    }
+
+    /// A member is in the data group: it lacks the own columns, and its columns are missing here.
+    fn add_to_group(&mut self, now: Monotonic, name: &PrivateName) {
+        let origin = self.new_origin();
+        let Some(peer) = self.peers.get_mut(name) else { return };
+        peer.origin = Some(origin);
+        for object in &mut self.objects {
+            if let Some(data) = &mut object.data {
+                data.remote.insert(origin, Column::Awaiting { since: now });
+            }
+        }
+        if self.online {
+            self.needs(name, Need::All);
+        }
+    }
+
+    /// A member is gone: its columns leave the global view here and now, at the same point of the order everywhere.
+    fn forget_member(&mut self, now: Monotonic, name: &PrivateName) {
+        if let Some(origin) = self.peers.remove(name).and_then(|peer| peer.origin) {
+            for object in &mut self.objects {
+                if let Some(data) = &mut object.data {
+                    data.forget(origin, now);
+                }
+            }
+        }
+        self.need.remove(name);
+        if let Some(session) = &mut self.session {
+            session.remove(name);
+        }
+    }
+
+    fn go_online(&mut self, now: Monotonic) {
+        self.online = true;
+        let present: Vec<PrivateName> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.origin.is_some())
+            .map(|(name, _)| name.clone())
+            .collect();
+        if self.fresh && !present.is_empty() {
+            self.wait_until = Some(now + JOIN_PATIENCE);
+        }
+        self.fresh = false;
+        for data in self.objects.iter_mut().filter_map(|object| object.data.as_mut()) {
+            for column in data.remote.values_mut() {
+                *column = Column::Awaiting { since: now };
+            }
+        }
+        for name in present {
+            self.needs(&name, Need::All);
+        }
+    }
+
+    /// This member left the data group and stays in the view.
+    fn leave_group(&mut self, now: Monotonic) {
+        let everybody: Vec<PrivateName> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.origin.is_some())
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in everybody {
+            self.forget_member(now, &name);
+            self.peers.insert(name.clone(), Peer::new());
+            self.add_to_group(now, &name);
+        }
+        self.go_offline();
+        self.fresh = true;
+    }
+
+    fn go_offline(&mut self) {
+        self.online = false;
+        self.wait_until = None;
+        self.session = None;
+        self.need.clear();
+        self.outbox.clear();
+        self.pacing.under_way = 0;
+        self.forget_pending_when_alone();
+    }
+
+    /// Without anybody to hear of them, changes need not be kept: who comes gets the whole column.
+    fn forget_pending_when_alone(&mut self) {
+        if !self.sharing() {
+            for object in &mut self.objects {
+                if let Some(data) = &mut object.data {
+                    data.forget_pending();
+                }
+            }
+        }
+    }
+}

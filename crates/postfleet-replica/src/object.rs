@@ -1,0 +1,218 @@
+//! What can be shared: the kinds of objects and how one is configured.
+
+use alloc::string::String;
+use core::fmt;
+use core::time::Duration;
+
+/// The kind of a shared object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ObjectKind {
+    /// Open inbound SMTP connections by client address.
+    InboundCidr,
+    /// Open outbound SMTP connections by remote address, a tree per binding.
+    OutboundCidr,
+    /// Open outbound SMTP connections by destination domain; each count knows its binding.
+    OutboundDomains,
+    /// Open outbound SMTP connections by binding and domain, group and domain, and the totals of both.
+    OutboundBindingDomains,
+    /// Open outbound SMTP connections by MX host name; each count knows its binding.
+    OutboundHosts,
+    /// Outbound message rate limits.
+    Obtm,
+    /// Outbound connection rate limits.
+    Obtc,
+    /// Named throttles that policy creates.
+    SharedNamedThrottles,
+    /// Connection slots.
+    OutboundSlots,
+    /// Events over time, for every member.
+    Metrics,
+    /// Events over time, for managers.
+    EccmgrMetrics,
+    /// Key/value pairs.
+    Cache,
+}
+
+/// What an object is made of, in the words of `cluster shared list`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Structure {
+    /// Counts by address.
+    CidrTree,
+    /// Counts by name.
+    GaugeTable,
+    /// Rates.
+    ThrottleTable,
+    /// Connection slots.
+    SlotTable,
+    /// Series.
+    Metrics,
+    /// Key/value pairs.
+    Cache,
+}
+
+impl fmt::Display for Structure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::CidrTree => "cidrtree",
+            Self::GaugeTable => "gauge table",
+            Self::ThrottleTable => "throttle table",
+            Self::SlotTable => "slot table",
+            Self::Metrics => "metrics",
+            Self::Cache => "cache",
+        })
+    }
+}
+
+impl ObjectKind {
+    /// All kinds, in the order of their codes on the wire.
+    pub const ALL: [Self; 12] = [
+        Self::InboundCidr,
+        Self::OutboundCidr,
+        Self::OutboundDomains,
+        Self::OutboundBindingDomains,
+        Self::OutboundHosts,
+        Self::Obtm,
+        Self::Obtc,
+        Self::SharedNamedThrottles,
+        Self::OutboundSlots,
+        Self::Metrics,
+        Self::EccmgrMetrics,
+        Self::Cache,
+    ];
+
+    /// The word that `type` and `class` of a `Replicate` stanza use; implicit kinds have one too.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::InboundCidr => "inbound_cidr",
+            Self::OutboundCidr => "outbound_cidr",
+            Self::OutboundDomains => "outbound_domains",
+            Self::OutboundBindingDomains => "outbound_binding_domains",
+            Self::OutboundHosts => "outbound_hosts",
+            Self::Obtm => "OBTM",
+            Self::Obtc => "OBTC",
+            Self::SharedNamedThrottles => "shared_named_throttles",
+            Self::OutboundSlots => "outbound_slots",
+            Self::Metrics => "metrics",
+            Self::EccmgrMetrics => "eccmgr_metrics",
+            Self::Cache => "cache",
+        }
+    }
+
+    /// The kind of that word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.word() == word)
+    }
+
+    /// What objects of this kind are made of.
+    #[must_use]
+    pub const fn structure(self) -> Structure {
+        match self {
+            Self::InboundCidr | Self::OutboundCidr => Structure::CidrTree,
+            Self::OutboundDomains | Self::OutboundBindingDomains | Self::OutboundHosts => {
+                Structure::GaugeTable
+            }
+            Self::Obtm | Self::Obtc | Self::SharedNamedThrottles => Structure::ThrottleTable,
+            Self::OutboundSlots => Structure::SlotTable,
+            Self::Metrics | Self::EccmgrMetrics => Structure::Metrics,
+            Self::Cache => Structure::Cache,
+        }
+    }
+
+    /// Whether joiners get a snapshot whatever the `parameters` say.
+    #[must_use]
+    pub const fn always_snapped(self) -> bool {
+        !matches!(self, Self::Metrics | Self::EccmgrMetrics | Self::Cache)
+    }
+
+    /// Whether this crate keeps and shares the data of the kind. Objects of other kinds are listed and do nothing.
+    #[must_use]
+    pub const fn counts_connections(self) -> bool {
+        matches!(
+            self,
+            Self::InboundCidr
+                | Self::OutboundCidr
+                | Self::OutboundDomains
+                | Self::OutboundBindingDomains
+                | Self::OutboundHosts
+        )
+    }
+
+    /// The code on the wire. Never reused for another kind.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::InboundCidr => 1,
+            Self::OutboundCidr => 2,
+            Self::OutboundDomains => 3,
+            Self::OutboundBindingDomains => 4,
+            Self::OutboundHosts => 5,
+            Self::Obtm => 6,
+            Self::Obtc => 7,
+            Self::SharedNamedThrottles => 8,
+            Self::OutboundSlots => 9,
+            Self::Metrics => 10,
+            Self::EccmgrMetrics => 11,
+            Self::Cache => 12,
+        }
+    }
+}
+
+/// How one object is shared: a `Replicate` stanza, or an implicit object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectSpec {
+    /// Its name; with the kind, what the members match it by. 1 to 255 bytes.
+    pub name: String,
+    /// Its kind.
+    pub kind: ObjectKind,
+    /// The longest time a change waits to be sent. Default 1 s.
+    pub max_delay: Duration,
+    /// The most changes that wait, each counted before merging, at least 1. Default 100.
+    pub max_pending: u32,
+    /// Count only connections made from bindings of this group. `outbound_cidr` and `outbound_domains` only.
+    pub binding_group: Option<String>,
+    /// The word `snapshot` stands in `parameters`. Without meaning for kinds that are always snapped.
+    pub snapshot: bool,
+}
+
+impl ObjectSpec {
+    /// An object of that name and kind with the defaults of every option.
+    #[must_use]
+    pub fn new(name: &str, kind: ObjectKind) -> Self {
+        Self {
+            name: String::from(name),
+            kind,
+            max_delay: Duration::from_secs(1),
+            max_pending: 100,
+            binding_group: None,
+            snapshot: false,
+        }
+    }
+
+    /// The object named like its kind.
+    #[must_use]
+    pub fn of(kind: ObjectKind) -> Self {
+        Self::new(kind.word(), kind)
+    }
+
+    /// Whether members that join get what exists already.
+    #[must_use]
+    pub const fn snapped(&self) -> bool {
+        self.kind.always_snapped() || self.snapshot
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_and_codes_are_unique_and_come_back() {
+        for (index, kind) in ObjectKind::ALL.into_iter().enumerate() {
+            assert_eq!(ObjectKind::from_word(kind.word()), Some(kind));
+            assert_eq!(usize::from(kind.code()), index + 1);
+        }
+        assert_eq!(ObjectKind::from_word("Inbound_Cidr"), None);
+    }
+}

@@ -1,0 +1,450 @@
+//! What arrives: batches, markers, chunks, questions and answers of the members, and the own messages back.
+
+use crate::counts::{ApplyError, Origin};
+use crate::notice::Severity;
+use crate::object::ObjectKind;
+use crate::peer::Peer;
+use crate::replica::{Outgoing, Replica, noticed};
+use crate::sending::CHUNK_BYTES_MAX;
+use crate::session::Need;
+use crate::shared::{Column, Data, Receiving, Shared};
+use crate::wire::{
+    Answer, Block, Chunk, DIGEST_START, KIND_ANSWER, KIND_ASK, KIND_BATCH, KIND_CHUNK, KIND_MARKER, Marker,
+    MarkerContent, MessageError, digest, read_answer, read_ask, read_batch, read_chunk, read_marker,
+    write_answer,
+};
+use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use postfleet_bus::event::Destination;
+use postfleet_types::{Monotonic, PrivateName};
+
+/// Batches kept for a column whose chunks are on their way, in bytes. Beyond it the column is asked for anew.
+const HELD_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// What was wrong with a column.
+enum Problem {
+    /// A batch is missing.
+    Gap,
+    /// The content cannot be what the member has.
+    Wrong(String),
+}
+
+/// What became of a batch for one column.
+enum Taken {
+    Applied(usize),
+    Held,
+    Ignored,
+}
+
+impl Replica {
+    pub(crate) fn receive(&mut self, now: Monotonic, from: &PrivateName, kind: u16, payload: &Bytes) {
+        if !self.online {
+            return;
+        }
+        if *from == self.options.own {
+            self.receive_own(now, kind, payload);
+            return;
+        }
+        let Some(peer) = self.peers.get_mut(from) else { return };
+        let Some(origin) = peer.origin else { return };
+        peer.heard = Some(now);
+        let taken = match kind {
+            KIND_BATCH => self.receive_batch(now, from, origin, payload),
+            KIND_MARKER => self.receive_marker(now, from, origin, payload),
+            KIND_CHUNK => self.receive_chunk(now, from, origin, payload),
+            KIND_ASK => self.receive_ask(from, payload),
+            KIND_ANSWER => self.receive_answer(from, payload),
+            _ => Ok(()),
+        };
+        match taken {
+            Ok(()) => {}
+            Err(MessageError::Version(version)) => self.notice_version(from, version),
+            Err(MessageError::Malformed(error)) => {
+                self.counters.malformed += 1;
+                let text = format!(
+                    "{from} sent a message of kind {kind:#06x} that does not follow the format: {error}"
+                );
+                self.distrust(now, from, text);
+                // Which objects it was about is not known: all of its columns may lack something.
+                for object in &mut self.objects {
+                    if let Some(data) = &mut object.data
+                        && !matches!(
+                            data.remote.get(&origin),
+                            None | Some(Column::Absent | Column::Awaiting { .. })
+                        )
+                    {
+                        data.restart(origin, now);
+                    }
+                }
+                self.ask(from, Need::All);
+            }
+        }
+        self.check_wait(now);
+    }
+
+    /// One of the own messages was delivered: it is at its place in the order on every member.
+    fn receive_own(&mut self, now: Monotonic, kind: u16, payload: &Bytes) {
+        match kind {
+            KIND_BATCH => self.pacing.under_way = self.pacing.under_way.saturating_sub(1),
+            KIND_MARKER => {
+                if let (Some(session), Ok(marker)) = (&mut self.session, read_marker(payload))
+                    && session.id == marker.session
+                {
+                    session.cut = Some(now);
+                }
+            }
+            KIND_CHUNK => {
+                if let (Some(session), Ok(chunk)) = (&mut self.session, read_chunk(payload))
+                    && session.id == chunk.session
+                {
+                    session.under_way = session.under_way.saturating_sub(1);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn receive_batch(
+        &mut self,
+        now: Monotonic,
+        from: &PrivateName,
+        origin: Origin,
+        payload: &Bytes,
+    ) -> Result<(), MessageError> {
+        let blocks = read_batch(payload)?;
+        self.counters.batches_received += 1;
+        self.counters.batch_bytes_received += payload.len() as u64;
+        for block in blocks {
+            let (kind, name) = match block {
+                Block::Entries { kind, name, .. }
+                | Block::Announced { kind, name, .. }
+                | Block::Withdrawn { kind, name } => (kind, name),
+            };
+            let Some(object) = self.objects.iter_mut().find(|object| object.spec.name == name) else {
+                continue;
+            };
+            let own_kind = object.spec.kind;
+            let Some(data) = &mut object.data else { continue };
+            if own_kind.code() != kind {
+                self.notice_kind(from, name, own_kind);
+                continue;
+            }
+            match block {
+                Block::Entries { seq, body, .. } => match take_entries(data, origin, seq, body, payload, now)
+                {
+                    Ok(Taken::Applied(changes)) => self.counters.changes_received += changes as u64,
+                    Ok(Taken::Held) => {}
+                    Ok(Taken::Ignored) => self.counters.batches_ignored += 1,
+                    Err(problem) => self.column_problem(now, from, name, problem),
+                },
+                Block::Announced { next, .. } => {
+                    // Delivered where the column came into being: it is empty there.
+                    data.counts.remove(origin, now);
+                    data.remote.insert(origin, Column::Live { next });
+                }
+                Block::Withdrawn { .. } => {
+                    data.counts.remove(origin, now);
+                    data.remote.insert(origin, Column::Absent);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn receive_marker(
+        &mut self,
+        now: Monotonic,
+        from: &PrivateName,
+        origin: Origin,
+        payload: &Bytes,
+    ) -> Result<(), MessageError> {
+        let marker = read_marker(payload)?;
+        if let Some(peer) = self.peers.get_mut(from) {
+            match (&mut peer.to_ask, &marker.covers) {
+                (to_ask, None) => *to_ask = None,
+                (Some(Need::Named(names)), Some(covers)) => {
+                    names.retain(|name| !covers.contains(&name.as_str()));
+                    if names.is_empty() {
+                        peer.to_ask = None;
+                    }
+                }
+                (Some(Need::All) | None, Some(_)) => {}
+            }
+        }
+        let mut wanted = Vec::new();
+        let mut problems = Vec::new();
+        let mut other_kinds = Vec::new();
+        for Shared { spec, data } in &mut self.objects {
+            let Some(data) = data else { continue };
+            if marker.covers.as_ref().is_some_and(|covers| !covers.contains(&spec.name.as_str())) {
+                continue;
+            }
+            let listed = marker.objects.iter().enumerate().find(|(_, object)| object.name == spec.name);
+            let Some((at, object)) = listed else {
+                data.counts.remove(origin, now);
+                data.remote.insert(origin, Column::Absent);
+                continue;
+            };
+            if object.kind != spec.kind.code() {
+                other_kinds.push((spec.name.clone(), spec.kind));
+                data.counts.remove(origin, now);
+                data.remote.insert(origin, Column::Absent);
+                continue;
+            }
+            if matches!(data.remote.get(&origin), Some(Column::Live { next }) if *next == object.next) {
+                continue;
+            }
+            data.counts.remove(origin, now);
+            match object.content {
+                MarkerContent::Inline(body) => match data.counts.apply(origin, body, now) {
+                    Ok(_) => {
+                        data.remote.insert(origin, Column::Live { next: object.next });
+                        self.counters.columns_received += 1;
+                    }
+                    Err(error) => problems.push((spec.name.clone(), wrong(error))),
+                },
+                MarkerContent::Chunked { chunks, digest } => {
+                    let receiving = Receiving {
+                        session: marker.session,
+                        object: at,
+                        next: object.next,
+                        chunks,
+                        digest,
+                        bodies: Vec::new(),
+                        held: Vec::new(),
+                        held_bytes: 0,
+                        since: now,
+                    };
+                    data.remote.insert(origin, Column::Receiving(Box::new(receiving)));
+                    wanted.push(object.name);
+                }
+            }
+        }
+        for (name, kind) in other_kinds {
+            self.notice_kind(from, &name, kind);
+        }
+        for (name, problem) in problems {
+            self.column_problem(now, from, &name, problem);
+        }
+        if has_chunks(&marker) {
+            let payload = Bytes::from(write_answer(&Answer { session: marker.session, wanted }));
+            let to = vec![Destination::Member(from.clone())];
+            self.outbox.push_back(Outgoing { to, kind: KIND_ANSWER, payload });
+        }
+        Ok(())
+    }
+
+    fn receive_chunk(
+        &mut self,
+        now: Monotonic,
+        from: &PrivateName,
+        origin: Origin,
+        payload: &Bytes,
+    ) -> Result<(), MessageError> {
+        let chunk = read_chunk(payload)?;
+        let mut problem = None;
+        for Shared { spec, data } in &mut self.objects {
+            let Some(data) = data else { continue };
+            let Some(Column::Receiving(receiving)) = data.remote.get_mut(&origin) else { continue };
+            if receiving.session != chunk.session || receiving.object != chunk.object {
+                continue;
+            }
+            self.counters.chunks_received += 1;
+            match take_chunk(data, origin, &chunk, payload, now) {
+                Ok(false) => {}
+                Ok(true) => self.counters.columns_received += 1,
+                Err(found) => problem = Some((spec.name.clone(), found)),
+            }
+            break;
+        }
+        if let Some((name, problem)) = problem {
+            self.column_problem(now, from, &name, problem);
+        }
+        Ok(())
+    }
+
+    fn receive_ask(&mut self, from: &PrivateName, payload: &Bytes) -> Result<(), MessageError> {
+        let names = read_ask(payload)?;
+        let need = if names.is_empty() {
+            Need::All
+        } else {
+            Need::Named(names.into_iter().map(String::from).collect())
+        };
+        self.needs(from, need);
+        Ok(())
+    }
+
+    fn receive_answer(&mut self, from: &PrivateName, payload: &Bytes) -> Result<(), MessageError> {
+        let answer = read_answer(payload)?;
+        let Some(session) = self.session.as_mut().filter(|session| session.id == answer.session) else {
+            return Ok(());
+        };
+        session.unanswered.remove(from);
+        if answer.wanted.is_empty() {
+            return Ok(());
+        }
+        if session.started {
+            // Too late for this cut: some chunks have gone by.
+            let names: BTreeSet<String> = answer.wanted.into_iter().map(String::from).collect();
+            self.needs(from, Need::Named(names));
+            return Ok(());
+        }
+        for object in &mut session.objects {
+            object.wanted |= answer.wanted.contains(&object.name.as_str());
+        }
+        session.wanted_by.insert(from.clone());
+        Ok(())
+    }
+
+    /// A member lacks own columns.
+    pub(crate) fn needs(&mut self, member: &PrivateName, lacks: Need) {
+        match self.need.get_mut(member) {
+            Some(need) => need.join(lacks),
+            None => {
+                self.need.insert(member.clone(), lacks);
+            }
+        }
+    }
+
+    /// This member lacks columns of another.
+    pub(crate) fn ask(&mut self, member: &PrivateName, need: Need) {
+        if let Some(peer) = self.peers.get_mut(member) {
+            peer.ask(need);
+        }
+    }
+
+    /// A column can no longer be trusted: it goes, and its origin is asked for it.
+    fn column_problem(&mut self, now: Monotonic, from: &PrivateName, name: &str, problem: Problem) {
+        let Some(origin) = self.peers.get(from).and_then(|peer| peer.origin) else { return };
+        for Shared { spec, data } in &mut self.objects {
+            if let Some(data) = data
+                && spec.name == name
+            {
+                data.restart(origin, now);
+            }
+        }
+        self.ask(from, Need::Named(core::iter::once(String::from(name)).collect()));
+        let text = match problem {
+            Problem::Gap => {
+                self.counters.gaps += 1;
+                format!("{name}: a batch of {from} is missing; its counts are left out and asked for again")
+            }
+            Problem::Wrong(what) => {
+                self.counters.malformed += 1;
+                format!(
+                    "{name}: {from} sent counts that cannot be: {what}; they are left out and asked for again"
+                )
+            }
+        };
+        self.distrust(now, from, text);
+    }
+
+    fn distrust(&mut self, now: Monotonic, from: &PrivateName, text: String) {
+        if self.peers.get_mut(from).is_some_and(|peer: &mut Peer| noticed(&mut peer.malformed_noticed, now)) {
+            self.notice(Severity::Error, text);
+        }
+    }
+
+    fn notice_version(&mut self, from: &PrivateName, version: u8) {
+        if let Some(peer) = self.peers.get_mut(from)
+            && !core::mem::replace(&mut peer.version_noticed, true)
+        {
+            let text = format!(
+                "{from} sends shared data in version {version}, which this release does not know; its counts are \
+                 left out here. Upgrade this node"
+            );
+            self.notice(Severity::Warning, text);
+        }
+    }
+
+    fn notice_kind(&mut self, from: &PrivateName, name: &str, own: ObjectKind) {
+        if let Some(peer) = self.peers.get_mut(from)
+            && peer.kinds_noticed.insert(name.to_string())
+        {
+            let text = format!(
+                "{name}: here it is of kind {}, on {from} of another; nothing of that member is counted. Give both \
+                 Replicate stanzas one type",
+                own.word()
+            );
+            self.notice(Severity::Warning, text);
+        }
+    }
+}
+
+fn has_chunks(marker: &Marker<'_>) -> bool {
+    marker.objects.iter().any(|object| matches!(object.content, MarkerContent::Chunked { .. }))
+}
+
+fn wrong(error: ApplyError) -> Problem {
+    Problem::Wrong(error.to_string())
+}
+
+fn take_entries(
+    data: &mut Data,
+    origin: Origin,
+    seq: u64,
+    body: &[u8],
+    payload: &Bytes,
+    now: Monotonic,
+) -> Result<Taken, Problem> {
+    match data.remote.get_mut(&origin) {
+        None | Some(Column::Awaiting { .. }) => Ok(Taken::Ignored),
+        Some(Column::Absent) => Err(Problem::Gap),
+        Some(Column::Live { next }) => {
+            if seq != *next {
+                return Err(Problem::Gap);
+            }
+            *next = next.saturating_add(1);
+            data.counts.apply(origin, body, now).map(Taken::Applied).map_err(wrong)
+        }
+        Some(Column::Receiving(receiving)) => {
+            if seq != receiving.next.saturating_add(receiving.held.len() as u64) {
+                return Err(Problem::Gap);
+            }
+            receiving.held_bytes += body.len();
+            if receiving.held_bytes > HELD_BYTES_MAX {
+                return Err(Problem::Wrong(String::from("its changes outrun its chunks")));
+            }
+            receiving.held.push(payload.slice_ref(body));
+            Ok(Taken::Held)
+        }
+    }
+}
+
+/// Takes the next chunk of a column; `true` when it was the last and the column is complete.
+fn take_chunk(
+    data: &mut Data,
+    origin: Origin,
+    chunk: &Chunk<'_>,
+    payload: &Bytes,
+    now: Monotonic,
+) -> Result<bool, Problem> {
+    let Some(Column::Receiving(receiving)) = data.remote.get_mut(&origin) else { return Ok(false) };
+    if chunk.index != receiving.bodies.len() {
+        return Err(Problem::Gap);
+    }
+    if chunk.body.len() > CHUNK_BYTES_MAX {
+        return Err(Problem::Wrong(String::from("a chunk is too long")));
+    }
+    receiving.bodies.push(payload.slice_ref(chunk.body));
+    receiving.since = now;
+    if receiving.bodies.len() < receiving.chunks {
+        return Ok(false);
+    }
+    if receiving.bodies.iter().fold(DIGEST_START, |sum, body| digest(sum, body)) != receiving.digest {
+        return Err(Problem::Wrong(String::from("the chunks do not have the digest of the marker")));
+    }
+    let next = receiving.next.saturating_add(receiving.held.len() as u64);
+    let bodies = core::mem::take(&mut receiving.bodies);
+    let held = core::mem::take(&mut receiving.held);
+    for body in bodies.iter().chain(&held) {
+        data.counts.apply(origin, body, now).map_err(wrong)?;
+    }
+    data.remote.insert(origin, Column::Live { next });
+    Ok(true)
+}

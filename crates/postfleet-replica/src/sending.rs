@@ -1,0 +1,227 @@
+//! What leaves: batches, markers, chunks, questions.
+
+use crate::notice::Severity;
+use crate::peer::ANSWER_PATIENCE;
+use crate::replica::{Outgoing, Replica, push_notice};
+use crate::session::{Need, Session, SessionObject};
+use crate::shared::{Column, Shared};
+use crate::wire::{
+    BatchWriter, Chunk, DIGEST_START, KIND_ASK, KIND_BATCH, KIND_CHUNK, KIND_MARKER, Marker, MarkerContent,
+    MarkerObject, block_overhead, digest, write_ask, write_chunk, write_marker,
+};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use postfleet_bus::event::Destination;
+use postfleet_types::{Monotonic, PrivateName};
+
+/// The longest body of a chunk: with what is around it, a chunk message stays below 64 KiB.
+pub(crate) const CHUNK_BYTES_MAX: usize = 64 * 1024 - 512;
+
+/// What a marker carries itself, in bytes, all objects together.
+const INLINE_BYTES_MAX: usize = 32 * 1024;
+
+/// Destinations named one by one; above it the data group is addressed, and who needs nothing ignores it.
+const NAMED_DESTINATIONS_MAX: usize = 32;
+
+impl Replica {
+    fn to_group(&self) -> Vec<Destination> {
+        vec![Destination::Group(self.options.group.clone())]
+    }
+
+    /// These members, and this one, so that it learns when the message was delivered.
+    fn to_members(&self, members: &BTreeSet<PrivateName>) -> Vec<Destination> {
+        if members.len() >= NAMED_DESTINATIONS_MAX {
+            return self.to_group();
+        }
+        members.iter().chain(core::iter::once(&self.options.own)).cloned().map(Destination::Member).collect()
+    }
+
+    /// Puts the buffers of these objects into batch messages. `false` when there was nothing in them.
+    pub(crate) fn send_pending(&mut self, objects: &[usize], now: Monotonic) -> bool {
+        let mut messages = Vec::new();
+        let mut message = BatchWriter::new();
+        let limit = self.options.batch_bytes_max;
+        for at in objects {
+            let Some(Shared { spec, data: Some(data) }) = self.objects.get_mut(*at) else { continue };
+            let overhead = block_overhead(&spec.name);
+            for body in data.take_pending(limit.saturating_sub(overhead)) {
+                if !message.is_empty() && message.len() + overhead + body.len() > limit {
+                    messages.push(core::mem::replace(&mut message, BatchWriter::new()));
+                }
+                message.entries(spec.kind, &spec.name, data.next, &body);
+                data.next = data.next.saturating_add(1);
+            }
+        }
+        if !message.is_empty() {
+            messages.push(message);
+        }
+        let any = !messages.is_empty();
+        for message in messages {
+            self.send_batch(message, now);
+        }
+        any
+    }
+
+    pub(crate) fn send_batch(&mut self, message: BatchWriter, now: Monotonic) {
+        let payload = Bytes::from(message.finish());
+        self.pacing.under_way = self.pacing.under_way.saturating_add(1);
+        self.pacing.last_sent = Some(now);
+        self.counters.batches_sent += 1;
+        self.counters.batch_bytes_sent += payload.len() as u64;
+        let to = self.to_group();
+        self.outbox.push_back(Outgoing { to, kind: KIND_BATCH, payload });
+    }
+
+    /// Cuts the own columns for those who need them. What waits goes first, so that the cut is what the members
+    /// have that got every batch.
+    pub(crate) fn start_session(&mut self, now: Monotonic) {
+        let all: Vec<usize> = (0..self.objects.len()).collect();
+        self.send_pending(&all, now);
+        let mut need = Need::Named(BTreeSet::new());
+        let mut members = BTreeSet::new();
+        for (member, lacks) in core::mem::take(&mut self.need) {
+            need.join(lacks);
+            members.insert(member);
+        }
+        self.sessions = self.sessions.saturating_add(1);
+        let session = self.sessions;
+        let mut objects = Vec::new();
+        let mut kept = Vec::new();
+        let mut inline = 0;
+        // Bodies live here until the marker, which borrows them, is written.
+        let mut cut = Vec::new();
+        for Shared { spec, data } in &self.objects {
+            let Some(data) = data else { continue };
+            if let Need::Named(names) = &need
+                && !names.contains(&spec.name)
+            {
+                continue;
+            }
+            cut.push((spec, data.next, data.counts.encode_own(CHUNK_BYTES_MAX)));
+        }
+        for (spec, next, bodies) in &cut {
+            let first = bodies.first().map_or(&[][..], Vec::as_slice);
+            let content = if bodies.len() <= 1 && inline + first.len() <= INLINE_BYTES_MAX {
+                inline += first.len();
+                MarkerContent::Inline(first)
+            } else {
+                let digest = bodies.iter().fold(DIGEST_START, |sum, body| digest(sum, body));
+                MarkerContent::Chunked { chunks: bodies.len(), digest }
+            };
+            objects.push(MarkerObject { kind: spec.kind.code(), name: &spec.name, next: *next, content });
+        }
+        let covers = match &need {
+            Need::All => None,
+            Need::Named(names) => Some(names.iter().map(String::as_str).collect()),
+        };
+        let marker = Marker { session, objects, covers };
+        let payload = Bytes::from(write_marker(&marker));
+        let chunked: Vec<bool> = marker
+            .objects
+            .iter()
+            .map(|object| matches!(object.content, MarkerContent::Chunked { .. }))
+            .collect();
+        for ((spec, _, bodies), chunked) in cut.iter().zip(&chunked) {
+            let chunks = if *chunked {
+                bodies.iter().map(|body| Bytes::from(body.clone())).collect()
+            } else {
+                Vec::new()
+            };
+            kept.push(SessionObject { name: spec.name.clone(), chunks, wanted: false });
+        }
+        self.counters.markers_sent += 1;
+        let to = self.to_members(&members);
+        self.outbox.push_back(Outgoing { to, kind: KIND_MARKER, payload });
+        if chunked.contains(&true) {
+            self.session = Some(Session {
+                id: session,
+                unanswered: members,
+                wanted_by: BTreeSet::new(),
+                objects: kept,
+                cut: None,
+                cursor: (0, 0),
+                started: false,
+                under_way: 0,
+            });
+        }
+    }
+
+    pub(crate) fn produce_chunk(&mut self, now: Monotonic) -> bool {
+        let Some(session) = &mut self.session else { return false };
+        let Some((object, index, body)) = session.next_chunk(now) else { return false };
+        let chunk = Chunk { session: session.id, object, index, body: &body };
+        let payload = Bytes::from(write_chunk(&chunk));
+        self.counters.chunks_sent += 1;
+        self.counters.chunk_bytes_sent += payload.len() as u64;
+        let members = session.wanted_by.clone();
+        let to = self.to_members(&members);
+        self.outbox.push_back(Outgoing { to, kind: KIND_CHUNK, payload });
+        true
+    }
+
+    /// Asks one member for what is missing of it, when that is due.
+    pub(crate) fn produce_question(&mut self, now: Monotonic) -> bool {
+        for (name, peer) in &mut self.peers {
+            if peer.origin.is_none() || peer.ask_at().is_none_or(|at| at > now) {
+                continue;
+            }
+            let Some(need) = peer.to_ask.take() else { continue };
+            peer.asked = Some(now);
+            let names: Vec<&str> = match &need {
+                Need::All => Vec::new(),
+                Need::Named(names) => names.iter().map(String::as_str).collect(),
+            };
+            let payload = Bytes::from(write_ask(&names));
+            let to = vec![Destination::Member(name.clone())];
+            self.outbox.push_back(Outgoing { to, kind: KIND_ASK, payload });
+            self.counters.questions_sent += 1;
+            return true;
+        }
+        false
+    }
+
+    /// Notes questions to members whose marker or chunks are overdue.
+    pub(crate) fn question_the_late(&mut self, now: Monotonic) {
+        let mut late: BTreeMap<_, BTreeSet<String>> = BTreeMap::new();
+        for Shared { spec, data } in &mut self.objects {
+            let Some(data) = data else { continue };
+            for (origin, column) in &mut data.remote {
+                let since = match column {
+                    Column::Awaiting { since } => *since,
+                    Column::Receiving(receiving) => receiving.since,
+                    Column::Live { .. } | Column::Absent => continue,
+                };
+                if now.since(since) >= ANSWER_PATIENCE {
+                    *column = Column::Awaiting { since: now };
+                    late.entry(*origin).or_default().insert(spec.name.clone());
+                }
+            }
+        }
+        for (name, peer) in &mut self.peers {
+            if let Some(names) = peer.origin.and_then(|origin| late.remove(&origin)) {
+                let text = format!("{name} has not sent its counts of {}; asking again", join(&names));
+                peer.ask(Need::Named(names));
+                push_notice(&mut self.notices, Severity::Notice, text);
+            }
+        }
+    }
+
+    /// When a question becomes due, or a member becomes late.
+    pub(crate) fn question_deadline(&self) -> Option<Monotonic> {
+        let due = self.peers.values().filter(|peer| peer.origin.is_some()).filter_map(|peer| peer.ask_at());
+        let late = self.datas().flat_map(|data| data.remote.values()).filter_map(|column| match column {
+            Column::Awaiting { since } => Some(*since + ANSWER_PATIENCE),
+            Column::Receiving(receiving) => Some(receiving.since + ANSWER_PATIENCE),
+            Column::Live { .. } | Column::Absent => None,
+        });
+        due.chain(late).min()
+    }
+}
+
+pub(crate) fn join(names: &BTreeSet<String>) -> String {
+    names.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+}

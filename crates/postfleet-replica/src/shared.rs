@@ -1,0 +1,129 @@
+//! One shared object on this member: its data, what waits to be sent, and how far each member's column is.
+
+use crate::counts::{Counts, Key, Origin, Pending};
+use crate::object::ObjectSpec;
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use postfleet_types::Monotonic;
+
+/// One object.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) spec: ObjectSpec,
+    /// `None` for kinds that this build lists and does not keep.
+    pub(crate) data: Option<Data>,
+}
+
+/// The data of a counting object.
+#[derive(Debug)]
+pub(crate) struct Data {
+    pub(crate) counts: Counts,
+    pub(crate) pending: Pending,
+    /// Changes since the last sending, each counted, merged or not.
+    pub(crate) mutations: u32,
+    /// When the oldest of them was made.
+    pub(crate) oldest: Option<Monotonic>,
+    /// The number of the next batch.
+    pub(crate) next: u64,
+    /// Connections opened before this generation are not counted here, so their end is not either.
+    pub(crate) since: u64,
+    /// The columns of the members that are present.
+    pub(crate) remote: BTreeMap<Origin, Column>,
+    pub(crate) clamp_noticed: Option<Monotonic>,
+}
+
+/// How far another member's column is.
+#[derive(Debug)]
+pub(crate) enum Column {
+    /// A marker has to come; batches are ignored.
+    Awaiting {
+        /// Since when, or when it was last asked for.
+        since: Monotonic,
+    },
+    /// The marker has come, its chunks come.
+    Receiving(Box<Receiving>),
+    /// Complete up to a point of the order.
+    Live {
+        /// The number of the batch that comes next.
+        next: u64,
+    },
+    /// The member does not have the object.
+    Absent,
+}
+
+impl Column {
+    /// Whether nothing of it is missing.
+    pub(crate) const fn complete(&self) -> bool {
+        matches!(self, Self::Live { .. } | Self::Absent)
+    }
+}
+
+/// A column on its way.
+#[derive(Debug)]
+pub(crate) struct Receiving {
+    pub(crate) session: u64,
+    /// Its place in the marker.
+    pub(crate) object: usize,
+    pub(crate) next: u64,
+    pub(crate) chunks: usize,
+    pub(crate) digest: u64,
+    pub(crate) bodies: Vec<Bytes>,
+    /// Batches delivered after the marker, in order.
+    pub(crate) held: Vec<Bytes>,
+    pub(crate) held_bytes: usize,
+    /// When something last came.
+    pub(crate) since: Monotonic,
+}
+
+impl Shared {
+    pub(crate) fn new(spec: ObjectSpec, since: u64) -> Self {
+        let data = Counts::new(spec.kind).map(|(counts, pending)| Data {
+            counts,
+            pending,
+            mutations: 0,
+            oldest: None,
+            next: 1,
+            since,
+            remote: BTreeMap::new(),
+            clamp_noticed: None,
+        });
+        Self { spec, data }
+    }
+}
+
+impl Data {
+    /// Notes a change of the own column for sending.
+    pub(crate) fn note(&mut self, key: Key<'_>, delta: i64, now: Monotonic) {
+        self.pending.add(key, delta);
+        self.mutations = self.mutations.saturating_add(1);
+        self.oldest.get_or_insert(now);
+    }
+
+    /// Nothing waits any more.
+    pub(crate) fn forget_pending(&mut self) {
+        self.pending.clear();
+        self.mutations = 0;
+        self.oldest = None;
+    }
+
+    /// Takes what waits, as bodies of at most about `limit` bytes.
+    pub(crate) fn take_pending(&mut self, limit: usize) -> Vec<Vec<u8>> {
+        self.mutations = 0;
+        self.oldest = None;
+        self.pending.take(limit)
+    }
+
+    /// Forgets the counts of a column and waits for a marker.
+    pub(crate) fn restart(&mut self, origin: Origin, now: Monotonic) {
+        self.counts.remove(origin, now);
+        self.remote.insert(origin, Column::Awaiting { since: now });
+    }
+
+    /// Forgets a member.
+    pub(crate) fn forget(&mut self, origin: Origin, now: Monotonic) {
+        self.counts.remove(origin, now);
+        self.remote.remove(&origin);
+    }
+}

@@ -1,0 +1,472 @@
+//! The five messages of the shared-data connection. Layout: docs/formats/replication.md.
+//!
+//! A message is a version byte and fields of (tag, length, content). Unknown tags, and bytes behind the known
+//! part of a field, are skipped, so that a fleet can be upgraded a node at a time.
+
+use crate::entries::{CountKey, decode_bound};
+use crate::object::ObjectKind;
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+use postfleet_types::{Reader, WireError, Writer};
+
+/// The message version that this build writes and understands.
+pub const MESSAGE_VERSION: u8 = 1;
+
+/// Changes of columns, and objects announced or withdrawn. To the data group.
+pub const KIND_BATCH: u16 = 0x0201;
+/// A cut through the own columns, for members that do not have them. To those members and the sender.
+pub const KIND_MARKER: u16 = 0x0202;
+/// A part of a column at its marker. To the members that asked for it and the sender.
+pub const KIND_CHUNK: u16 = 0x0203;
+/// Asks for a marker. To the column's origin.
+pub const KIND_ASK: u16 = 0x0204;
+/// Which columns of a marker are needed in chunks. To the marker's sender.
+pub const KIND_ANSWER: u16 = 0x0205;
+
+/// The longest name of an object or of a binding in an object's name, in bytes.
+pub(crate) const NAME_BYTES_MAX: usize = 255;
+
+/// Chunks that one column may have: at 64 KiB each, a gigabyte.
+const CHUNKS_MAX: usize = 16_384;
+
+/// Why a message could not be taken. The peer is at fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MessageError {
+    /// It has a version that this build does not understand.
+    #[error("message version {0} is not known here")]
+    Version(u8),
+    /// It does not follow the format.
+    #[error(transparent)]
+    Malformed(#[from] WireError),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Block<'a> {
+    Entries { kind: u8, name: &'a str, seq: u64, body: &'a [u8] },
+    Announced { kind: u8, name: &'a str, next: u64 },
+    Withdrawn { kind: u8, name: &'a str },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MarkerObject<'a> {
+    pub(crate) kind: u8,
+    pub(crate) name: &'a str,
+    /// The number of the origin's first batch for this object that the cut does not contain.
+    pub(crate) next: u64,
+    pub(crate) content: MarkerContent<'a>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum MarkerContent<'a> {
+    /// The column itself; empty for an empty column.
+    Inline(&'a [u8]),
+    /// It follows in that many chunks whose bodies have that digest.
+    Chunked { chunks: usize, digest: u64 },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Marker<'a> {
+    pub(crate) session: u64,
+    pub(crate) objects: Vec<MarkerObject<'a>>,
+    /// The names this marker speaks about; `None` is all of the origin's.
+    pub(crate) covers: Option<Vec<&'a str>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Chunk<'a> {
+    pub(crate) session: u64,
+    pub(crate) object: usize,
+    pub(crate) index: usize,
+    pub(crate) body: &'a [u8],
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer<'a> {
+    pub(crate) session: u64,
+    pub(crate) wanted: Vec<&'a str>,
+}
+
+fn message() -> Writer {
+    let mut writer = Writer::new();
+    writer.u8(MESSAGE_VERSION);
+    writer
+}
+
+fn field(writer: &mut Writer, tag: u8, content: Writer) {
+    writer.u8(tag).bytes(&content.finish());
+}
+
+/// Hands over every field of a message.
+fn fields<'a>(
+    bytes: &'a [u8],
+    mut take: impl FnMut(u8, &mut Reader<'a>) -> Result<(), WireError>,
+) -> Result<(), MessageError> {
+    let mut reader = Reader::new(bytes);
+    match reader.u8()? {
+        MESSAGE_VERSION => {}
+        other => return Err(MessageError::Version(other)),
+    }
+    while !reader.rest().is_empty() {
+        let tag = reader.u8()?;
+        take(tag, &mut Reader::new(reader.bytes()?))?;
+    }
+    Ok(())
+}
+
+fn object_name<'a>(reader: &mut Reader<'a>) -> Result<&'a str, WireError> {
+    let name = reader.text()?;
+    match name.len() {
+        1..=NAME_BYTES_MAX => Ok(name),
+        _ => Err(reader.invalid("object name")),
+    }
+}
+
+/// Bytes that a block needs beside its body, at most.
+pub(crate) const fn block_overhead(name: &str) -> usize {
+    // tag, three lengths, kind, sequence number
+    name.len() + 1 + 3 * 5 + 1 + 10
+}
+
+pub(crate) struct BatchWriter(Writer);
+
+impl BatchWriter {
+    pub(crate) fn new() -> Self {
+        Self(message())
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.0.len() <= 1
+    }
+
+    pub(crate) fn entries(&mut self, kind: ObjectKind, name: &str, seq: u64, body: &[u8]) {
+        let mut block = Writer::new();
+        block.u8(kind.code()).text(name).varint(seq).bytes(body);
+        field(&mut self.0, 1, block);
+    }
+
+    pub(crate) fn announced(&mut self, kind: ObjectKind, name: &str, next: u64) {
+        let mut block = Writer::new();
+        block.u8(kind.code()).text(name).varint(next);
+        field(&mut self.0, 2, block);
+    }
+
+    pub(crate) fn withdrawn(&mut self, kind: ObjectKind, name: &str) {
+        let mut block = Writer::new();
+        block.u8(kind.code()).text(name);
+        field(&mut self.0, 3, block);
+    }
+
+    pub(crate) fn finish(self) -> Vec<u8> {
+        self.0.finish()
+    }
+}
+
+pub(crate) fn read_batch(bytes: &[u8]) -> Result<Vec<Block<'_>>, MessageError> {
+    let mut blocks = Vec::new();
+    fields(bytes, |tag, reader| {
+        match tag {
+            1 => blocks.push(Block::Entries {
+                kind: reader.u8()?,
+                name: object_name(reader)?,
+                seq: reader.varint()?,
+                body: reader.bytes()?,
+            }),
+            2 => blocks.push(Block::Announced {
+                kind: reader.u8()?,
+                name: object_name(reader)?,
+                next: reader.varint()?,
+            }),
+            3 => blocks.push(Block::Withdrawn { kind: reader.u8()?, name: object_name(reader)? }),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    Ok(blocks)
+}
+
+pub(crate) fn write_marker(marker: &Marker<'_>) -> Vec<u8> {
+    let mut writer = message();
+    let mut session = Writer::new();
+    session.varint(marker.session);
+    field(&mut writer, 1, session);
+    for object in &marker.objects {
+        let mut content = Writer::new();
+        content.u8(object.kind).text(object.name).varint(object.next);
+        match &object.content {
+            MarkerContent::Inline(body) => content.count(0).bytes(body),
+            MarkerContent::Chunked { chunks, digest } => content.count(*chunks).u64(*digest),
+        };
+        field(&mut writer, 2, content);
+    }
+    if let Some(covers) = &marker.covers {
+        field(&mut writer, 3, names(covers));
+    }
+    writer.finish()
+}
+
+fn names(names: &[&str]) -> Writer {
+    let mut writer = Writer::new();
+    for name in names {
+        writer.text(name);
+    }
+    writer
+}
+
+fn read_names<'a>(reader: &mut Reader<'a>) -> Result<Vec<&'a str>, WireError> {
+    let mut names = Vec::new();
+    while !reader.rest().is_empty() {
+        names.push(object_name(reader)?);
+    }
+    Ok(names)
+}
+
+fn missing(bytes: &[u8], what: &'static str) -> MessageError {
+    MessageError::Malformed(WireError::Invalid { field: what, at: bytes.len() })
+}
+
+pub(crate) fn read_marker(bytes: &[u8]) -> Result<Marker<'_>, MessageError> {
+    let mut session = None;
+    let mut objects = Vec::new();
+    let mut covers = None;
+    fields(bytes, |tag, reader| {
+        match tag {
+            1 => session = Some(reader.varint()?),
+            2 => {
+                let kind = reader.u8()?;
+                let name = object_name(reader)?;
+                let next = reader.varint()?;
+                let chunks = usize::try_from(reader.varint()?).unwrap_or(usize::MAX);
+                let content = match chunks {
+                    0 => MarkerContent::Inline(reader.bytes()?),
+                    1..=CHUNKS_MAX => MarkerContent::Chunked { chunks, digest: reader.u64()? },
+                    _ => return Err(reader.invalid("chunks")),
+                };
+                objects.push(MarkerObject { kind, name, next, content });
+            }
+            3 => covers = Some(read_names(reader)?),
+            _ => {}
+        }
+        Ok(())
+    })?;
+    let session = session.ok_or_else(|| missing(bytes, "session"))?;
+    Ok(Marker { session, objects, covers })
+}
+
+pub(crate) fn write_chunk(chunk: &Chunk<'_>) -> Vec<u8> {
+    let mut writer = message();
+    let mut content = Writer::new();
+    content.varint(chunk.session).count(chunk.object).count(chunk.index).bytes(chunk.body);
+    field(&mut writer, 1, content);
+    writer.finish()
+}
+
+pub(crate) fn read_chunk(bytes: &[u8]) -> Result<Chunk<'_>, MessageError> {
+    let mut chunk = None;
+    fields(bytes, |tag, reader| {
+        if tag == 1 {
+            let session = reader.varint()?;
+            let object = usize::try_from(reader.varint()?).map_err(|_| reader.invalid("object"))?;
+            let index = usize::try_from(reader.varint()?).map_err(|_| reader.invalid("chunk"))?;
+            chunk = Some(Chunk { session, object, index, body: reader.bytes()? });
+        }
+        Ok(())
+    })?;
+    chunk.ok_or_else(|| missing(bytes, "chunk"))
+}
+
+pub(crate) fn write_ask(wanted: &[&str]) -> Vec<u8> {
+    let mut writer = message();
+    if !wanted.is_empty() {
+        field(&mut writer, 1, names(wanted));
+    }
+    writer.finish()
+}
+
+/// The names asked for; none is all.
+pub(crate) fn read_ask(bytes: &[u8]) -> Result<Vec<&str>, MessageError> {
+    let mut wanted = Vec::new();
+    fields(bytes, |tag, reader| {
+        if tag == 1 {
+            wanted = read_names(reader)?;
+        }
+        Ok(())
+    })?;
+    Ok(wanted)
+}
+
+pub(crate) fn write_answer(answer: &Answer<'_>) -> Vec<u8> {
+    let mut writer = message();
+    let mut session = Writer::new();
+    session.varint(answer.session);
+    field(&mut writer, 1, session);
+    field(&mut writer, 2, names(&answer.wanted));
+    writer.finish()
+}
+
+pub(crate) fn read_answer(bytes: &[u8]) -> Result<Answer<'_>, MessageError> {
+    let mut session = None;
+    let mut wanted = Vec::new();
+    fields(bytes, |tag, reader| {
+        match tag {
+            1 => session = Some(reader.varint()?),
+            2 => wanted = read_names(reader)?,
+            _ => {}
+        }
+        Ok(())
+    })?;
+    let session = session.ok_or_else(|| missing(bytes, "session"))?;
+    Ok(Answer { session, wanted })
+}
+
+/// FNV-1a with 64 bits (draft-eastlake-fnv), continued from `digest` over `bytes`.
+pub(crate) fn digest(digest: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(digest, |digest, byte| (digest ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+
+/// What [`digest`] starts from.
+pub(crate) const DIGEST_START: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// Decodes bytes as every message of this crate, entries included: the entry point for fuzzing.
+///
+/// Returns a line for each reading that the bytes allow, so that a fuzzer can see them differ.
+#[must_use]
+pub fn decode_any(bytes: &[u8]) -> Vec<String> {
+    let mut readings = Vec::new();
+    let mut bodies: Vec<&[u8]> = Vec::new();
+    bodies.push(bytes);
+    if let Ok(blocks) = read_batch(bytes) {
+        readings.push(alloc::format!("batch {blocks:?}"));
+        for block in &blocks {
+            if let Block::Entries { body, .. } = block {
+                bodies.push(body);
+            }
+        }
+    }
+    if let Ok(marker) = read_marker(bytes) {
+        readings.push(alloc::format!("marker {marker:?}"));
+        for object in &marker.objects {
+            if let MarkerContent::Inline(body) = object.content {
+                bodies.push(body);
+            }
+        }
+        if read_marker(&write_marker(&marker)).as_ref() != Ok(&marker) {
+            readings.push("marker does not come back".to_owned());
+        }
+    }
+    if let Ok(chunk) = read_chunk(bytes) {
+        readings.push(alloc::format!("chunk {chunk:?}"));
+        bodies.push(chunk.body);
+    }
+    if let Ok(wanted) = read_ask(bytes) {
+        readings.push(alloc::format!("ask {wanted:?}"));
+    }
+    if let Ok(answer) = read_answer(bytes) {
+        readings.push(alloc::format!("answer {answer:?}"));
+    }
+    for body in bodies {
+        readings.extend(readings_of_body(body));
+    }
+    readings
+}
+
+fn readings_of_body(body: &[u8]) -> Vec<String> {
+    let mut readings = Vec::new();
+    let mut count = 0usize;
+    let mut tally = || {
+        count += 1;
+        Ok::<(), WireError>(())
+    };
+    let results = [
+        ("addresses", IpAddr::decode(body, |_, _| tally())),
+        ("names", str::decode(body, |_, _| tally())),
+        ("bound addresses", decode_bound(body, |_, section| IpAddr::decode(section, |_, _| tally()))),
+        ("bound names", decode_bound(body, |_, section| str::decode(section, |_, _| tally()))),
+    ];
+    for (reading, result) in results {
+        if result.is_ok() {
+            readings.push(alloc::format!("{reading}, {count} entries read so far"));
+        }
+    }
+    readings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn messages_come_back() {
+        let mut batch = BatchWriter::new();
+        batch.entries(ObjectKind::InboundCidr, "inbound_cidr", 7, &[1, 2]);
+        batch.announced(ObjectKind::OutboundDomains, "x", 1);
+        batch.withdrawn(ObjectKind::OutboundCidr, "y");
+        assert_eq!(
+            read_batch(&batch.finish()).unwrap(),
+            [
+                Block::Entries { kind: 1, name: "inbound_cidr", seq: 7, body: &[1, 2] },
+                Block::Announced { kind: 3, name: "x", next: 1 },
+                Block::Withdrawn { kind: 2, name: "y" },
+            ]
+        );
+        let marker = Marker {
+            session: 300,
+            objects: vec![
+                MarkerObject { kind: 1, name: "a", next: 2, content: MarkerContent::Inline(b"xy") },
+                MarkerObject {
+                    kind: 2,
+                    name: "b",
+                    next: 3,
+                    content: MarkerContent::Chunked { chunks: 4, digest: 5 },
+                },
+            ],
+            covers: Some(vec!["a", "b", "c"]),
+        };
+        assert_eq!(read_marker(&write_marker(&marker)), Ok(marker));
+        let chunk = Chunk { session: 300, object: 1, index: 2, body: b"abc" };
+        assert_eq!(read_chunk(&write_chunk(&chunk)), Ok(chunk));
+        assert_eq!(read_ask(&write_ask(&["a", "b"])), Ok(vec!["a", "b"]));
+        assert_eq!(read_ask(&write_ask(&[])), Ok(vec![]));
+        let answer = Answer { session: 300, wanted: vec!["b"] };
+        assert_eq!(read_answer(&write_answer(&answer)), Ok(answer));
+    }
+
+    #[test]
+    fn unknown_fields_are_skipped_and_unknown_versions_refused() {
+        let mut batch = message();
+        let mut later = Writer::new();
+        later.raw(b"from a later release");
+        field(&mut batch, 200, later);
+        let mut block = Writer::new();
+        block.u8(1).text("n").varint(1).bytes(b"b").raw(b"more of a later release");
+        field(&mut batch, 1, block);
+        let bytes = batch.finish();
+        assert_eq!(read_batch(&bytes).unwrap(), [Block::Entries { kind: 1, name: "n", seq: 1, body: b"b" }]);
+        assert_eq!(read_batch(&[2]), Err(MessageError::Version(2)));
+        assert!(matches!(read_batch(&[]), Err(MessageError::Malformed(_))));
+        assert!(matches!(read_marker(&[1]), Err(MessageError::Malformed(_))));
+    }
+
+    #[test]
+    fn the_digest_is_fnv_1a() {
+        assert_eq!(digest(DIGEST_START, b""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(digest(DIGEST_START, b"a"), 0xaf63_dc4c_8601_ec8c);
+        assert_eq!(digest(digest(DIGEST_START, b"foo"), b"bar"), 0x8594_4171_f739_67e8);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(mut bytes: Vec<u8>) {
+            let _ = decode_any(&bytes);
+            bytes.insert(0, MESSAGE_VERSION);
+            let readings = decode_any(&bytes);
+            prop_assert!(!readings.iter().any(|line| line == "marker does not come back"));
+        }
+    }
+}
