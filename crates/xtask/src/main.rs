@@ -1,2 +1,84 @@
-//! (crate header)
-fn main() {}
+//! Checks of the tree itself, which neither the compiler nor clippy makes.
+//!
+//! `cargo xtask tidy` changes nothing: it prints what is wrong, one line each, and ends with 1 when there is anything.
+
+mod docs;
+mod edges;
+mod map;
+mod purity;
+mod sources;
+mod tree;
+
+use std::env;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+use crate::tree::Tree;
+
+/// Something that is wrong in the tree.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Finding {
+    /// The file, and the line if there is one.
+    place: String,
+    /// What is wrong and what to do.
+    text: String,
+}
+
+impl Finding {
+    fn new(place: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { place: place.into(), text: text.into() }
+    }
+}
+
+/// All checks.
+const CHECKS: [fn(&Tree) -> Vec<Finding>; 9] = [
+    map::check,
+    edges::check_own,
+    edges::check_foreign,
+    purity::check_no_std,
+    purity::check_clippy,
+    purity::check_lints,
+    sources::check_lengths,
+    sources::check_words,
+    docs::check,
+];
+
+fn root() -> anyhow::Result<PathBuf> {
+    let package = env::var_os("CARGO_MANIFEST_DIR").context("run it as `cargo xtask`")?;
+    let package = PathBuf::from(package);
+    Ok(package.ancestors().nth(2).context("crates/xtask has moved")?.to_path_buf())
+}
+
+fn tidy() -> anyhow::Result<bool> {
+    let tree = Tree::read(&root()?)?;
+    let mut findings: Vec<Finding> = CHECKS.iter().flat_map(|check| check(&tree)).collect();
+    findings.sort();
+    for Finding { place, text } in &findings {
+        eprintln!("{place}: {text}");
+    }
+    match findings.len() {
+        0 => eprintln!("tidy: {} files, {} checks, nothing to say", tree.files.len(), CHECKS.len()),
+        count => eprintln!("tidy: {count} to put right"),
+    }
+    Ok(findings.is_empty())
+}
+
+fn main() -> ExitCode {
+    let words: Vec<String> = env::args().skip(1).collect();
+    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["tidy"] => match tidy() {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => {
+                eprintln!("tidy: {error:#}");
+                ExitCode::FAILURE
+            }
+        },
+        _ => {
+            eprintln!("usage: cargo xtask tidy");
+            ExitCode::from(2)
+        }
+    }
+}
