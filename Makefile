@@ -1,0 +1,45 @@
+# What there is to do here. `run` and `test` need Rust, a C compiler and git; `make setup` brings the rest.
+
+CARGO ?= cargo
+# What `make run` hands to the demo, for example ARGS="--nodes 5".
+ARGS ?=
+# How long `make fuzz` runs each target, and which.
+SECONDS ?= 600
+TARGETS ?= $(notdir $(basename $(wildcard fuzz/fuzz_targets/*.rs)))
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check fix bench fuzz setup
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+
+run: ## three relays on this machine, with the console of the first open
+	$(CARGO) run --quiet --package postfleet -- demo $(ARGS)
+
+test: ## every test
+	$(CARGO) test --workspace --locked
+
+check: ## format, tidiness, dependencies, lints, documentation; changes nothing
+	$(CARGO) fmt --all --check
+	$(CARGO) xtask tidy
+	$(CARGO) deny --log-level error check bans licenses sources
+	$(CARGO) clippy --workspace --all-targets --locked -- --deny warnings
+	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --workspace --no-deps --locked
+
+fix: ## repair what `check` finds, as far as the tools can
+	$(CARGO) clippy --fix --allow-dirty --allow-staged --workspace --all-targets
+	$(CARGO) fmt --all
+
+bench: ## every benchmark
+	$(CARGO) bench --workspace --locked --bench '*'
+
+fuzz: ## each parser for SECONDS (600); one with TARGETS=spool_file
+	@set -e; for target in $(TARGETS); do \
+	  echo "== $$target: $(SECONDS) s"; \
+	  mkdir -p fuzz/corpus/$$target; \
+	  $(CARGO) +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+	    -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1; \
+	done
+
+setup: ## install what is missing: Debian packages, cargo tools
+	scripts/setup
