@@ -468,3 +468,165 @@ fn character_start(text: &[u8], at: usize) -> usize {
 fn octets(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LIMITS: HeaderLimits = HeaderLimits { octets_max: 200, received_fields_max: 2 };
+
+    fn additions() -> Additions {
+        Additions { received: "R: 1\r\n".into(), date: "D: 2\r\n".into(), message_id: "M: 3\r\n".into() }
+    }
+
+    fn run(rules: FormatRules, pieces: &[&[u8]]) -> Result<(Vec<u8>, MessageFacts), Fault> {
+        let mut content = Content::new(rules, LIMITS, additions());
+        let mut out = BytesMut::new();
+        for piece in pieces {
+            content.push(piece, &mut out)?;
+        }
+        let facts = content.finish(&mut out)?;
+        assert_eq!(facts.content_octets, octets(out.len()));
+        Ok((out.to_vec(), facts))
+    }
+
+    fn check(rules: FormatRules, message: &str, wanted: Result<&str, Fault>) {
+        let whole = run(rules, &[message.as_bytes()]).map(|(text, _)| String::from_utf8(text).unwrap());
+        assert_eq!(whole.as_deref(), wanted.as_ref().copied(), "{message:?}");
+        let each: Vec<&[u8]> = message.as_bytes().chunks(1).collect();
+        assert_eq!(run(rules, &each).map(|(text, _)| String::from_utf8(text).unwrap()), whole, "{message:?}");
+    }
+
+    /// Message format: the header section.
+    #[test]
+    fn mta_rfc5321_11_fields_are_added_around_the_header_section() {
+        let rules = FormatRules::default();
+        check(rules, "A: b\r\n\r\nx\r\n", Ok("R: 1\r\nA: b\r\nD: 2\r\nM: 3\r\n\r\nx\r\n"));
+        check(rules, "date: b\r\nMESSAGE-id : c\r\n\r\n", Ok("R: 1\r\ndate: b\r\nMESSAGE-id : c\r\n\r\n"));
+        check(rules, "A: b\r\n\tc\r\n", Ok("R: 1\r\nA: b\r\n\tc\r\nD: 2\r\nM: 3\r\n"));
+        let none = FormatRules { trace: false, date: DateRule::Ignore, add_message_id: false, ..rules };
+        // Whether the Received field is made at all is decided by whoever fills in the additions.
+        check(none, "A: b\r\n\r\n", Ok("R: 1\r\nA: b\r\n\r\n"));
+        check(FormatRules { date: DateRule::Pedantic, ..rules }, "A: b\r\n\r\n", Err(Fault::DateMissing));
+    }
+
+    #[test]
+    fn malformed_header_sections() {
+        let rules = FormatRules::default();
+        for text in ["", "\r\n", "\r\nA: b\r\n", "no field\r\n", " x: y\r\n", "no field", "A b: c\r\n"] {
+            check(rules, text, Err(Fault::HeadersMissing));
+        }
+        check(rules, "A: b\r\nno field\r\n", Err(Fault::InvalidHeader));
+        check(rules, "A: b\r\n: c\r\n", Err(Fault::InvalidHeader));
+        check(rules, "A: \0\r\n", Err(Fault::InvalidHeader));
+        check(rules, "A: b\r\nB: c", Err(Fault::HeaderNotTerminated));
+        check(rules, "A: b\nB: c\r\n\r\n", Err(Fault::LoneInHeaders));
+        check(rules, "A: b\r\r\n\r\n", Err(Fault::LoneInHeaders));
+        check(rules, "A: b\r\n\r", Err(Fault::LoneInHeaders));
+        check(rules, &format!("A: {}\r\n", "x".repeat(200)), Err(Fault::HeaderTooLarge));
+        let allowed = FormatRules { allow_missing_headers: true, ..rules };
+        check(allowed, "", Ok("R: 1\r\nD: 2\r\nM: 3\r\n"));
+        check(allowed, "no field\r\nA: b\r\n", Ok("R: 1\r\nD: 2\r\nM: 3\r\n\r\nno field\r\nA: b\r\n"));
+        check(allowed, "no field", Ok("R: 1\r\nD: 2\r\nM: 3\r\n\r\nno field"));
+        let fix = FormatRules { lone_in_headers: LoneRule::Fix, ..rules };
+        check(
+            fix,
+            "A: b\nDate: c\rMessage-ID: d\n\nx",
+            Ok("R: 1\r\nA: b\r\nDate: c\r\nMessage-ID: d\r\n\r\nx"),
+        );
+    }
+
+    /// RFC 5321 checklist, line 16.
+    #[test]
+    fn mta_rfc5321_16_loops() {
+        let rules = FormatRules::default();
+        assert_eq!(run(rules, &[b"Received: a\r\nreceived: b\r\n\r\n"]).unwrap().1.received_fields, 2);
+        check(rules, "Received: a\r\nreceived: b\r\nReceived: c\r\n\r\n", Err(Fault::Loop));
+    }
+
+    #[test]
+    fn long_lines() {
+        let reject = FormatRules { line_length: LineRule::Reject(10), ..FormatRules::default() };
+        check(reject, "A: 3456789\r\nDate: x\r\nMessage-ID: x\r\n", Err(Fault::HeaderLineTooLong));
+        let none = FormatRules { date: DateRule::Ignore, add_message_id: false, ..reject };
+        check(none, "A: 4567890\r\n\r\n1234567890\r\n", Ok("R: 1\r\nA: 4567890\r\n\r\n1234567890\r\n"));
+        check(none, "A: 45678901\r\n\r\n", Err(Fault::HeaderLineTooLong));
+        check(none, "A: b\r\n\r\n12345678901\r\n", Err(Fault::BodyLineTooLong));
+        let fix = FormatRules { line_length: LineRule::Fix(5), ..none };
+        let (first, second) = ("x".repeat(40), "y".repeat(50));
+        let body = format!("A: b\r\n\r\n{}\r\nz\r\n", "w".repeat(200));
+        let broken =
+            format!("R: 1\r\nA: b\r\n\r\n{0}\r\n{0}\r\n{1}\r\nz\r\n", "w".repeat(78), "w".repeat(44));
+        check(fix, &body, Ok(&broken));
+        let folded = format!("R: 1\r\nA: {first}\r\n {second}\r\n\r\n");
+        check(fix, &format!("A: {first} {second}\r\n\r\n"), Ok(&folded));
+        let solid = format!("A: {}", "x".repeat(180));
+        let lines = String::from_utf8(fold(solid.as_bytes(), 78)).unwrap();
+        assert!(
+            lines.split("\r\n").all(|line| line.len() <= 78) && lines.split("\r\n ").count() == 3,
+            "{lines}"
+        );
+        assert_eq!(lines.replace("\r\n ", ""), solid);
+    }
+
+    /// What the rules say about a body, written down naively.
+    fn model(body: &[u8], rule: LoneRule) -> Result<Vec<u8>, Fault> {
+        let mut lines: Vec<(Vec<u8>, &[u8])> = Vec::new();
+        let mut line = Vec::new();
+        let mut at = 0;
+        while at < body.len() {
+            let end: &[u8] = if body[at..].starts_with(b"\r\n") {
+                b"\r\n"
+            } else if body[at] == b'\r' || body[at] == b'\n' {
+                &body[at..=at]
+            } else {
+                line.push(body[at]);
+                at += 1;
+                continue;
+            };
+            lines.push((core::mem::take(&mut line), end));
+            at += end.len();
+        }
+        lines.push((line, b""));
+        let bare = |end: &[u8]| end.len() == 1;
+        let mut out = Vec::new();
+        let mut before: &[u8] = b"\r\n";
+        for (line, end) in &lines {
+            let touches = bare(before) || bare(end);
+            if (rule == LoneRule::Pedantic && bare(end))
+                || (rule == LoneRule::Ignore && line == b"." && touches)
+            {
+                return Err(Fault::LoneInBody);
+            }
+            out.extend_from_slice(line);
+            out.extend_from_slice(if rule == LoneRule::Fix && bare(end) { b"\r\n" } else { end });
+            before = end;
+        }
+        Ok(out)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(crate::cases(2000)))]
+
+        /// The smuggling matrix: every mixture of CR, LF and dot, cut anywhere.
+        #[test]
+        fn mta_rfc5321_01_bodies_agree_with_the_rules(
+            body in proptest::collection::vec(proptest::sample::select(&b"\r\n.x\r\n"[..]), 0..24),
+            cuts in proptest::collection::vec(0usize..24, 0..5),
+            rule in proptest::sample::select(&[LoneRule::Ignore, LoneRule::Pedantic, LoneRule::Fix][..]),
+        ) {
+            let rules = FormatRules { lone_in_body: rule, ..FormatRules::default() };
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(body.len())).collect();
+            cuts.sort_unstable();
+            let mut pieces: Vec<&[u8]> = vec![b"Date: a\r\nMessage-ID: b\r\n\r\n"];
+            let mut from = 0;
+            for to in cuts.into_iter().chain([body.len()]) {
+                pieces.push(&body[from..to]);
+                from = to;
+            }
+            let got = run(rules, &pieces).map(|(text, facts)| text[usize::try_from(facts.header_octets).unwrap()..].to_vec());
+            prop_assert_eq!(got, model(&body, rule));
+        }
+    }
+}

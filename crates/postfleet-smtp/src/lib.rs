@@ -78,6 +78,7 @@ mod content;
 mod envelope;
 mod event;
 mod framing;
+mod proxy;
 mod relay;
 mod reply;
 mod session;
@@ -93,6 +94,9 @@ pub use event::{
     AbortReason, Answer, ConnectRefusal, Counters, Event, Failure, MessageStart, OutOfTurn, Phase, Question,
     Rejection, RejectionKind, Resources, SessionFacts,
 };
+pub use proxy::{
+    PROXY_V1_OCTETS_MAX, PROXY_V2_OCTETS_MAX, ProxyAddresses, ProxyError, ProxyHeader, parse_proxy_header,
+};
 pub use relay::{DomainGlob, DomainGlobError, RelayControl, RelayRule};
 pub use reply::{REPLY_LINE_OCTETS_MAX, Reply};
 pub use session::{
@@ -103,7 +107,12 @@ pub use settings::{
     SessionSettings,
 };
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
+
+/// How many cases a property tries; `POSTFLEET_CASES` asks for more.
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests only: whoever runs them chooses their length")]
 pub(crate) fn cases(usual: u32) -> u32 {
-    std::option_env!("POSTFLEET_CASES").and_then(|text| text.parse().ok()).unwrap_or(usual)
+    std::env::var("POSTFLEET_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
