@@ -184,6 +184,9 @@ impl Replica {
     }
 
     /// Without anybody to hear of them, changes need not be kept: who comes gets the whole column.
+    ///
+    /// With it the stream of batches ends and another begins, so that a member that is reached by a marker from
+    /// before this moment does not take what follows for its continuation.
     fn forget_pending_when_alone(&mut self) {
         if !self.sharing() {
             for object in &mut self.objects {
@@ -191,6 +194,7 @@ impl Replica {
                     data.forget_pending();
                 }
             }
+            self.stream = self.stream.saturating_add(1);
         }
     }
 }

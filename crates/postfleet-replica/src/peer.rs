@@ -20,6 +20,8 @@ pub(crate) const NOTICE_INTERVAL: Duration = Duration::from_secs(60);
 pub(crate) struct Peer {
     /// Its number while it is in the data group.
     pub(crate) origin: Option<Origin>,
+    /// The stream that its columns continue.
+    pub(crate) stream: u64,
     /// When something of it was last delivered.
     pub(crate) heard: Option<Monotonic>,
     /// What it has to be asked for.
@@ -35,6 +37,7 @@ impl Peer {
     pub(crate) const fn new() -> Self {
         Self {
             origin: None,
+            stream: 0,
             heard: None,
             to_ask: None,
             asked: None,

@@ -9,8 +9,8 @@ use crate::sending::CHUNK_BYTES_MAX;
 use crate::session::Need;
 use crate::shared::{Column, Data, Receiving, Shared};
 use crate::wire::{
-    Answer, Block, Chunk, DIGEST_START, KIND_ANSWER, KIND_ASK, KIND_BATCH, KIND_CHUNK, KIND_MARKER, Marker,
-    MarkerContent, MessageError, digest, read_answer, read_ask, read_batch, read_chunk, read_marker,
+    Answer, Batch, Block, Chunk, DIGEST_START, KIND_ANSWER, KIND_ASK, KIND_BATCH, KIND_CHUNK, KIND_MARKER,
+    Marker, MarkerContent, MessageError, digest, read_answer, read_ask, read_batch, read_chunk, read_marker,
     write_answer,
 };
 use alloc::boxed::Box;
@@ -116,7 +116,8 @@ impl Replica {
         origin: Origin,
         payload: &Bytes,
     ) -> Result<(), MessageError> {
-        let blocks = read_batch(payload)?;
+        let Batch { stream, blocks } = read_batch(payload)?;
+        self.follow(now, from, stream);
         self.counters.batches_received += 1;
         self.counters.batch_bytes_received += payload.len() as u64;
         for block in blocks {
@@ -156,6 +157,22 @@ impl Replica {
         Ok(())
     }
 
+    /// A member has begun a new stream: its columns here do not continue in it. Its marker is on its way, since it
+    /// has seen this member go and come.
+    fn follow(&mut self, now: Monotonic, from: &PrivateName, stream: u64) {
+        let Some(peer) = self.peers.get_mut(from) else { return };
+        let Some(origin) = peer.origin else { return };
+        if peer.stream == stream {
+            return;
+        }
+        peer.stream = stream;
+        for object in &mut self.objects {
+            if let Some(data) = &mut object.data {
+                data.restart(origin, now);
+            }
+        }
+    }
+
     fn receive_marker(
         &mut self,
         now: Monotonic,
@@ -164,6 +181,7 @@ impl Replica {
         payload: &Bytes,
     ) -> Result<(), MessageError> {
         let marker = read_marker(payload)?;
+        self.follow(now, from, marker.stream);
         if let Some(peer) = self.peers.get_mut(from) {
             match (&mut peer.to_ask, &marker.covers) {
                 (to_ask, None) => *to_ask = None,

@@ -22,7 +22,7 @@ impl Replica {
         let sharing = self.sharing();
         self.generation = self.generation.saturating_add(1);
         let mut old = core::mem::take(&mut self.objects);
-        let mut batch = BatchWriter::new();
+        let mut batch = BatchWriter::new(self.stream);
         let mut added = BTreeSet::new();
         for spec in specs {
             let same = |object: &Shared| {

@@ -5,6 +5,7 @@ use crate::notice::{Notice, Severity};
 use crate::object::{ObjectKind, ObjectSpec};
 use crate::pacing::Pacing;
 use crate::peer::{NOTICE_INTERVAL, Peer};
+use crate::sending::CHUNK_BYTES_MAX;
 use crate::session::{Need, Session};
 use crate::shared::{Column, Data, Shared};
 use alloc::collections::{BTreeMap, VecDeque};
@@ -32,13 +33,27 @@ pub struct ReplicaOptions {
     pub min_delay: Option<Duration>,
     /// The longest batch message in bytes, 4096 to 1 000 000. Default 900 000: what the bus takes, with room.
     pub batch_bytes_max: usize,
+    /// The longest part of a column in one chunk message, in bytes, at most 65 024 (the default): with what is
+    /// around it a chunk message stays below 64 KiB.
+    pub chunk_bytes_max: usize,
+    /// What a marker may carry itself, in bytes, all columns together; a column that does not fit goes in chunks.
+    /// Default 32 768.
+    pub inline_bytes_max: usize,
 }
 
 impl ReplicaOptions {
     /// The defaults for a member.
     #[must_use]
     pub const fn new(own: PrivateName, node: NodeName, group: GroupName) -> Self {
-        Self { own, node, group, min_delay: Some(Duration::from_millis(10)), batch_bytes_max: 900_000 }
+        Self {
+            own,
+            node,
+            group,
+            min_delay: Some(Duration::from_millis(10)),
+            batch_bytes_max: 900_000,
+            chunk_bytes_max: CHUNK_BYTES_MAX,
+            inline_bytes_max: 32 * 1024,
+        }
     }
 }
 
@@ -118,6 +133,8 @@ pub struct Replica {
     pub(crate) options: ReplicaOptions,
     pub(crate) objects: Vec<Shared>,
     pub(crate) generation: u64,
+    /// The number of the stream of batches; a new one begins whenever changes are left out because nobody is there.
+    pub(crate) stream: u64,
     pub(crate) pacing: Pacing,
     /// This member is in the view and in the data group.
     pub(crate) online: bool,
@@ -145,6 +162,7 @@ impl Replica {
             options,
             objects: objects.into_iter().map(|spec| Shared::new(spec, 1)).collect(),
             generation: 1,
+            stream: 1,
             pacing,
             online: false,
             fresh: true,

@@ -21,9 +21,6 @@ use postfleet_types::{Monotonic, PrivateName};
 /// The longest body of a chunk: with what is around it, a chunk message stays below 64 KiB.
 pub(crate) const CHUNK_BYTES_MAX: usize = 64 * 1024 - 512;
 
-/// What a marker carries itself, in bytes, all objects together.
-const INLINE_BYTES_MAX: usize = 32 * 1024;
-
 /// Destinations named one by one; above it the data group is addressed, and who needs nothing ignores it.
 const NAMED_DESTINATIONS_MAX: usize = 32;
 
@@ -43,14 +40,15 @@ impl Replica {
     /// Puts the buffers of these objects into batch messages. `false` when there was nothing in them.
     pub(crate) fn send_pending(&mut self, objects: &[usize], now: Monotonic) -> bool {
         let mut messages = Vec::new();
-        let mut message = BatchWriter::new();
+        let stream = self.stream;
+        let mut message = BatchWriter::new(stream);
         let limit = self.options.batch_bytes_max;
         for at in objects {
             let Some(Shared { spec, data: Some(data) }) = self.objects.get_mut(*at) else { continue };
             let overhead = block_overhead(&spec.name);
             for body in data.take_pending(limit.saturating_sub(overhead)) {
                 if !message.is_empty() && message.len() + overhead + body.len() > limit {
-                    messages.push(core::mem::replace(&mut message, BatchWriter::new()));
+                    messages.push(core::mem::replace(&mut message, BatchWriter::new(stream)));
                 }
                 message.entries(spec.kind, &spec.name, data.next, &body);
                 data.next = data.next.saturating_add(1);
@@ -101,11 +99,15 @@ impl Replica {
             {
                 continue;
             }
-            cut.push((spec, data.next, data.counts.encode_own(CHUNK_BYTES_MAX)));
+            cut.push((
+                spec,
+                data.next,
+                data.counts.encode_own(self.options.chunk_bytes_max.min(CHUNK_BYTES_MAX)),
+            ));
         }
         for (spec, next, bodies) in &cut {
             let first = bodies.first().map_or(&[][..], Vec::as_slice);
-            let content = if bodies.len() <= 1 && inline + first.len() <= INLINE_BYTES_MAX {
+            let content = if bodies.len() <= 1 && inline + first.len() <= self.options.inline_bytes_max {
                 inline += first.len();
                 MarkerContent::Inline(first)
             } else {
@@ -118,7 +120,7 @@ impl Replica {
             Need::All => None,
             Need::Named(names) => Some(names.iter().map(String::as_str).collect()),
         };
-        let marker = Marker { session, objects, covers };
+        let marker = Marker { stream: self.stream, session, objects, covers };
         let payload = Bytes::from(write_marker(&marker));
         let chunked: Vec<bool> = marker
             .objects

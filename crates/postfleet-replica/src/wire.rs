@@ -1,7 +1,7 @@
 //! The five messages of the shared-data connection. Layout: docs/formats/replication.md.
 //!
-//! A message is a version byte and fields of (tag, length, content). Unknown tags, and bytes behind the known
-//! part of a field, are skipped, so that a fleet can be upgraded a node at a time.
+//! A message is a version byte, a few numbers, and fields of (tag, length, content). Unknown tags, and bytes behind
+//! the known part of a field, are skipped, so that a fleet can be upgraded a node at a time.
 
 use crate::entries::{CountKey, decode_bound};
 use crate::object::ObjectKind;
@@ -67,7 +67,16 @@ pub(crate) enum MarkerContent<'a> {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Batch<'a> {
+    /// The stream that its numbers belong to.
+    pub(crate) stream: u64,
+    pub(crate) blocks: Vec<Block<'a>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Marker<'a> {
+    /// The stream that its numbers belong to.
+    pub(crate) stream: u64,
     pub(crate) session: u64,
     pub(crate) objects: Vec<MarkerObject<'a>>,
     /// The names this marker speaks about; `None` is all of the origin's.
@@ -98,16 +107,20 @@ fn field(writer: &mut Writer, tag: u8, content: Writer) {
     writer.u8(tag).bytes(&content.finish());
 }
 
-/// Hands over every field of a message.
-fn fields<'a>(
-    bytes: &'a [u8],
-    mut take: impl FnMut(u8, &mut Reader<'a>) -> Result<(), WireError>,
-) -> Result<(), MessageError> {
+/// Starts reading a message behind its version.
+fn open(bytes: &[u8]) -> Result<Reader<'_>, MessageError> {
     let mut reader = Reader::new(bytes);
     match reader.u8()? {
-        MESSAGE_VERSION => {}
-        other => return Err(MessageError::Version(other)),
+        MESSAGE_VERSION => Ok(reader),
+        other => Err(MessageError::Version(other)),
     }
+}
+
+/// Hands over every field of a message.
+fn fields<'a>(
+    mut reader: Reader<'a>,
+    mut take: impl FnMut(u8, &mut Reader<'a>) -> Result<(), WireError>,
+) -> Result<(), MessageError> {
     while !reader.rest().is_empty() {
         let tag = reader.u8()?;
         take(tag, &mut Reader::new(reader.bytes()?))?;
@@ -129,47 +142,60 @@ pub(crate) const fn block_overhead(name: &str) -> usize {
     name.len() + 1 + 3 * 5 + 1 + 10
 }
 
-pub(crate) struct BatchWriter(Writer);
+/// Writes a batch message.
+pub(crate) struct BatchWriter {
+    writer: Writer,
+    empty: bool,
+}
 
 impl BatchWriter {
-    pub(crate) fn new() -> Self {
-        Self(message())
+    pub(crate) fn new(stream: u64) -> Self {
+        let mut writer = message();
+        writer.varint(stream);
+        Self { writer, empty: true }
     }
 
     pub(crate) const fn len(&self) -> usize {
-        self.0.len()
+        self.writer.len()
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
-        self.0.len() <= 1
+        self.empty
+    }
+
+    fn block(&mut self, tag: u8, block: Writer) {
+        self.empty = false;
+        field(&mut self.writer, tag, block);
     }
 
     pub(crate) fn entries(&mut self, kind: ObjectKind, name: &str, seq: u64, body: &[u8]) {
         let mut block = Writer::new();
         block.u8(kind.code()).text(name).varint(seq).bytes(body);
-        field(&mut self.0, 1, block);
+        self.block(1, block);
     }
 
     pub(crate) fn announced(&mut self, kind: ObjectKind, name: &str, next: u64) {
         let mut block = Writer::new();
         block.u8(kind.code()).text(name).varint(next);
-        field(&mut self.0, 2, block);
+        self.block(2, block);
     }
 
     pub(crate) fn withdrawn(&mut self, kind: ObjectKind, name: &str) {
         let mut block = Writer::new();
         block.u8(kind.code()).text(name);
-        field(&mut self.0, 3, block);
+        self.block(3, block);
     }
 
     pub(crate) fn finish(self) -> Vec<u8> {
-        self.0.finish()
+        self.writer.finish()
     }
 }
 
-pub(crate) fn read_batch(bytes: &[u8]) -> Result<Vec<Block<'_>>, MessageError> {
+pub(crate) fn read_batch(bytes: &[u8]) -> Result<Batch<'_>, MessageError> {
+    let mut reader = open(bytes)?;
+    let stream = reader.varint()?;
     let mut blocks = Vec::new();
-    fields(bytes, |tag, reader| {
+    fields(reader, |tag, reader| {
         match tag {
             1 => blocks.push(Block::Entries {
                 kind: reader.u8()?,
@@ -187,14 +213,12 @@ pub(crate) fn read_batch(bytes: &[u8]) -> Result<Vec<Block<'_>>, MessageError> {
         }
         Ok(())
     })?;
-    Ok(blocks)
+    Ok(Batch { stream, blocks })
 }
 
 pub(crate) fn write_marker(marker: &Marker<'_>) -> Vec<u8> {
     let mut writer = message();
-    let mut session = Writer::new();
-    session.varint(marker.session);
-    field(&mut writer, 1, session);
+    writer.varint(marker.stream).varint(marker.session);
     for object in &marker.objects {
         let mut content = Writer::new();
         content.u8(object.kind).text(object.name).varint(object.next);
@@ -202,10 +226,10 @@ pub(crate) fn write_marker(marker: &Marker<'_>) -> Vec<u8> {
             MarkerContent::Inline(body) => content.count(0).bytes(body),
             MarkerContent::Chunked { chunks, digest } => content.count(*chunks).u64(*digest),
         };
-        field(&mut writer, 2, content);
+        field(&mut writer, 1, content);
     }
     if let Some(covers) = &marker.covers {
-        field(&mut writer, 3, names(covers));
+        field(&mut writer, 2, names(covers));
     }
     writer.finish()
 }
@@ -226,18 +250,15 @@ fn read_names<'a>(reader: &mut Reader<'a>) -> Result<Vec<&'a str>, WireError> {
     Ok(names)
 }
 
-fn missing(bytes: &[u8], what: &'static str) -> MessageError {
-    MessageError::Malformed(WireError::Invalid { field: what, at: bytes.len() })
-}
-
 pub(crate) fn read_marker(bytes: &[u8]) -> Result<Marker<'_>, MessageError> {
-    let mut session = None;
+    let mut reader = open(bytes)?;
+    let stream = reader.varint()?;
+    let session = reader.varint()?;
     let mut objects = Vec::new();
     let mut covers = None;
-    fields(bytes, |tag, reader| {
+    fields(reader, |tag, reader| {
         match tag {
-            1 => session = Some(reader.varint()?),
-            2 => {
+            1 => {
                 let kind = reader.u8()?;
                 let name = object_name(reader)?;
                 let next = reader.varint()?;
@@ -249,35 +270,28 @@ pub(crate) fn read_marker(bytes: &[u8]) -> Result<Marker<'_>, MessageError> {
                 };
                 objects.push(MarkerObject { kind, name, next, content });
             }
-            3 => covers = Some(read_names(reader)?),
+            2 => covers = Some(read_names(reader)?),
             _ => {}
         }
         Ok(())
     })?;
-    let session = session.ok_or_else(|| missing(bytes, "session"))?;
-    Ok(Marker { session, objects, covers })
+    Ok(Marker { stream, session, objects, covers })
 }
 
 pub(crate) fn write_chunk(chunk: &Chunk<'_>) -> Vec<u8> {
     let mut writer = message();
-    let mut content = Writer::new();
-    content.varint(chunk.session).count(chunk.object).count(chunk.index).bytes(chunk.body);
-    field(&mut writer, 1, content);
+    writer.varint(chunk.session).count(chunk.object).count(chunk.index).bytes(chunk.body);
     writer.finish()
 }
 
 pub(crate) fn read_chunk(bytes: &[u8]) -> Result<Chunk<'_>, MessageError> {
-    let mut chunk = None;
-    fields(bytes, |tag, reader| {
-        if tag == 1 {
-            let session = reader.varint()?;
-            let object = usize::try_from(reader.varint()?).map_err(|_| reader.invalid("object"))?;
-            let index = usize::try_from(reader.varint()?).map_err(|_| reader.invalid("chunk"))?;
-            chunk = Some(Chunk { session, object, index, body: reader.bytes()? });
-        }
-        Ok(())
-    })?;
-    chunk.ok_or_else(|| missing(bytes, "chunk"))
+    let mut reader = open(bytes)?;
+    let session = reader.varint()?;
+    let object = usize::try_from(reader.varint()?).map_err(|_| reader.invalid("object"))?;
+    let index = usize::try_from(reader.varint()?).map_err(|_| reader.invalid("chunk"))?;
+    let body = reader.bytes()?;
+    fields(reader, |_, _| Ok(()))?;
+    Ok(Chunk { session, object, index, body })
 }
 
 pub(crate) fn write_ask(wanted: &[&str]) -> Vec<u8> {
@@ -291,7 +305,7 @@ pub(crate) fn write_ask(wanted: &[&str]) -> Vec<u8> {
 /// The names asked for; none is all.
 pub(crate) fn read_ask(bytes: &[u8]) -> Result<Vec<&str>, MessageError> {
     let mut wanted = Vec::new();
-    fields(bytes, |tag, reader| {
+    fields(open(bytes)?, |tag, reader| {
         if tag == 1 {
             wanted = read_names(reader)?;
         }
@@ -302,25 +316,21 @@ pub(crate) fn read_ask(bytes: &[u8]) -> Result<Vec<&str>, MessageError> {
 
 pub(crate) fn write_answer(answer: &Answer<'_>) -> Vec<u8> {
     let mut writer = message();
-    let mut session = Writer::new();
-    session.varint(answer.session);
-    field(&mut writer, 1, session);
-    field(&mut writer, 2, names(&answer.wanted));
+    writer.varint(answer.session);
+    field(&mut writer, 1, names(&answer.wanted));
     writer.finish()
 }
 
 pub(crate) fn read_answer(bytes: &[u8]) -> Result<Answer<'_>, MessageError> {
-    let mut session = None;
+    let mut reader = open(bytes)?;
+    let session = reader.varint()?;
     let mut wanted = Vec::new();
-    fields(bytes, |tag, reader| {
-        match tag {
-            1 => session = Some(reader.varint()?),
-            2 => wanted = read_names(reader)?,
-            _ => {}
+    fields(reader, |tag, reader| {
+        if tag == 1 {
+            wanted = read_names(reader)?;
         }
         Ok(())
     })?;
-    let session = session.ok_or_else(|| missing(bytes, "session"))?;
     Ok(Answer { session, wanted })
 }
 
@@ -340,9 +350,9 @@ pub fn decode_any(bytes: &[u8]) -> Vec<String> {
     let mut readings = Vec::new();
     let mut bodies: Vec<&[u8]> = Vec::new();
     bodies.push(bytes);
-    if let Ok(blocks) = read_batch(bytes) {
-        readings.push(alloc::format!("batch {blocks:?}"));
-        for block in &blocks {
+    if let Ok(batch) = read_batch(bytes) {
+        readings.push(alloc::format!("batch {batch:?}"));
+        for block in &batch.blocks {
             if let Block::Entries { body, .. } = block {
                 bodies.push(body);
             }
@@ -403,12 +413,13 @@ mod tests {
 
     #[test]
     fn messages_come_back() {
-        let mut batch = BatchWriter::new();
+        let mut batch = BatchWriter::new(9);
+        assert!(batch.is_empty());
         batch.entries(ObjectKind::InboundCidr, "inbound_cidr", 7, &[1, 2]);
         batch.announced(ObjectKind::OutboundDomains, "x", 1);
         batch.withdrawn(ObjectKind::OutboundCidr, "y");
         assert_eq!(
-            read_batch(&batch.finish()).unwrap(),
+            read_batch(&batch.finish()).unwrap().blocks,
             [
                 Block::Entries { kind: 1, name: "inbound_cidr", seq: 7, body: &[1, 2] },
                 Block::Announced { kind: 3, name: "x", next: 1 },
@@ -416,6 +427,7 @@ mod tests {
             ]
         );
         let marker = Marker {
+            stream: 4,
             session: 300,
             objects: vec![
                 MarkerObject { kind: 1, name: "a", next: 2, content: MarkerContent::Inline(b"xy") },
@@ -440,6 +452,7 @@ mod tests {
     #[test]
     fn unknown_fields_are_skipped_and_unknown_versions_refused() {
         let mut batch = message();
+        batch.varint(1);
         let mut later = Writer::new();
         later.raw(b"from a later release");
         field(&mut batch, 200, later);
@@ -447,7 +460,10 @@ mod tests {
         block.u8(1).text("n").varint(1).bytes(b"b").raw(b"more of a later release");
         field(&mut batch, 1, block);
         let bytes = batch.finish();
-        assert_eq!(read_batch(&bytes).unwrap(), [Block::Entries { kind: 1, name: "n", seq: 1, body: b"b" }]);
+        assert_eq!(
+            read_batch(&bytes).unwrap().blocks,
+            [Block::Entries { kind: 1, name: "n", seq: 1, body: b"b" }]
+        );
         assert_eq!(read_batch(&[2]), Err(MessageError::Version(2)));
         assert!(matches!(read_batch(&[]), Err(MessageError::Malformed(_))));
         assert!(matches!(read_marker(&[1]), Err(MessageError::Malformed(_))));

@@ -1,0 +1,251 @@
+//! Random histories: changes, joins, crashes, lost connections, partitions, merges, reloads, members at different
+//! paces. After quiet every view is what the members really have open. Replication document, section 17,
+//! invariants 1 to 4.
+
+#![allow(clippy::wildcard_enum_match_arm, reason = "the other actions are handled elsewhere")]
+
+mod fleet;
+
+use fleet::{Connection, Fleet, specs};
+use postfleet_replica::{ObjectKind, ObjectSpec};
+use proptest::prelude::*;
+use std::time::Duration;
+
+#[derive(Clone, Debug)]
+enum Action {
+    Inbound(u8, u8),
+    Outbound(u8, u8),
+    Close(u8, u8),
+    Sequence(u8),
+    Deliver(u8, u8),
+    Advance(u16),
+    Start,
+    JoinGroup(u8),
+    LeaveGroup(u8),
+    Kill(u8),
+    Lose(u8),
+    Reconnect(u8),
+    Split(u8),
+    Merge,
+    Reload(u8, u8),
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    use Action::*;
+    prop_oneof![
+        12 => (any::<u8>(), any::<u8>()).prop_map(|(p, k)| Inbound(p, k)),
+        12 => (any::<u8>(), any::<u8>()).prop_map(|(p, k)| Outbound(p, k)),
+        14 => (any::<u8>(), any::<u8>()).prop_map(|(p, k)| Close(p, k)),
+        20 => any::<u8>().prop_map(Sequence),
+        20 => (any::<u8>(), 1u8..6).prop_map(|(p, n)| Deliver(p, n)),
+        12 => prop_oneof![Just(1u16), 1u16..30, 1u16..3000].prop_map(Advance),
+        2 => Just(Start),
+        4 => any::<u8>().prop_map(JoinGroup),
+        1 => any::<u8>().prop_map(LeaveGroup),
+        2 => any::<u8>().prop_map(Kill),
+        2 => any::<u8>().prop_map(Lose),
+        3 => any::<u8>().prop_map(Reconnect),
+        2 => any::<u8>().prop_map(Split),
+        3 => Just(Merge),
+        2 => (any::<u8>(), any::<u8>()).prop_map(|(p, m)| Reload(p, m)),
+    ]
+}
+
+fn address(key: u8) -> std::net::IpAddr {
+    let low = u16::from(key % 12);
+    if key.is_multiple_of(3) {
+        std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, low, 1).into()
+    } else {
+        std::net::Ipv4Addr::new(10, 0, 0, key % 12).into()
+    }
+}
+
+fn outbound(key: u8) -> Connection {
+    Connection::Outbound {
+        binding: format!("b{}", key % 3),
+        group: (key % 3 == 1).then(|| "cust".to_string()),
+        domain: format!("d{}.example", key % 5),
+        host: format!("mx.d{}.example", key % 5),
+        address: address(key),
+    }
+}
+
+/// A configuration that differs from [`specs`] as the bits say.
+fn variant(bits: u8) -> Vec<ObjectSpec> {
+    let mut list = specs();
+    if bits & 1 != 0 {
+        list.retain(|spec| spec.kind != ObjectKind::OutboundDomains);
+    }
+    if bits & 2 != 0 {
+        list.retain(|spec| spec.kind != ObjectKind::InboundCidr);
+    }
+    for spec in &mut list {
+        if spec.name == "outbound_cidr_cust" {
+            match (bits >> 2) % 4 {
+                0 => spec.binding_group = None,
+                1 => {
+                    spec.kind = ObjectKind::OutboundDomains;
+                }
+                _ => {}
+            }
+        }
+    }
+    list
+}
+
+struct World {
+    fleet: Fleet,
+    nodes: u32,
+}
+
+impl World {
+    fn pick(&self, of: u8) -> Option<usize> {
+        let alive: Vec<usize> =
+            (0..self.fleet.processes.len()).filter(|at| self.fleet.processes[*at].alive).collect();
+        (!alive.is_empty()).then(|| alive[usize::from(of) % alive.len()])
+    }
+
+    fn start(&mut self) {
+        self.nodes += 1;
+        let at = self.fleet.spawn(&format!("n{}", self.nodes), specs());
+        self.fleet.connect(at, 0);
+    }
+
+    fn act(&mut self, action: &Action) {
+        let fleet = &mut self.fleet;
+        match *action {
+            Action::Start => {
+                if fleet.processes.iter().filter(|process| process.alive).count() < 5 {
+                    self.start();
+                }
+                return;
+            }
+            Action::Advance(millis) => {
+                fleet.advance(Duration::from_millis(millis.into()));
+                return;
+            }
+            Action::Merge => {
+                fleet.merge(0, 1);
+                return;
+            }
+            _ => {}
+        }
+        let (Action::Inbound(p, _)
+        | Action::Outbound(p, _)
+        | Action::Close(p, _)
+        | Action::Sequence(p)
+        | Action::Deliver(p, _)
+        | Action::JoinGroup(p)
+        | Action::LeaveGroup(p)
+        | Action::Kill(p)
+        | Action::Lose(p)
+        | Action::Reconnect(p)
+        | Action::Split(p)
+        | Action::Reload(p, _)) = *action
+        else {
+            return;
+        };
+        let Some(at) = self.pick(p) else { return };
+        let fleet = &mut self.fleet;
+        match *action {
+            Action::Inbound(_, key) => fleet.open(at, Connection::Inbound(address(key))),
+            Action::Outbound(_, key) => fleet.open(at, outbound(key)),
+            Action::Close(_, which) => fleet.close(at, which.into()),
+            Action::Sequence(_) => {
+                fleet.sequence(at);
+            }
+            Action::Deliver(_, count) => {
+                for _ in 0..count {
+                    fleet.deliver(at);
+                }
+            }
+            Action::JoinGroup(_) => fleet.join_group(at),
+            Action::LeaveGroup(_) => fleet.leave_group(at),
+            Action::Kill(_) => fleet.kill(at),
+            Action::Lose(_) => fleet.lose(at),
+            Action::Reconnect(_) => {
+                if fleet.processes[at].side.is_none() {
+                    fleet.connect(at, 0);
+                }
+            }
+            Action::Split(p) => {
+                if fleet.side_members(1).is_empty() {
+                    let away: Vec<usize> =
+                        fleet.side_members(0).into_iter().filter(|at| p >> (at % 8) & 1 == 1).collect();
+                    fleet.split(0, &away, 1);
+                }
+            }
+            Action::Reload(_, bits) => fleet.reconfigure(at, variant(bits)),
+            Action::Start | Action::Advance(_) | Action::Merge => {}
+        }
+    }
+}
+
+fn history(actions: &[Action], small: bool) -> Fleet {
+    // Small limits put columns into many chunks and batches into many messages.
+    let tune: fn(&mut postfleet_replica::ReplicaOptions) = if small {
+        |options| {
+            options.chunk_bytes_max = 40;
+            options.inline_bytes_max = 8;
+            options.batch_bytes_max = 120;
+        }
+    } else {
+        |_| {}
+    };
+    let mut world = World { fleet: Fleet::new(tune), nodes: 0 };
+    for _ in 0..3 {
+        world.start();
+        let last = world.fleet.processes.len() - 1;
+        world.fleet.join_group(last);
+    }
+    for action in actions {
+        world.act(action);
+        world.fleet.check_sums();
+    }
+    let mut fleet = world.fleet;
+    // First the sides as they are, then all together.
+    fleet.run_coarsely(8000);
+    fleet.check_converged();
+    fleet.merge(0, 1);
+    for at in 0..fleet.processes.len() {
+        if fleet.processes[at].alive {
+            if fleet.processes[at].side.is_none() {
+                fleet.connect(at, 0);
+            }
+            fleet.join_group(at);
+        }
+    }
+    fleet.run_coarsely(8000);
+    fleet.check_converged();
+    for process in &fleet.processes {
+        for notice in &process.notices {
+            assert!(!notice.starts_with("Error"), "{}: {notice}", process.node);
+        }
+        let counters = process.replica.counters();
+        assert_eq!((counters.gaps, counters.malformed, counters.own_changes_clamped), (0, 0, 0));
+    }
+    fleet
+}
+
+#[expect(clippy::disallowed_methods, reason = "how thorough a run is to be is the caller's choice")]
+fn cases() -> u32 {
+    std::env::var("POSTFLEET_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(200)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
+
+    #[test]
+    fn all_views_are_what_is_open(actions in prop::collection::vec(action(), 0..160), small: bool) {
+        history(&actions, small);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases() / 8, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_same_history_sends_the_same_bytes(actions in prop::collection::vec(action(), 0..120), small: bool) {
+        prop_assert_eq!(history(&actions, small).trace, history(&actions, small).trace);
+    }
+}
