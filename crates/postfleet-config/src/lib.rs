@@ -1,3 +1,60 @@
-//! (crate header)
+//! The configuration language: text to a checked, immutable configuration, and every value looked up in it.
+//!
+//! The crate promises that no input, whatever it is, panics; that a configuration exists only when everything in
+//! it was checked; that every finding names file, line, column, the offending text and a remedy; and that
+//! the same files and the same [`LoadRequest`] always give the same configuration.
+//!
+//! Pure: it reads files only through the [`Files`] it is given, resolves no name, opens no socket and knows no
+//! clock. postfleet-node owns the file system, the environment, name resolution and the sockets.
+//!
+//! Start at [`Config::load`]. `docs/configuration/` describes the language and every option.
 #![cfg_attr(not(test), no_std)]
+
 extern crate alloc;
+
+pub mod address;
+mod check;
+mod config;
+mod diagnostic;
+mod files;
+pub mod identity;
+mod lexer;
+mod loader;
+mod merge;
+mod parser;
+mod reference;
+mod resolve;
+pub mod schema;
+mod settings;
+mod source;
+mod syntax;
+mod tree;
+mod value;
+
+pub use address::{AddressError, ListenAddress};
+pub use config::{Config, LoadOutcome, WithoutEffect, fuzz_entry};
+pub use diagnostic::{Code, Diagnostic, ERRORS_SHOWN_MAX, Labelled, Severity, report, report_json};
+pub use files::{FileError, FileKind, Files, LoadRequest, MemoryFiles, Role};
+pub use reference::reference_markdown;
+pub use resolve::{Facts, Origin, Resolved};
+pub use settings::{
+    AdapterSettings, Bus, ClientCertificates, ClusterSettings, ControlSettings, DateHeader,
+    EcclusterSettings, EsmtpSettings, LineLength, ListenSettings, LoneLf, LongLines, MailRules,
+    MissingHeaders, NodeSettings, ObjectKind, OnError, Partition, ReplicateSettings, SecuritySettings,
+    SessionCap, SessionCapKind, SocketSettings, StarttlsInjection,
+};
+pub use source::{Position, Source, SourceId, Sources, Span};
+pub use syntax::{Item, Quote, Word, Written, print};
+pub use tree::{Applies, Assigned, Instance, InstanceId, Tree};
+pub use value::{Pattern, Throttle, Value, boolean};
+
+/// Parses one text by itself, without its includes. For tools that work on the source, and for tests.
+#[must_use]
+pub fn parse(path: &str, bytes: &[u8]) -> (alloc::vec::Vec<Item>, alloc::vec::Vec<Diagnostic>) {
+    let (text, replaced) = source::decode(bytes);
+    let mut sources = Sources::default();
+    let id = sources.add(path.into(), text.as_str().into(), None, false, false);
+    let mut findings = diagnostic::Findings::default();
+    let items = parser::parse(id, &text, &replaced, &mut findings);
+    (items, findings.finish(&sources))
+}

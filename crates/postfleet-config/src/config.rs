@@ -1,0 +1,204 @@
+//! Loading a configuration, and the loaded one.
+
+use alloc::string::{String, ToString as _};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::check;
+use crate::diagnostic::{self, Diagnostic, Finding, Findings};
+use crate::files::{Files, LoadRequest, Role};
+use crate::loader;
+use crate::merge;
+use crate::resolve::{Facts, Origin};
+use crate::schema::{self, Status};
+use crate::source::{Position, Sources, Span};
+use crate::tree::{InstanceId, Tree};
+use crate::value::Value;
+
+/// One complete configuration, checked. It does not change.
+#[derive(Clone, Debug)]
+pub struct Config {
+    tree: Tree,
+    sources: Arc<Sources>,
+    role: Role,
+    main_file: String,
+    compatible: bool,
+    node_name: Option<String>,
+}
+
+/// What a load led to.
+#[derive(Clone, Debug)]
+pub struct LoadOutcome {
+    /// The configuration; `None` when there is an error or no main file.
+    pub config: Option<Config>,
+    /// Everything found, by place in the merged text.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The main file; `None` when none was found.
+    pub main_file: Option<String>,
+    /// The directories that files were looked for in.
+    pub searched: Vec<String>,
+    /// The vendor's directory was used because there is no `/etc/postfleet`.
+    pub vendor_tree: bool,
+    /// The texts, for views of the findings.
+    pub sources: Arc<Sources>,
+}
+
+impl LoadOutcome {
+    /// The findings as an operator reads them; says so when there was no file to read.
+    #[must_use]
+    pub fn report(&self) -> String {
+        if self.main_file.is_none() {
+            return "No configuration found\n".to_string();
+        }
+        diagnostic::report(&self.diagnostics)
+    }
+}
+
+/// An option that is set and has no effect yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WithoutEffect {
+    /// The option.
+    pub option: &'static str,
+    /// Where it is set.
+    pub position: Option<Position>,
+}
+
+impl Config {
+    /// Finds, reads, merges and checks a configuration.
+    #[must_use]
+    pub fn load(files: &dyn Files, request: &LoadRequest) -> LoadOutcome {
+        let search = loader::search(files, request);
+        let mut sources = Sources::default();
+        let mut findings = Findings::new(request.strict);
+        let mut tree = None;
+        let mut compatible = false;
+        if let Some(main) = &search.main {
+            let loaded = loader::load(files, &search, main, &mut sources, &mut findings);
+            if !findings.has_errors() {
+                let merged = merge::merge(&loaded, search.role, &mut findings);
+                compatible = merged
+                    .instance(InstanceId::GLOBAL)
+                    .and_then(|global| global.assigned("Compatibility"))
+                    .is_some_and(|assigned| assigned.value == Value::Word("ecelerity"));
+                tree = Some(merged);
+            }
+        }
+        let sources = Arc::new(sources);
+        let mut config = tree.map(|tree| Self {
+            tree,
+            sources: sources.clone(),
+            role: search.role,
+            main_file: search.main.clone().unwrap_or_default(),
+            compatible,
+            node_name: request.node_name.clone(),
+        });
+        if let Some(config) = config.as_ref().filter(|_| !findings.has_errors()) {
+            check::check(config, &mut |finding: Finding| findings.push(finding));
+        }
+        if findings.has_errors() {
+            config = None;
+        }
+        let diagnostics = findings.finish(&sources);
+        LoadOutcome {
+            config,
+            diagnostics,
+            main_file: search.main,
+            searched: search.directories,
+            vendor_tree: search.vendor_tree,
+            sources,
+        }
+    }
+
+    /// The merged tree.
+    #[must_use]
+    pub const fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// The texts it was read from.
+    #[must_use]
+    pub fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    /// What the configuration is for.
+    #[must_use]
+    pub const fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The main file.
+    #[must_use]
+    pub fn main_file(&self) -> &str {
+        &self.main_file
+    }
+
+    /// Whether `Compatibility = "ecelerity"` is set.
+    #[must_use]
+    pub const fn compatible(&self) -> bool {
+        self.compatible
+    }
+
+    /// The node name that the search path was built with.
+    #[must_use]
+    pub fn search_name(&self) -> Option<&str> {
+        self.node_name.as_deref()
+    }
+
+    /// A value as written, for displays.
+    #[must_use]
+    pub fn written(&self, span: Span) -> &str {
+        self.sources.text(span)
+    }
+
+    /// The options that are set and have no effect yet, in text order.
+    #[must_use]
+    pub fn without_effect(&self) -> Vec<WithoutEffect> {
+        self.tree
+            .instances()
+            .flat_map(|(_, instance)| instance.options())
+            .filter(|assigned| assigned.row.status == Status::Stored)
+            .map(|assigned| WithoutEffect {
+                option: assigned.row.name,
+                position: self.sources.position(assigned.name),
+            })
+            .collect()
+    }
+
+    /// The value of an option looked up for these facts; the reader knows its type.
+    pub(crate) fn get(&self, name: &str, facts: &Facts<'_>) -> Option<Value> {
+        self.eval(name, facts).and_then(|resolved| resolved.value)
+    }
+
+    /// The same when somebody set it.
+    pub(crate) fn get_set(&self, name: &str, facts: &Facts<'_>) -> Option<Value> {
+        self.eval(name, facts).filter(|resolved| resolved.origin != Origin::Default).and_then(|r| r.value)
+    }
+}
+
+/// Reads arbitrary bytes as a main file. It must not panic, whatever the bytes.
+pub fn fuzz_entry(bytes: &[u8]) {
+    let files = crate::files::MemoryFiles::new()
+        .with("/etc/t/ecelerity.conf", bytes)
+        .with("/etc/t/again.conf", bytes)
+        .with("/etc/t/d/10.conf", bytes);
+    let request = LoadRequest { main: Some("/etc/t/ecelerity.conf".to_string()), ..LoadRequest::default() };
+    let outcome = Config::load(&files, &request);
+    let _ = diagnostic::report(&outcome.diagnostics);
+    let _ = diagnostic::report_json(&outcome.diagnostics);
+    for diagnostic in &outcome.diagnostics {
+        let _ = diagnostic.labelled(&outcome.sources);
+    }
+    if let Some(config) = &outcome.config {
+        let _ = config.node_settings();
+        let _ = config.cluster();
+        for listener in config.esmtp_listeners() {
+            let _ = listener.resolve(None);
+        }
+        let _ = config.control_listeners();
+        let _ = config.eccluster_listeners();
+        for row in schema::rows() {
+            let _ = config.eval(row.name, &Facts { domain: Some("example.org"), ..Facts::default() });
+        }
+    }
+}

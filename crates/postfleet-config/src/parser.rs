@@ -1,0 +1,482 @@
+//! Tokens to items, going on after an error.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::diagnostic::{Finding, Findings};
+use crate::lexer::{self, Kind, Token};
+use crate::source::{SourceId, Span};
+use crate::syntax::{Item, Quote, Word, Written};
+
+/// How deep stanzas may be nested. Four levels are the most that mean anything.
+const DEPTH_MAX: usize = 64;
+
+/// The items of one text. Everything wrong with it goes to `findings`.
+pub(crate) fn parse(source: SourceId, text: &str, replaced: &[usize], findings: &mut Findings) -> Vec<Item> {
+    let tokens = lexer::lex(source, text, replaced, findings);
+    let end = Span::at(source, text.len(), text.len());
+    let mut parser = Parser {
+        end: Token {
+            kind: Kind::End,
+            text: String::new(),
+            span: end,
+            line: 0,
+            end_line: 0,
+            first_on_line: false,
+        },
+        tokens: tokens.list,
+        at: 0,
+        findings,
+        cut_short: tokens.cut_short,
+    };
+    parser.items(None, 0)
+}
+
+/// What a name was followed by that made it an error. The finding has been made.
+struct Failed;
+
+struct Parser<'a> {
+    tokens: Vec<Token>,
+    at: usize,
+    findings: &'a mut Findings,
+    cut_short: bool,
+    end: Token,
+}
+
+const CLASSES: [&str; 5] = ["Logger", "Module", "Validate", "IO_System", "Interpreter"];
+
+impl Parser<'_> {
+    fn ahead(&self, count: usize) -> &Token {
+        self.tokens.get(self.at.saturating_add(count)).unwrap_or(&self.end)
+    }
+
+    fn kind(&self) -> Kind {
+        self.ahead(0).kind
+    }
+
+    fn span(&self) -> Span {
+        self.ahead(0).span
+    }
+
+    fn advance(&mut self) {
+        if self.at < self.tokens.len() {
+            self.at += 1;
+        }
+    }
+
+    /// The word at hand, taken.
+    fn take_word(&mut self) -> Option<Word> {
+        let Kind::Word(quote) = self.kind() else {
+            return None;
+        };
+        let token = self.tokens.get_mut(self.at)?;
+        let word = Word { text: core::mem::take(&mut token.text), quote, span: token.span };
+        self.at += 1;
+        Some(word)
+    }
+
+    fn items(&mut self, opener: Option<(&str, Span)>, depth: usize) -> Vec<Item> {
+        let mut items = Vec::new();
+        loop {
+            let kind = self.kind();
+            if kind == Kind::End {
+                if let Some((name, opened)) = opener {
+                    self.unclosed(&format!("stanza `{name}`"), opened, "`}`");
+                }
+                break;
+            }
+            if kind == Kind::CloseBrace {
+                if opener.is_some() {
+                    self.advance();
+                    break;
+                }
+                let finding = Finding::error(2003, self.span(), "`}` closes nothing");
+                self.findings.push(finding.expected("an option, a stanza or the end of the file"));
+                self.advance();
+                continue;
+            }
+            if matches!(kind, Kind::CloseBracket | Kind::CloseParen) {
+                let what = if kind == Kind::CloseParen { "`)` closes nothing" } else { "`]` closes nothing" };
+                self.findings.push(Finding::error(2003, self.span(), what));
+                self.advance();
+                continue;
+            }
+            if !kind.is_word() {
+                self.unexpected("option name, stanza name, `}`");
+                self.advance();
+                self.recover();
+                continue;
+            }
+            match self.item(depth) {
+                Ok(Some(item)) => items.push(item),
+                Ok(None) => {}
+                Err(Failed) => self.recover(),
+            }
+        }
+        items
+    }
+
+    fn unexpected(&mut self, expected: &str) {
+        let token = self.ahead(0);
+        let message = if token.kind == Kind::End { "unexpected end of file" } else { "unexpected token" };
+        if token.kind == Kind::End && self.cut_short {
+            return;
+        }
+        self.findings.push(Finding::error(2001, token.span, message).expected(expected));
+    }
+
+    /// The end of the file inside something. Said once: the outer openers are unclosed for the same reason.
+    fn unclosed(&mut self, what: &str, opened: Span, closer: &str) {
+        if self.cut_short {
+            return;
+        }
+        self.cut_short = true;
+        let span = self.span();
+        self.findings.push(
+            Finding::error(2002, span, format!("end of file inside {what}"))
+                .expected(closer)
+                .see_also(opened),
+        );
+    }
+
+    /// To the next line, at the depth of the enclosing body, that begins like an item.
+    fn recover(&mut self) {
+        let mut depth = 0_usize;
+        loop {
+            let kind = self.kind();
+            if kind == Kind::End || (kind == Kind::CloseBrace && depth == 0) {
+                return;
+            }
+            if depth == 0 && kind == Kind::Word(Quote::Bare) && self.ahead(0).first_on_line {
+                let next = self.ahead(1).kind;
+                if next.is_word() || matches!(next, Kind::Equals | Kind::OpenBrace | Kind::OpenBracket) {
+                    return;
+                }
+            }
+            if kind == Kind::OpenBrace {
+                depth += 1;
+            } else if kind == Kind::CloseBrace {
+                depth -= 1;
+            }
+            self.advance();
+        }
+    }
+
+    fn item(&mut self, depth: usize) -> Result<Option<Item>, Failed> {
+        let Some(name) = self.take_word() else {
+            return Err(Failed);
+        };
+        if name.quote != Quote::Bare {
+            let finding = Finding::error(2001, name.span, "a quoted string stands where an item begins");
+            self.findings.push(finding.expected("option name, stanza name, `}`"));
+            return Err(Failed);
+        }
+        let kind = self.kind();
+        if is_include(&name) && kind.is_word() {
+            let read_only = name.text.eq_ignore_ascii_case("readonly_include");
+            return Ok(self.take_word().map(|path| Item::Include { read_only, path }));
+        }
+        if kind == Kind::Equals {
+            return self.assigned(name, depth).map(Some);
+        }
+        if kind == Kind::OpenBracket {
+            let value = self.value(&name)?;
+            return Ok(Some(Item::Assignment { name, value }));
+        }
+        if kind == Kind::OpenBrace {
+            return self.body(name, None, depth).map(Some);
+        }
+        if !kind.is_word() {
+            self.unexpected("`=`, `{`, `[`, value");
+            return Err(Failed);
+        }
+        if CLASSES.iter().any(|class| name.text.eq_ignore_ascii_case(class))
+            && self.ahead(0).text.contains('/')
+        {
+            self.legacy(&name, "module stanza");
+            self.skip_stanza();
+            return Ok(None);
+        }
+        let follows = self.ahead(1).kind;
+        if follows == Kind::Less {
+            self.legacy(&name, "stanza with attributes");
+            self.skip_stanza();
+            return Ok(None);
+        }
+        if follows != Kind::OpenBrace {
+            if self.ahead(0).first_on_line {
+                self.unexpected("`=`, `{`, `[`, value");
+            } else {
+                self.advance();
+                self.unexpected("`{`");
+            }
+            return Err(Failed);
+        }
+        let instance = self.take_word();
+        self.body(name, instance, depth).map(Some)
+    }
+
+    /// Behind `name`, at `=`.
+    fn assigned(&mut self, name: Word, depth: usize) -> Result<Item, Failed> {
+        let equals = self.span();
+        self.advance();
+        let stanza = self.kind() == Kind::OpenBrace
+            || (self.kind().is_word() && self.ahead(1).kind == Kind::OpenBrace);
+        if stanza {
+            let finding = Finding::warning(2005, equals, "`=` before the body of a stanza");
+            self.findings.push(finding.hint("leave out `=`"));
+            let instance = self.take_word();
+            return self.body(name, instance, depth);
+        }
+        let legacy_list = self.kind() == Kind::OpenParen
+            && name.text.len() > "_listener".len()
+            && name.text.to_ascii_lowercase().ends_with("_listener");
+        if legacy_list {
+            self.legacy(&name, "list of listeners");
+            self.skip_parens();
+            return Err(Failed);
+        }
+        let value = self.value(&name)?;
+        Ok(Item::Assignment { name, value })
+    }
+
+    fn body(&mut self, scope: Word, name: Option<Word>, depth: usize) -> Result<Item, Failed> {
+        if depth >= DEPTH_MAX {
+            let span = self.span();
+            self.findings
+                .push(Finding::error(2001, span, "stanzas nested too deeply").expected("at most 64 levels"));
+            self.skip_stanza();
+            return Err(Failed);
+        }
+        self.advance();
+        let body = self.items(Some((&scope.text, scope.span)), depth + 1);
+        Ok(Item::Stanza { scope, name, body })
+    }
+
+    fn value(&mut self, name: &Word) -> Result<Written, Failed> {
+        let kind = self.kind();
+        if kind == Kind::OpenParen {
+            return self.list();
+        }
+        if kind == Kind::OpenBracket {
+            return self.dict();
+        }
+        let line = self.ahead(0).end_line;
+        let Some(word) = self.take_word() else {
+            self.unexpected("`[`, `(`, value");
+            return Err(Failed);
+        };
+        self.second_atom(name, line);
+        Ok(Written::Atom(word))
+    }
+
+    /// Complains about words on the line of a value that can begin no item, and passes over them.
+    fn second_atom(&mut self, name: &Word, line: u32) {
+        let mut first = None;
+        while self.ahead(0).line == line && self.kind().is_word() {
+            let token = self.ahead(0);
+            let next = self.ahead(1);
+            let keyword = token.text.eq_ignore_ascii_case("include")
+                || token.text.eq_ignore_ascii_case("readonly_include");
+            let begins = keyword
+                || matches!(next.kind, Kind::Equals | Kind::OpenBrace | Kind::OpenBracket)
+                || (next.kind.is_word() && next.line == line && first.is_none());
+            if begins {
+                break;
+            }
+            first = first.or(Some(token.span));
+            self.advance();
+        }
+        if let Some(first) = first {
+            let secret = is_secret(&name.text);
+            self.findings.push(
+                Finding::error(2004, first, format!("two words after `{} =`", name.text))
+                    .expected("one value")
+                    .hint("put a value that contains blanks into double quotes")
+                    .secret(secret),
+            );
+        }
+    }
+
+    fn list(&mut self) -> Result<Written, Failed> {
+        let opened = self.span();
+        self.advance();
+        let mut words: Vec<Word> = Vec::new();
+        loop {
+            let span = self.span();
+            let kind = self.kind();
+            if kind == Kind::CloseParen {
+                self.advance();
+                return Ok(Written::List(words, opened.to(span)));
+            }
+            if let Some(word) = self.take_word() {
+                if word.quote == Quote::Bare && word.text == "," {
+                    let finding = Finding::warning(2005, span, "comma between the values of a list");
+                    self.findings.push(finding.hint("separate them with blanks"));
+                } else {
+                    words.push(word);
+                }
+                continue;
+            }
+            if kind == Kind::End {
+                self.unclosed("a list", opened, "value, `)`");
+            } else if matches!(kind, Kind::CloseBrace | Kind::CloseBracket) {
+                let finding = Finding::error(2003, span, "`(` is closed by the wrong bracket");
+                self.findings.push(finding.expected("value, `)`").see_also(opened));
+                if kind == Kind::CloseBracket {
+                    self.advance();
+                }
+            } else {
+                self.unexpected("value, `)`");
+            }
+            return Err(Failed);
+        }
+    }
+
+    fn dict(&mut self) -> Result<Written, Failed> {
+        let opened = self.span();
+        self.advance();
+        let mut pairs: Vec<(Word, Word)> = Vec::new();
+        loop {
+            let span = self.span();
+            let kind = self.kind();
+            if kind == Kind::CloseBracket {
+                self.advance();
+                return Ok(Written::Dict(pairs, opened.to(span)));
+            }
+            let Some(key) = self.take_word() else {
+                if kind == Kind::End {
+                    self.unclosed("a dictionary", opened, "key, `]`");
+                } else if matches!(kind, Kind::CloseBrace | Kind::CloseParen) {
+                    let finding = Finding::error(2003, span, "`[` is closed by the wrong bracket");
+                    self.findings.push(finding.expected("key, `]`").see_also(opened));
+                    if kind == Kind::CloseParen {
+                        self.advance();
+                    }
+                } else {
+                    self.unexpected("key, `]`");
+                }
+                return Err(Failed);
+            };
+            if matches!(self.kind(), Kind::OpenBracket | Kind::OpenParen) {
+                return self.nested(opened);
+            }
+            if self.kind() != Kind::Equals {
+                if self.kind() == Kind::End {
+                    self.unclosed("a dictionary", opened, "`=`");
+                } else {
+                    self.unexpected("`=`");
+                }
+                return Err(Failed);
+            }
+            self.advance();
+            if matches!(self.kind(), Kind::OpenBracket | Kind::OpenParen) {
+                return self.nested(opened);
+            }
+            let Some(value) = self.take_word() else {
+                if self.kind() == Kind::End {
+                    self.unclosed("a dictionary", opened, "value");
+                } else {
+                    self.unexpected("value");
+                }
+                return Err(Failed);
+            };
+            if let Some((first, _)) =
+                pairs.iter().find(|(other, _)| other.text.eq_ignore_ascii_case(&key.text))
+            {
+                self.findings.push(
+                    Finding::warning(
+                        3010,
+                        key.span,
+                        format!("key '{}' given twice; the last counts", key.text),
+                    )
+                    .see_also(first.span),
+                );
+            }
+            pairs.retain(|(other, _)| !other.text.eq_ignore_ascii_case(&key.text));
+            pairs.push((key, value));
+        }
+    }
+
+    /// A list or dictionary inside a dictionary: passed over to the end of the outer one.
+    fn nested(&mut self, opened: Span) -> Result<Written, Failed> {
+        let finding = Finding::error(2006, self.span(), "a list or dictionary inside a dictionary");
+        self.findings.push(finding.expected("one word or string for each key"));
+        let mut depth = 1_usize;
+        loop {
+            let kind = self.kind();
+            let span = self.span();
+            if matches!(kind, Kind::End | Kind::OpenBrace | Kind::CloseBrace) {
+                return Err(Failed);
+            }
+            self.advance();
+            if kind == Kind::OpenBracket {
+                depth += 1;
+            } else if kind == Kind::CloseBracket {
+                depth -= 1;
+                if depth == 0 {
+                    return Ok(Written::Dict(Vec::new(), opened.to(span)));
+                }
+            }
+        }
+    }
+
+    fn legacy(&mut self, name: &Word, what: &str) {
+        self.findings.push(
+            Finding::error(3009, name.span, format!("{what} in the 2.x form, which is not read yet"))
+                .expected(format!("the 4.x form of `{}`", name.text))
+                .hint("docs/configuration/language.md shows the 4.x form of each stanza"),
+        );
+    }
+
+    /// Past the next balanced `{ … }`.
+    fn skip_stanza(&mut self) {
+        let mut depth = 0_usize;
+        loop {
+            let kind = self.kind();
+            if kind == Kind::End || (kind == Kind::CloseBrace && depth == 0) {
+                return;
+            }
+            self.advance();
+            if kind == Kind::OpenBrace {
+                depth += 1;
+            } else if kind == Kind::CloseBrace {
+                depth -= 1;
+                if depth == 0 {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Past the balanced `( … )` at hand.
+    fn skip_parens(&mut self) {
+        let mut depth = 0_usize;
+        loop {
+            let kind = self.kind();
+            if kind == Kind::End {
+                return;
+            }
+            self.advance();
+            if kind == Kind::OpenParen {
+                depth += 1;
+            } else if kind == Kind::CloseParen {
+                depth = depth.saturating_sub(1);
+                if depth == 0 {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn is_include(name: &Word) -> bool {
+    name.text.eq_ignore_ascii_case("include") || name.text.eq_ignore_ascii_case("readonly_include")
+}
+
+/// Options whose values are never shown.
+pub(crate) fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.contains("password") || name.contains("pwd")
+}

@@ -1,0 +1,117 @@
+//! The configuration as the daemon reads it: plain values, defaults filled in.
+
+mod cluster;
+mod listen;
+mod node;
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+pub use cluster::{Bus, ClusterSettings, ObjectKind, Partition, ReplicateSettings};
+pub use listen::{
+    AdapterSettings, ClientCertificates, ControlSettings, EcclusterSettings, EsmtpSettings, ListenSettings,
+    OnError, SessionCap, SessionCapKind, SocketSettings, StarttlsInjection,
+};
+pub use node::{
+    DateHeader, LineLength, LoneLf, LongLines, MailRules, MissingHeaders, NodeSettings, SecuritySettings,
+};
+
+pub(crate) use cluster::{object_kind, object_name, parameter_words, replicate_stanzas};
+
+use postfleet_types::Prefix;
+
+use crate::config::Config;
+use crate::resolve::Facts;
+use crate::value::Value;
+
+/// Look-ups for one set of facts.
+#[derive(Clone, Copy)]
+pub(crate) struct Lookup<'a> {
+    config: &'a Config,
+    facts: Facts<'a>,
+}
+
+impl<'a> Lookup<'a> {
+    pub(crate) const fn new(config: &'a Config, facts: Facts<'a>) -> Self {
+        Self { config, facts }
+    }
+
+    pub(crate) fn value(&self, name: &str) -> Option<Value> {
+        self.config.get(name, &self.facts)
+    }
+
+    /// The value when somebody set it.
+    pub(crate) fn set(&self, name: &str) -> Option<Value> {
+        self.config.get_set(name, &self.facts)
+    }
+
+    pub(crate) fn text(&self, name: &str) -> Option<String> {
+        self.value(name).as_ref().and_then(Value::as_text).map(ToString::to_string)
+    }
+
+    /// A text that is not empty: an empty one means unset.
+    pub(crate) fn filled(&self, name: &str) -> Option<String> {
+        self.text(name).filter(|text| !text.is_empty())
+    }
+
+    pub(crate) fn word(&self, name: &str) -> &'static str {
+        if let Some(Value::Word(word)) = self.value(name) { word } else { "" }
+    }
+
+    pub(crate) fn bool(&self, name: &str) -> bool {
+        self.value(name).as_ref().and_then(Value::as_bool).unwrap_or(false)
+    }
+
+    pub(crate) fn u64(&self, name: &str) -> u64 {
+        self.value(name).as_ref().and_then(Value::as_int).and_then(|value| value.try_into().ok()).unwrap_or(0)
+    }
+
+    pub(crate) fn u32(&self, name: &str) -> u32 {
+        u32::try_from(self.u64(name)).unwrap_or(u32::MAX)
+    }
+
+    /// A number where 0 means that there is no limit.
+    pub(crate) fn limit(&self, name: &str) -> Option<u32> {
+        Some(self.u32(name)).filter(|value| *value != 0)
+    }
+
+    pub(crate) fn seconds(&self, name: &str) -> Duration {
+        match self.value(name) {
+            Some(Value::Float(seconds)) => Duration::try_from_secs_f64(seconds).unwrap_or(Duration::ZERO),
+            _ => Duration::from_secs(self.u64(name)),
+        }
+    }
+
+    /// A time where 0 means never.
+    pub(crate) fn time(&self, name: &str) -> Option<Duration> {
+        Some(self.seconds(name)).filter(|time| !time.is_zero())
+    }
+
+    pub(crate) fn dict(&self, name: &str) -> Option<Vec<(String, String)>> {
+        self.value(name).as_ref().and_then(Value::as_dict).map(<[(String, String)]>::to_vec)
+    }
+
+    fn list(&self, name: &str) -> Vec<Value> {
+        match self.value(name) {
+            Some(Value::List(values)) => values,
+            Some(_) | None => Vec::new(),
+        }
+    }
+
+    pub(crate) fn texts(&self, name: &str) -> Vec<String> {
+        self.list(name)
+            .iter()
+            .filter_map(Value::as_text)
+            .filter(|text| !text.is_empty())
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    pub(crate) fn prefixes(&self, name: &str) -> Vec<Prefix> {
+        self.list(name)
+            .into_iter()
+            .filter_map(|value| if let Value::Cidr(prefix) = value { Some(prefix) } else { None })
+            .collect()
+    }
+}

@@ -1,0 +1,289 @@
+//! The merged configuration: instances of scopes and what is set in them.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
+
+use postfleet_types::Prefix;
+
+use crate::address::ListenAddress;
+use crate::schema::{InstanceName, Row, Scope, Service};
+use crate::source::Span;
+use crate::value::{Pattern, Value};
+
+/// One instance of a scope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InstanceId(pub(crate) u32);
+
+impl InstanceId {
+    /// The outermost scope.
+    pub const GLOBAL: Self = Self(0);
+}
+
+/// What an instance applies to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Applies {
+    /// To what bears its name.
+    Name,
+    /// To every name that matches.
+    Pattern(Pattern),
+    /// To the socket.
+    Listen(ListenAddress),
+    /// To every address in the block.
+    Cidr(Prefix),
+}
+
+/// An option as set in one instance.
+#[derive(Clone, Debug)]
+pub struct Assigned {
+    /// The option.
+    pub row: &'static Row,
+    /// The value that counts.
+    pub value: Value,
+    /// Where its name stands.
+    pub name: Span,
+    /// Where its value stands.
+    pub span: Span,
+    /// Values given before, which no longer count, oldest first.
+    pub shadowed: Vec<(Value, Span)>,
+}
+
+/// All stanzas of one scope, parent and name, as one.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    /// The scope.
+    pub scope: Scope,
+    /// The listener's service, in a listener and below.
+    pub service: Option<Service>,
+    /// The name as first written; `None` for an anonymous scope.
+    pub name: Option<String>,
+    /// What it applies to.
+    pub applies: Applies,
+    /// The stanza around it; its own id for the global scope.
+    pub parent: InstanceId,
+    /// Where the first stanza begins; `None` for the global scope.
+    pub opened: Option<Span>,
+    /// The instances inside, in order of first appearance.
+    pub children: Vec<InstanceId>,
+    options: BTreeMap<&'static str, Assigned>,
+    order: Vec<&'static str>,
+    index: BTreeMap<(Scope, String), InstanceId>,
+}
+
+impl Instance {
+    /// The option as set here.
+    #[must_use]
+    pub fn assigned(&self, name: &str) -> Option<&Assigned> {
+        match self.options.get(name) {
+            Some(found) => Some(found),
+            None => self.options.values().find(|assigned| assigned.row.name.eq_ignore_ascii_case(name)),
+        }
+    }
+
+    /// What is set here, in order of first appearance.
+    pub fn options(&self) -> impl Iterator<Item = &Assigned> {
+        self.order.iter().filter_map(|name| self.options.get(name))
+    }
+}
+
+/// All instances.
+#[derive(Clone, Debug)]
+pub struct Tree {
+    instances: Vec<Instance>,
+}
+
+impl Tree {
+    pub(crate) fn new() -> Self {
+        Self {
+            instances: alloc::vec![Instance {
+                scope: Scope::Global,
+                service: None,
+                name: None,
+                applies: Applies::Name,
+                parent: InstanceId::GLOBAL,
+                opened: None,
+                children: Vec::new(),
+                options: BTreeMap::new(),
+                order: Vec::new(),
+                index: BTreeMap::new(),
+            }],
+        }
+    }
+
+    /// The instance of this id; `None` for an id of another configuration.
+    #[must_use]
+    pub fn instance(&self, id: InstanceId) -> Option<&Instance> {
+        self.instances.get(id.0 as usize)
+    }
+
+    fn instance_mut(&mut self, id: InstanceId) -> Option<&mut Instance> {
+        self.instances.get_mut(id.0 as usize)
+    }
+
+    /// Every instance with its id, in order of first appearance.
+    pub fn instances(&self) -> impl Iterator<Item = (InstanceId, &Instance)> {
+        self.instances
+            .iter()
+            .enumerate()
+            .map(|(at, instance)| (InstanceId(crate::source::narrow(at)), instance))
+    }
+
+    /// The instances of a scope inside another, in order of first appearance.
+    pub fn children(
+        &self,
+        parent: InstanceId,
+        scope: Scope,
+    ) -> impl Iterator<Item = (InstanceId, &Instance)> {
+        self.instance(parent)
+            .map_or(&[][..], |instance| instance.children.as_slice())
+            .iter()
+            .filter_map(move |id| self.instance(*id).map(|instance| (*id, instance)))
+            .filter(move |(_, instance)| instance.scope == scope)
+    }
+
+    /// The instance of this scope and canonical name.
+    #[must_use]
+    pub fn child(&self, parent: InstanceId, scope: Scope, key: &str) -> Option<InstanceId> {
+        self.instance(parent)?.index.get(&(scope, key.to_string())).copied()
+    }
+
+    /// The one instance of an anonymous scope of the global level.
+    #[must_use]
+    pub fn anonymous(&self, scope: Scope) -> Option<InstanceId> {
+        self.child(InstanceId::GLOBAL, scope, "")
+    }
+
+    /// The binding of this name, in a group or not.
+    #[must_use]
+    pub fn binding(&self, name: &str) -> Option<InstanceId> {
+        self.child(InstanceId::GLOBAL, Scope::Binding, name).or_else(|| {
+            self.children(InstanceId::GLOBAL, Scope::BindingGroup)
+                .find_map(|(group, _)| self.child(group, Scope::Binding, name))
+        })
+    }
+
+    /// The group that a binding of this name belongs to: `default` unless it stands in another one.
+    #[must_use]
+    pub fn group_of(&self, binding: &str) -> &str {
+        self.binding(binding)
+            .and_then(|id| self.instance(id))
+            .and_then(|instance| self.instance(instance.parent))
+            .and_then(|parent| parent.name.as_deref())
+            .unwrap_or("default")
+    }
+
+    /// The instances of a matching scope that apply to a name: the exact one, then patterns in order.
+    #[must_use]
+    pub fn matching(&self, parent: InstanceId, scope: Scope, name: &str) -> Vec<InstanceId> {
+        let name = domain_key(name);
+        let mut found: Vec<InstanceId> = self.child(parent, scope, &name).into_iter().collect();
+        found.extend(self.children(parent, scope).filter_map(|(id, instance)| match &instance.applies {
+            Applies::Pattern(pattern) => pattern.is_match(&name).then_some(id),
+            Applies::Name | Applies::Listen(_) | Applies::Cidr(_) => None,
+        }));
+        found
+    }
+
+    /// The instances of a block scope that contain a block, longest prefix first.
+    #[must_use]
+    pub fn containing(&self, parent: InstanceId, scope: Scope, block: Prefix) -> Vec<InstanceId> {
+        let mut found: Vec<(u8, InstanceId)> = self
+            .children(parent, scope)
+            .filter_map(|(id, instance)| match &instance.applies {
+                Applies::Cidr(prefix) => (prefix.length() <= block.length()
+                    && prefix.contains(block.address()))
+                .then_some((prefix.length(), id)),
+                Applies::Name | Applies::Pattern(_) | Applies::Listen(_) => None,
+            })
+            .collect();
+        found.sort_by_key(|(length, _)| core::cmp::Reverse(*length));
+        found.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// The path as the console writes it: `SCOPE:INSTANCE:` for each level, empty for the global scope.
+    #[must_use]
+    pub fn path(&self, id: InstanceId) -> String {
+        let mut parts: Vec<String> = Vec::new();
+        let mut at = id;
+        while at != InstanceId::GLOBAL
+            && let Some(instance) = self.instance(at)
+        {
+            let name = instance.name.as_deref().unwrap_or("").replace('\\', "\\\\").replace(':', "\\:");
+            parts.push(format!("{}:{name}:", display_name(instance.scope)));
+            at = instance.parent;
+        }
+        parts.reverse();
+        parts.concat()
+    }
+
+    /// Adds or finds an instance.
+    pub(crate) fn open(
+        &mut self,
+        parent: InstanceId,
+        scope: Scope,
+        key: &str,
+        name: Option<String>,
+        applies: Applies,
+        opened: Span,
+    ) -> InstanceId {
+        if let Some(found) = self.child(parent, scope, key) {
+            return found;
+        }
+        let id = InstanceId(crate::source::narrow(self.instances.len()));
+        let service = scope.service().or_else(|| self.instance(parent).and_then(|parent| parent.service));
+        self.instances.push(Instance {
+            scope,
+            service,
+            name,
+            applies,
+            parent,
+            opened: Some(opened),
+            children: Vec::new(),
+            options: BTreeMap::new(),
+            order: Vec::new(),
+            index: BTreeMap::new(),
+        });
+        if let Some(parent) = self.instance_mut(parent) {
+            parent.children.push(id);
+            parent.index.insert((scope, key.to_string()), id);
+        }
+        id
+    }
+
+    pub(crate) fn assign(&mut self, id: InstanceId, row: &'static Row, value: Value, name: Span, span: Span) {
+        let Some(instance) = self.instance_mut(id) else {
+            return;
+        };
+        let shadowed = match instance.options.remove(row.name) {
+            Some(mut before) => {
+                before.shadowed.push((before.value, before.span));
+                before.shadowed
+            }
+            None => {
+                instance.order.push(row.name);
+                Vec::new()
+            }
+        };
+        instance.options.insert(row.name, Assigned { row, value, name, span, shadowed });
+    }
+}
+
+/// A scope's name as displays write it.
+pub(crate) fn display_name(scope: Scope) -> &'static str {
+    if scope == Scope::EsmtpListener { "Esmtp_Listener" } else { scope.name() }
+}
+
+/// Domain and host names: lower case, without a final dot.
+pub(crate) fn domain_key(name: &str) -> String {
+    let name = name.to_ascii_lowercase();
+    match name.strip_suffix('.') {
+        Some(rest) if !rest.is_empty() => rest.to_string(),
+        _ => name,
+    }
+}
+
+/// Whether names of the kind can be regular expressions.
+pub(crate) const fn takes_patterns(kind: InstanceName) -> bool {
+    matches!(kind, InstanceName::Domain)
+}
