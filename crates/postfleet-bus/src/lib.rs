@@ -13,7 +13,11 @@ pub mod envelope;
 pub mod event;
 pub mod membership;
 pub mod notice;
+#[cfg(any(test, feature = "suite"))]
+pub mod scripted;
 pub mod solo;
+#[cfg(any(test, feature = "suite"))]
+pub mod suite;
 
 pub use carrier::{Carrier, CarrierEvent, CarrierLost, RawId, RawReason, Submit};
 pub use connection::Connection;

@@ -80,7 +80,7 @@ impl Round {
 }
 
 impl Hello {
-    pub(super) fn encode(&self, writer: &mut Writer) {
+    pub(crate) fn encode(&self, writer: &mut Writer) {
         writer.u64(self.nonce).u64(self.counter).u64(self.age).u64(self.delivered);
         write_member_info(writer, &self.info);
         writer.count(self.groups.len());
@@ -89,7 +89,7 @@ impl Hello {
         }
     }
 
-    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, WireError> {
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, WireError> {
         let nonce = reader.u64()?;
         let counter = reader.u64()?;
         let age = reader.u64()?;
