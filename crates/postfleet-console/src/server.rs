@@ -1,10 +1,10 @@
 //! The server's end of one control connection.
 //!
 //! The caller's duties, in order: send what [`Server::poll_output`] gives, give what arrives to
-//! [`Server::receive`], then take events with [`Server::poll_event`] until there are none, answering each run and
-//! completion when it can. Output may appear after every call, and sending all of it may let further lines run:
-//! poll both until neither gives anything. While [`Server::wants_input`] is false, do not read: a client in plain
-//! mode has sent lines ahead. The idle timeout is the caller's.
+//! [`Server::receive`], then take events with [`Server::poll_event`], answering each run and completion when it
+//! can. Output may appear after every call, and sending it may let further lines run: poll both until neither
+//! gives anything, and only then read. While [`Server::wants_input`] is false, do not read: a client has sent
+//! lines ahead. The idle timeout is the caller's.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -100,6 +100,10 @@ enum Verb {
     Complete,
 }
 
+/// Answers that need no executor wait here until they are sent; beyond this many bytes no further line is looked
+/// at, so that a client that asks for help a thousand times and never reads costs no memory.
+const CONTROL_BYTES: usize = 256 * 1024;
+
 /// Attempts to log in after which the connection is closed.
 const REFUSED_LOGINS_MAX: u8 = 3;
 
@@ -168,14 +172,14 @@ impl Server {
             let progress = match self.mode {
                 Mode::Closed => return None,
                 Mode::Closing => false,
+                Mode::Fresh | Mode::Framed | Mode::Plain if self.control.len() > CONTROL_BYTES => {
+                    return None;
+                }
                 Mode::Fresh => self.first_line(),
                 Mode::Framed => self.framed(profile, now),
                 Mode::Plain => self.running.is_none() && self.plain(profile, now),
             };
-            // What was answered on the way goes out before the next line is looked at, so the order of the
-            // output does not depend on how the input was cut.
-            let answered = matches!(&self.running, Some(Running { work: Work::Sending { .. }, .. }));
-            if progress && !answered {
+            if progress {
                 continue;
             }
             let finished = self.end_of_input || self.mode == Mode::Closing;
@@ -212,35 +216,31 @@ impl Server {
         }
     }
 
-    /// The next bytes to send, at most some tens of kilobytes; `None` when there are none now. Ask again when
-    /// they are written, so that a cancel can overtake the rest. May produce events.
+    /// The next bytes to send, a few hundred kilobytes at most; `None` when there are none now. Ask again when
+    /// they are written, so that a cancel can overtake the rest.
     pub fn poll_output(&mut self) -> Option<Vec<u8>> {
         if !self.control.is_empty() {
             return Some(core::mem::take(&mut self.control));
         }
         let running = self.running.as_mut()?;
         let Work::Sending { rendered, sent } = &mut running.work else { return None };
-        let rest = rendered.output.get(*sent..).unwrap_or_default();
-        let mut bytes = Vec::new();
-        // A client holds back the last unit until it knows the status, so the text of a failure is one unit.
-        let unit = if rendered.status == Status::Ok { cut(rest, OUT_BYTES) } else { rest };
-        *sent += unit.len();
-        match running.wire_id {
-            Some(wire_id) => {
-                if !unit.is_empty() {
-                    bytes.extend_from_slice(format!("OUT {wire_id} {}\n{unit}", unit.len()).as_bytes());
-                }
-                if *sent == rendered.output.len() {
-                    bytes.extend_from_slice(end(wire_id, rendered.status, rendered.code).as_bytes());
-                }
-            }
-            None => bytes.extend_from_slice(unit.as_bytes()),
-        }
+        let bytes = piece(rendered, sent, running.wire_id);
         if *sent == rendered.output.len() {
             self.running = None;
         }
         // A command in plain mode that prints nothing has nothing to send.
         if bytes.is_empty() { None } else { Some(bytes) }
+    }
+
+    /// Sends an answer that needed no executor behind whatever already waits.
+    fn send_now(&mut self, wire_id: Option<u64>, rendered: &Rendered) {
+        let mut sent = 0;
+        loop {
+            self.control.extend_from_slice(&piece(rendered, &mut sent, wire_id));
+            if sent == rendered.output.len() {
+                return;
+            }
+        }
     }
 
     /// Decides between the two modes. They differ by the first line alone.
@@ -327,15 +327,14 @@ impl Server {
             self.control.extend_from_slice(end(wire_id, Status::Error, Some(Code::Busy)).as_bytes());
             return;
         }
-        self.runs += 1;
-        let id = RunId(self.runs);
         let Ok(line) = String::from_utf8(text) else {
             let failure = Failure::unreadable("The command line is not UTF-8.");
             let request = Request { form: Form::Text, text: String::new(), command: Err(failure.clone()) };
-            let rendered = render(profile, &request, now, Err(&failure));
-            self.running = Some(Running { id, wire_id, work: Work::Sending { rendered, sent: 0 } });
+            self.send_now(wire_id, &render(profile, &request, now, Err(&failure)));
             return;
         };
+        self.runs += 1;
+        let id = RunId(self.runs);
         if verb == Verb::Complete {
             self.running = Some(Running { id, wire_id, work: Work::Completing(line) });
             self.events.push(Event::Complete { id });
@@ -343,19 +342,15 @@ impl Server {
         }
         // Over the wire one command may come with the newline it was typed with.
         let request = parse(line.trim_end_matches(['\r', '\n']), profile);
-        let work = match answered_here(&request, profile) {
-            Some(result) => {
-                Work::Sending { rendered: render(profile, &request, now, result.as_ref()), sent: 0 }
+        if let Some(result) = answered_here(&request, profile) {
+            self.send_now(wire_id, &render(profile, &request, now, result.as_ref()));
+            if wire_id.is_none() && request.command == Ok(Command::Local { quit: true }) {
+                self.mode = Mode::Closing;
             }
-            None => Work::Executing(request.clone()),
-        };
-        if let (Ok(command), Work::Executing(_)) = (&request.command, &work) {
-            self.events.push(Event::Run { id, command: command.clone(), text: request.text.clone() });
+        } else if let Ok(command) = request.command.clone() {
+            self.events.push(Event::Run { id, command, text: request.text.clone() });
+            self.running = Some(Running { id, wire_id, work: Work::Executing(request) });
         }
-        if wire_id.is_none() && request.command == Ok(Command::Local { quit: true }) {
-            self.mode = Mode::Closing;
-        }
-        self.running = Some(Running { id, wire_id, work });
     }
 
     fn cancel(&mut self, wire_id: u64) {
@@ -431,6 +426,23 @@ fn answered_here(request: &Request, profile: &Profile) -> Option<Result<Answer, 
             | Command::Sysinfo,
         ) => None,
     }
+}
+
+/// The next unit of an answer, and the end of the command behind the last one.
+fn piece(rendered: &Rendered, sent: &mut usize, wire_id: Option<u64>) -> Vec<u8> {
+    let rest = rendered.output.get(*sent..).unwrap_or_default();
+    // A client holds back the last unit until it knows the status, so the text of a failure is one unit.
+    let unit = if rendered.status == Status::Ok { cut(rest, OUT_BYTES) } else { rest };
+    *sent += unit.len();
+    let Some(wire_id) = wire_id else { return unit.as_bytes().to_vec() };
+    let mut bytes = Vec::new();
+    if !unit.is_empty() {
+        bytes.extend_from_slice(format!("OUT {wire_id} {}\n{unit}", unit.len()).as_bytes());
+    }
+    if *sent == rendered.output.len() {
+        bytes.extend_from_slice(end(wire_id, rendered.status, rendered.code).as_bytes());
+    }
+    bytes
 }
 
 fn end(wire_id: u64, status: Status, code: Option<Code>) -> String {
@@ -546,11 +558,9 @@ mod tests {
         assert_eq!(event(&mut server), None, "the next line waits");
         server.answer(id, &profile(), NOW, Ok(&Answer::Pid(481)));
         assert_eq!(output(&mut server), "481\n");
-        assert_eq!(event(&mut server), None);
-        assert_eq!(output(&mut server), "Unknown command: nosuch. Try 'help'.\n");
         let id = run_id(event(&mut server));
         server.answer(id, &profile(), NOW, Ok(&Answer::Pid(482)));
-        assert_eq!(output(&mut server), "482\n");
+        assert_eq!(output(&mut server), "Unknown command: nosuch. Try 'help'.\n482\n");
         assert_eq!(event(&mut server), Some(Event::Close));
     }
 
@@ -558,9 +568,28 @@ mod tests {
     fn plain_mode_quits() {
         let mut server = greeted();
         server.receive(b"quit\npid\n");
-        assert_eq!(event(&mut server), None);
-        assert_eq!(output(&mut server), "");
         assert_eq!(event(&mut server), Some(Event::Close));
+        assert_eq!(output(&mut server), "");
+    }
+
+    #[test]
+    fn a_flood_of_answers_waits_for_the_client() {
+        let mut server = greeted();
+        while server.wants_input() {
+            server.receive(b"help\n");
+        }
+        server.receive_end();
+        let mut sent = 0;
+        loop {
+            let event = event(&mut server);
+            let output = output(&mut server);
+            assert!(output.len() < 2 * CONTROL_BYTES, "{}", output.len());
+            sent += output.len();
+            if event == Some(Event::Close) {
+                break;
+            }
+        }
+        assert!(sent > 10 * CONTROL_BYTES, "{sent}");
     }
 
     #[test]

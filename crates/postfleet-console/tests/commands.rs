@@ -28,15 +28,13 @@ fn answered(line: &str, profile: &Profile) -> String {
     server.receive(line.as_bytes());
     server.receive(b"\n");
     server.receive_end();
-    loop {
-        while let Some(bytes) = server.poll_output() {
-            out.extend_from_slice(&bytes);
-        }
-        match server.poll_event(profile, WallTime::default()) {
-            Some(Event::Close) => break,
-            Some(other) => panic!("{line} needs an executor: {other:?}"),
-            None => {}
-        }
+    assert_eq!(
+        server.poll_event(profile, WallTime::default()),
+        Some(Event::Close),
+        "{line} needs an executor"
+    );
+    while let Some(bytes) = server.poll_output() {
+        out.extend_from_slice(&bytes);
     }
     let out = String::from_utf8(out).unwrap();
     out.split_once('\n').unwrap().1.to_string()
