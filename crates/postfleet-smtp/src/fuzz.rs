@@ -269,10 +269,13 @@ fn check_message(message: &[u8], settings: &SessionSettings) {
         return;
     }
     // A dot between two line ends of any kind, one of them bare: what a lenient reader takes for the end.
-    let ending = |at: usize| matches!(message[at], b'\r' | b'\n');
-    for at in 1..message.len().saturating_sub(1) {
-        if message[at] == b'.' && ending(at - 1) && ending(at + 1) {
-            assert!(!bare(at - 1) && !bare(at + 1), "a smuggled end in an accepted message");
+    let ending = |octet: u8| matches!(octet, b'\r' | b'\n');
+    for (at, window) in message.windows(3).enumerate() {
+        if let [before, b'.', after] = window
+            && ending(*before)
+            && ending(*after)
+        {
+            assert!(!bare(at) && !bare(at + 2), "a smuggled end in an accepted message");
         }
     }
 }
