@@ -1,0 +1,4 @@
+//! The control protocol, both directions.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| postfleet_console::fuzz::fuzz_protocol(bytes));
