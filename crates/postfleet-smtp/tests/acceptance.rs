@@ -151,6 +151,20 @@ fn mta_case_08_smuggling() {
         .concat(),
     );
     assert!(driver.spool.is_empty());
+    // A dot behind CR LF is taken out like a stuffed one, and is still what a lenient reader takes for the end.
+    for end in ["\\n", "\\r"] {
+        let text = format!(
+            "C: Subject: x
+             C:
+             C: y
+             C: .{end}z
+             C: .
+             E: abort Refused
+             E: rejected Format 550 x1 (sending body response)
+             S: 550 5.6.0 Lone CR or LF in body (see RFC2822 section 2.3)"
+        );
+        after_ehlo(settings(), &[TO_DATA, &text].concat());
+    }
     // Bare octets that touch no dot pass.
     let driver = after_ehlo(
         settings(),

@@ -4,7 +4,8 @@
 #[allow(dead_code, reason = "each file of tests uses a part of it")]
 mod script;
 
-use postfleet_smtp::{Event, Extensions, Questions, Session, SessionSettings};
+use postfleet_smtp::{Event, Extensions, MessageStart, Questions, Session, SessionSettings};
+use postfleet_types::WallTime;
 use script::{Driver, NOW, check, facts, settings};
 
 const GREETING: &str = "S: 220 mx.example ESMTP P 1 Sun, 17 Mar 2030 17:46:40 +0000\n";
@@ -158,6 +159,30 @@ fn mta_ext_3030_order_and_refusals() {
             MAIL,
         ],
     );
+}
+
+/// The replies to earlier commands do not wait for the disk.
+#[test]
+fn mta_ext_3030_replies_come_before_the_spool_is_asked() {
+    let mut driver = Driver::new(everything());
+    driver.run();
+    let start =
+        b"HELO c\r\nMAIL FROM:<>\r\nRCPT TO:<u@example.org>\r\nBDAT 14\r\nSubject: a\r\n\r\nBDAT 1 LAST\r\nx";
+    driver.session.receive(NOW, start);
+    let mut kinds = Vec::new();
+    while let Some(event) = driver.session.poll_event() {
+        match event {
+            Event::MessageBegin(_) => {
+                let start = MessageStart { id: "1".to_string(), at: WallTime::default() };
+                driver.session.message_started(NOW, start).unwrap();
+            }
+            Event::Reply(octets) => kinds.push(octets.iter().filter(|b| **b == b'\n').count()),
+            Event::MessageEnd(_) => kinds.push(0),
+            _ => {}
+        }
+    }
+    // The reply to HELO goes out at once; those to MAIL, RCPT and the first chunk follow together.
+    assert_eq!(kinds, [1, 3, 0]);
 }
 
 #[test]
