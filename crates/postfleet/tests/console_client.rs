@@ -26,7 +26,7 @@ struct Rig {
 }
 
 /// `shutdown` never answers, `cluster reset` closes the connection, `summary reset` closes it after the answer.
-fn serve(mut stream: UnixStream) {
+fn serve(mut stream: impl Read + Write) {
     let profile = Profile::node("relay-0-1", "1.0.0").compatible();
     let now = WallTime::from_unix_seconds(1_900_000_000);
     let mut server = Server::new(&profile);
@@ -244,6 +244,20 @@ fn console_case_24_a_closed_connection_is_renewed() {
     keys.write_all(b"pid\n").unwrap();
     drop(keys);
     check(&client.wait_with_output().unwrap(), 0, "statistics cleared.\n481\n", "");
+}
+
+#[test]
+fn console_s1_1_tcp_endpoints() {
+    let rig = Rig::start();
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        // A machine without IPv6 tests the other form only.
+        let Ok(listener) = std::net::TcpListener::bind(address) else { continue };
+        let endpoint = listener.local_addr().unwrap().to_string();
+        let server = thread::spawn(move || serve(listener.accept().unwrap().0));
+        let output = rig.command(&[&endpoint, "pid"]).output().unwrap();
+        check(&output, 0, "481\n", "");
+        server.join().unwrap();
+    }
 }
 
 #[test]
