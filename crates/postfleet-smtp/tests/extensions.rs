@@ -171,14 +171,13 @@ fn mta_ext_3030_replies_come_before_the_spool_is_asked() {
     driver.session.receive(NOW, start);
     let mut kinds = Vec::new();
     while let Some(event) = driver.session.poll_event() {
-        match event {
-            Event::MessageBegin(_) => {
-                let start = MessageStart { id: "1".to_string(), at: WallTime::default() };
-                driver.session.message_started(NOW, start).unwrap();
-            }
-            Event::Reply(octets) => kinds.push(octets.iter().filter(|b| **b == b'\n').count()),
-            Event::MessageEnd(_) => kinds.push(0),
-            _ => {}
+        if let Event::MessageBegin(_) = event {
+            let start = MessageStart { id: "1".to_string(), at: WallTime::default() };
+            driver.session.message_started(NOW, start).unwrap();
+        } else if let Event::Reply(octets) = &event {
+            kinds.push(octets.iter().filter(|b| **b == b'\n').count());
+        } else if let Event::MessageEnd(_) = event {
+            kinds.push(0);
         }
     }
     // The reply to HELO goes out at once; those to MAIL, RCPT and the first chunk follow together.
