@@ -1,1 +1,201 @@
-//! (crate header)
+//! One node of the fleet: drives the pure cores with sockets, clocks, files and tasks.
+//!
+//! Impure by purpose: everything the cores are not allowed to do happens here, in the carriers and in the program.
+//! Promises to the program: [`run`] serves until it is asked to stop, [`check`] reads configuration and changes
+//! nothing.
+//!
+//! ```text
+//!  run ─┬─ listener task a socket ──► session task a connection ──► spool threads
+//!       ├─ main connection task   ◄──► bus carrier (thread)
+//!       ├─ shared connection task ◄──► bus carrier (thread)
+//!       ├─ watch of the spool's free space, pruning of idle addresses
+//!       └─ signals
+//! ```
+
+mod clock;
+mod cluster_listener;
+mod control;
+mod counts;
+mod edge;
+mod fancy;
+mod files;
+mod fleet;
+mod node;
+mod notices;
+mod settings;
+mod socket;
+mod statistics;
+mod store;
+mod system;
+
+use files::FileSystem;
+use notices::{Severity, notice};
+use postfleet_config::Config;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Exit status for a configuration that cannot be used (`EX_CONFIG` of sysexits.h).
+const EXIT_CONFIGURATION: u8 = 78;
+
+/// How to run a node.
+#[derive(Clone, Debug, Default)]
+pub struct NodeOptions {
+    /// The main configuration file; none: it is searched for.
+    pub config: Option<PathBuf>,
+    /// Stop in an orderly way when standard input ends.
+    pub while_stdin: bool,
+}
+
+/// What to check.
+#[derive(Clone, Debug, Default)]
+pub struct CheckOptions {
+    /// The files; each is read as the main file of a node.
+    pub files: Vec<PathBuf>,
+    /// One JSON object for each finding.
+    pub json: bool,
+    /// Names that are known and not read are errors.
+    pub strict: bool,
+}
+
+/// Runs one node in the foreground until it is asked to stop: by SIGTERM or SIGINT, by `shutdown` on its console,
+/// or by the end of standard input where that was wanted. A second signal ends the wait for open sessions.
+#[must_use]
+pub fn run(options: &NodeOptions) -> ExitCode {
+    socket::set_private_umask();
+    let config = match load(options.config.as_deref()) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let settings = match settings::read(&config) {
+        Ok(settings) => settings,
+        Err(error) => {
+            notice(Severity::Critical, format_args!("{error:#}"));
+            return ExitCode::from(EXIT_CONFIGURATION);
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            notice(Severity::Critical, format_args!("cannot start: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = runtime.block_on(serve(settings, options.while_stdin));
+    // Threads that wait for a disk or a terminal must not hold up the end.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            notice(Severity::Critical, format_args!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(settings: settings::Settings, while_stdin: bool) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let (ask, mut asked) = tokio::sync::mpsc::unbounded_channel();
+    if while_stdin {
+        let ask = ask.clone();
+        std::thread::Builder::new().name("stdin".into()).spawn(move || {
+            // Whatever comes in is of no interest; its end is.
+            drop(std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink()));
+            let _nobody_listens = ask.send(());
+        })?;
+    }
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if ask.send(()).is_err() {
+                return;
+            }
+        }
+    });
+    let (once, twice) = {
+        let (first, stop) = tokio::sync::oneshot::channel::<()>();
+        let (second, enough) = tokio::sync::oneshot::channel::<()>();
+        tokio::spawn(async move {
+            asked.recv().await;
+            let _nobody_listens = first.send(());
+            asked.recv().await;
+            let _nobody_listens = second.send(());
+        });
+        (stop, enough)
+    };
+    node::run(settings, async { drop(once.await) }, async { drop(twice.await) }).await
+}
+
+/// Loads the configuration, and tells what was found.
+fn load(main: Option<&std::path::Path>) -> Result<Config, ExitCode> {
+    let request = files::request(main, false).map_err(|error| {
+        notice(Severity::Critical, format_args!("{error:#}"));
+        ExitCode::from(EXIT_CONFIGURATION)
+    })?;
+    let outcome = Config::load(&FileSystem, &request);
+    let mut report = outcome.report();
+    if outcome.config.is_none() {
+        if outcome.main_file.is_none() {
+            report.push_str(&format!("Looked in: {}\n", outcome.searched.join(", ")));
+        }
+        report.push_str("Global configuration error.\n");
+    }
+    drop(std::io::stderr().lock().write_all(report.as_bytes()));
+    outcome.config.ok_or(ExitCode::from(EXIT_CONFIGURATION))
+}
+
+/// Validates configuration files without using them: opens no socket, starts nothing, resolves no name.
+///
+/// Findings go to standard error, the verdict to standard output. Without a file, the one that a node would find
+/// is read. Exit status: 0 when all are usable, 1 when one is not, 2 when there is none to read.
+#[must_use]
+pub fn check(options: &CheckOptions) -> ExitCode {
+    let files: Vec<Option<&PathBuf>> = match options.files.len() {
+        0 => vec![None],
+        _ => options.files.iter().map(Some).collect(),
+    };
+    let mut worst = 0;
+    for file in &files {
+        worst = worst.max(check_one(file.map(PathBuf::as_path), options, files.len() > 1));
+    }
+    ExitCode::from(worst)
+}
+
+fn check_one(file: Option<&std::path::Path>, options: &CheckOptions, named: bool) -> u8 {
+    let request = match files::request(file, options.strict) {
+        Ok(request) => request,
+        Err(error) => {
+            drop(writeln!(std::io::stderr(), "postfleet: {error:#}"));
+            return 2;
+        }
+    };
+    let outcome = Config::load(&FileSystem, &request);
+    let mut errors = std::io::stderr().lock();
+    let report = if options.json {
+        postfleet_config::report_json(&outcome.diagnostics)
+    } else if errors.is_terminal() {
+        fancy::report(&outcome)
+    } else {
+        postfleet_config::report(&outcome.diagnostics)
+    };
+    drop(errors.write_all(report.as_bytes()));
+    let (verdict, code) = match (&outcome.config, &outcome.main_file) {
+        (Some(_), _) => ("Configuration valid\n", 0),
+        (None, None) => ("No configuration found\n", 2),
+        (None, Some(_)) => ("", 1),
+    };
+    let name = match file {
+        Some(file) if named && !verdict.is_empty() => format!("{}: ", file.display()),
+        Some(_) | None => String::new(),
+    };
+    let mut out = std::io::stdout().lock();
+    if out.write_all(format!("{name}{verdict}").as_bytes()).is_err() {
+        return 1;
+    }
+    code
+}

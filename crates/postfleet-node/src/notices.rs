@@ -9,7 +9,7 @@ use std::io::Write;
 
 /// How much a line matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
+pub(crate) enum Severity {
     /// For developers.
     Debug,
     /// Normal life.
@@ -38,7 +38,7 @@ impl Severity {
 }
 
 /// Prints one line. Control characters are shown as `\xNN`, so that nobody can forge a second line.
-pub fn notice(severity: Severity, text: impl fmt::Display) {
+pub(crate) fn notice(severity: Severity, text: impl fmt::Display) {
     if severity == Severity::Debug && std::env::var_os("POSTFLEET_DEBUG").is_none() {
         return;
     }
@@ -53,4 +53,28 @@ pub fn notice(severity: Severity, text: impl fmt::Display) {
     line.push('\n');
     // A closed standard error must not take the relay down.
     drop(std::io::stderr().lock().write_all(line.as_bytes()));
+}
+
+impl From<postfleet_bus::Severity> for Severity {
+    fn from(severity: postfleet_bus::Severity) -> Self {
+        match severity {
+            postfleet_bus::Severity::Debug => Self::Debug,
+            postfleet_bus::Severity::Info => Self::Info,
+            postfleet_bus::Severity::Notice => Self::Notice,
+            postfleet_bus::Severity::Warning => Self::Warning,
+            postfleet_bus::Severity::Error => Self::Error,
+            postfleet_bus::Severity::Critical => Self::Critical,
+        }
+    }
+}
+
+impl From<postfleet_replica::Severity> for Severity {
+    fn from(severity: postfleet_replica::Severity) -> Self {
+        match severity {
+            postfleet_replica::Severity::Info => Self::Info,
+            postfleet_replica::Severity::Notice => Self::Notice,
+            postfleet_replica::Severity::Warning => Self::Warning,
+            postfleet_replica::Severity::Error => Self::Error,
+        }
+    }
 }

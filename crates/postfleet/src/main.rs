@@ -1,2 +1,81 @@
-//! (crate header)
-fn main() {}
+//! The program `postfleet`: one command for each job, all in one file to install.
+
+mod console;
+mod demo;
+
+use clap::{Parser, Subcommand};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Makes a fleet of mail relays behave as one.
+#[derive(Parser)]
+#[command(name = "postfleet", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a whole cluster on this machine, with the console open
+    Demo(demo::DemoArguments),
+    /// Run one node in the foreground
+    Node(NodeArguments),
+    /// Open the console of a node, or run one command there
+    #[command(disable_help_flag = true)]
+    Console {
+        /// Options, the node's address and a command; see `postfleet console --help`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+        arguments: Vec<String>,
+    },
+    /// Validate configuration files; every problem with file, line, column and remedy
+    Check(CheckArguments),
+}
+
+#[derive(clap::Args)]
+struct NodeArguments {
+    /// The configuration file [default: found on the search path]
+    #[arg(short = 'c', long = "config", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Stop in an orderly way when standard input ends
+    #[arg(long)]
+    while_stdin: bool,
+}
+
+#[derive(clap::Args)]
+struct CheckArguments {
+    /// The files, each read as the main file of a node [default: found on the search path]
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// One JSON object for each problem
+    #[arg(long)]
+    json: bool,
+    /// Names that are known and have no effect in this version are errors
+    #[arg(long)]
+    strict: bool,
+}
+
+fn main() -> ExitCode {
+    // Links with the names of older tools call the same program.
+    let mut arguments = std::env::args_os();
+    let called_as = arguments.next().unwrap_or_default();
+    if Path::new(&called_as).file_name().is_some_and(|name| name == "ec_console") {
+        return console::main(arguments.map(|word| word.to_string_lossy().into_owned()));
+    }
+    let outcome = match Cli::parse().command {
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Node(NodeArguments { config, while_stdin }) => {
+            Ok(postfleet_node::run(&postfleet_node::NodeOptions { config, while_stdin }))
+        }
+        Command::Console { arguments } => Ok(console::main(arguments)),
+        Command::Check(CheckArguments { files, json, strict }) => {
+            Ok(postfleet_node::check(&postfleet_node::CheckOptions { files, json, strict }))
+        }
+    };
+    outcome.unwrap_or_else(|error| {
+        // Whoever closed standard error does not want to know.
+        let _unread = writeln!(std::io::stderr(), "postfleet: {error:#}");
+        ExitCode::FAILURE
+    })
+}

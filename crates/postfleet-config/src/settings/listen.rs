@@ -506,6 +506,7 @@ impl Config {
         let authentication = mechanisms(&lookup);
         let written = lookup.set("Enable_Authentication").as_ref().and_then(Value::as_bool);
         let authenticate = written.unwrap_or(tcp && !authentication.is_empty());
+        let login = authenticate && !authentication.is_empty();
         let always_allow = lookup.bool("Always_Allow");
         let always_deny = lookup.bool("Always_Deny");
         ControlSettings {
@@ -515,10 +516,7 @@ impl Config {
             always_allow,
             always_deny,
             authorization: lookup.dict("AuthorizationParameters"),
-            unprotected: tcp
-                && !(authenticate && !authentication.is_empty())
-                && !always_allow
-                && !always_deny,
+            unprotected: tcp && !login && !always_allow && !always_deny,
             authentication,
         }
     }

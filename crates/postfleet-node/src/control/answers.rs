@@ -1,0 +1,175 @@
+//! What console commands read and do.
+
+use super::Outcome;
+use crate::clock;
+use crate::counts;
+use crate::node::Node;
+use postfleet_cidr::RowRange;
+use postfleet_console::{
+    Answer, ClusterInfo, Command, CountKind, CountReply, CountResult, CountSelector, Failure, InboundService,
+    Mailq, MailqQueue, Member, MembershipList, Names, Summary, Sysinfo,
+};
+use postfleet_types::View;
+
+pub(super) async fn execute(node: &Node, command: &Command) -> Outcome {
+    match command {
+        Command::ClusterInfo => cluster_info(node),
+        Command::Membership { verbose } => membership(node, *verbose),
+        Command::NodeName => Ok(Answer::NodeName(node.identity.name.to_string())),
+        Command::NodeAddress => Ok(Answer::NodeAddress(node.identity.address)),
+        Command::ClusterReset => match &node.fleet {
+            Some(_) => Ok(Answer::membership_reset()),
+            None => Err(Failure::not_connected()),
+        },
+        Command::SharedList => shared_list(node),
+        Command::SharedShow { object, from } => shared_show(node, object, from.as_deref()),
+        Command::Count { kind, selector } => count(node, kind, *selector),
+        Command::Mailq(filter) => {
+            let queues = node.store.queues().into_iter().map(|(key, counts)| MailqQueue {
+                group: key.binding_group.into(),
+                binding: key.binding.into(),
+                domain: key.domain.into(),
+                active: counts.active,
+                delayed: counts.delayed,
+            });
+            Ok(Answer::Mailq(Mailq::select(queues, filter, node.fleet.is_some())))
+        }
+        Command::Pid => Ok(Answer::Pid(std::process::id())),
+        Command::Shutdown => Ok(Answer::shutting_down()),
+        Command::Summary => Ok(Answer::Summary(summary(node))),
+        Command::SummaryReset => {
+            node.statistics.reset();
+            Ok(Answer::statistics_cleared())
+        }
+        Command::Sysinfo => Ok(Answer::Sysinfo(sysinfo().await)),
+        Command::Version => Ok(Answer::Version),
+        Command::ClusterHelp | Command::Help { .. } | Command::Local { .. } => {
+            Err(Failure::internal("a command that the console layer answers reached the node"))
+        }
+    }
+}
+
+/// Names for completion.
+pub(super) fn names(node: &Node) -> Names {
+    let mut names = Names { bindings: vec!["default".into()], ..Names::default() };
+    if let Some(fleet) = &node.fleet {
+        names.objects =
+            fleet.replica(|replica| replica.list().into_iter().map(|object| object.name).collect());
+        names.nodes =
+            fleet.main().members.iter().map(|shown| shown.member.info.node_name.to_string()).collect();
+        names.nodes.sort();
+        names.nodes.dedup();
+    }
+    names.domains = node.store.queues().into_iter().map(|(key, _)| key.domain.into()).collect();
+    names.domains.sort();
+    names.domains.dedup();
+    names
+}
+
+fn cluster_info(node: &Node) -> Outcome {
+    let fleet = node.fleet.as_ref().ok_or_else(Failure::not_connected)?;
+    let (main, shared) = (fleet.main(), fleet.shared());
+    Ok(Answer::ClusterInfo(ClusterInfo {
+        daemon: fleet.settings.daemon.clone(),
+        membership: main.connected.then(|| fleet.settings.main_name.to_string()),
+        replication: shared.connected.then(|| fleet.settings.shared_name.to_string()),
+        control_group: fleet.settings.control_group.to_string(),
+        cluster_group: fleet.settings.cluster_group.to_string(),
+        leader: main.leader.as_ref().map(ToString::to_string),
+        logger_group: fleet.settings.log_group.clone(),
+    }))
+}
+
+fn membership(node: &Node, verbose: bool) -> Outcome {
+    let fleet = node.fleet.as_ref().ok_or_else(Failure::not_connected)?;
+    let main = fleet.main();
+    let Some(view) = main.view.filter(|_| main.connected) else { return Err(Failure::not_connected()) };
+    let now = clock::monotonic();
+    let members = main
+        .members
+        .iter()
+        .filter(|shown| !shown.member.groups.is_empty())
+        .map(|shown| {
+            let info = &shown.member.info;
+            Member {
+                private_name: info.private_name.to_string(),
+                kind: info.node_type,
+                node_name: info.node_name.to_string(),
+                subcluster: info.subcluster.to_string(),
+                version: info.version.clone(),
+                address: Some(info.address),
+                groups: shown.member.groups.iter().map(ToString::to_string).collect(),
+                clock_offset_ms: shown.clock_offset_ms,
+                heartbeat_age_ms: shown
+                    .heartbeat_at
+                    .map(|at| u64::try_from(now.since(at).as_millis()).unwrap_or(u64::MAX)),
+                admitted: shown.member.age,
+            }
+        })
+        .collect();
+    Ok(Answer::Membership(MembershipList { members, view: view.to_string(), verbose }))
+}
+
+fn shared_list(node: &Node) -> Outcome {
+    let fleet = node.fleet.as_ref().ok_or_else(Failure::not_connected)?;
+    Ok(Answer::SharedList(fleet.shared_list()))
+}
+
+fn shared_show(node: &Node, typed: &str, from: Option<&str>) -> Outcome {
+    let fleet = node.fleet.as_ref().ok_or_else(Failure::not_connected)?;
+    fleet.shared_show(typed, from).map(Answer::SharedShow)
+}
+
+fn count(node: &Node, kind: &CountKind, selector: CountSelector) -> Outcome {
+    let service = match kind {
+        CountKind::Inbound(service) => service.word(),
+        // Nothing is delivered yet: the local outbound tree exists and is empty.
+        CountKind::Outbound => counts::OUTBOUND,
+        CountKind::OutboundBinding(binding) if binding == "default" => counts::OUTBOUND,
+        CountKind::OutboundBinding(binding) => return Err(Failure::no_such_binding(binding)),
+    };
+    let result = match selector {
+        CountSelector::Block(prefix) => {
+            CountResult::Sessions(node.connections.sum(service, prefix).unwrap_or(0))
+        }
+        CountSelector::Lengths { low, high } => {
+            let rows = node
+                .connections
+                .read(service, |columns, view: View| columns.rows(view, &RowRange::of_lengths(low, high)));
+            let rows = rows.unwrap_or_default().into_iter().map(|row| (row.prefix, row.count)).collect();
+            CountResult::Rows { low, high, rows }
+        }
+    };
+    Ok(Answer::Count(CountReply { kind: kind.clone(), result }))
+}
+
+fn summary(node: &Node) -> Summary {
+    let now = clock::monotonic();
+    let totals = node.store.totals();
+    let since_reset = now.since(node.statistics.reset_at());
+    let received = node.statistics.received();
+    let rate = |count: u64| {
+        let seconds = since_reset.as_secs_f64();
+        #[expect(clippy::cast_precision_loss, reason = "shown with two decimals")]
+        if seconds > 0.0 { count as f64 / seconds } else { 0.0 }
+    };
+    Summary {
+        inbound_concurrency: node.connections.total(InboundService::Smtp.word()),
+        active_queue_size: totals.active,
+        delayed_queue_size: totals.delayed,
+        rejected_messages: node.statistics.rejected(),
+        received_messages: received,
+        reception_rate: rate(received),
+        since_reset: since_reset.as_secs(),
+        uptime: now.since(node.statistics.started).as_secs(),
+        ..Summary::default()
+    }
+}
+
+async fn sysinfo() -> Sysinfo {
+    let release =
+        tokio::task::spawn_blocking(|| std::fs::read_to_string("/etc/os-release").unwrap_or_default())
+            .await
+            .unwrap_or_default();
+    crate::system::sysinfo(&release)
+}

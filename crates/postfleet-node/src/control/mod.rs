@@ -1,0 +1,134 @@
+//! The control listener: one task a console connection.
+
+mod answers;
+
+use crate::clock;
+use crate::counts;
+use crate::node::Node;
+use crate::notices::{Severity, notice};
+use crate::socket::{Accepted, Listening};
+use postfleet_console::{Answer, Command, Event, Server};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// What one control listener is told by the configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct ControlOptions {
+    /// Idle connections are closed after this; zero means never.
+    pub(crate) timeout: Duration,
+}
+
+/// Accepts until the listener is dropped.
+pub(crate) async fn listen(node: Arc<Node>, listening: Listening, options: ControlOptions) {
+    loop {
+        match listening.accept().await {
+            Ok(accepted) => {
+                let (node, options) = (Arc::clone(&node), options.clone());
+                tokio::spawn(async move {
+                    match accepted {
+                        Accepted::Tcp(stream, peer) => serve(&node, stream, peer.ip(), &options).await,
+                        Accepted::Unix(stream) => {
+                            serve(&node, stream, IpAddr::V4(Ipv4Addr::LOCALHOST), &options).await;
+                        }
+                    }
+                });
+            }
+            Err(error) => {
+                notice(
+                    Severity::Error,
+                    format_args!("control listener cannot accept: {error}; trying again"),
+                );
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn serve<S>(node: &Arc<Node>, mut stream: S, peer: IpAddr, options: &ControlOptions)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    let _counted = node.connections.open(counts::CONTROL, peer);
+    let mut server = Server::new(&node.profile);
+    let mut buffer = vec![0; 16 * 1024];
+    let mut stop_requested = false;
+    loop {
+        while let Some(event) = server.poll_event(&node.profile, clock::wall()) {
+            match event {
+                Event::Run { id, command, .. } => {
+                    let result = answers::execute(node, &command).await;
+                    server.answer(id, &node.profile, clock::wall(), result.as_ref());
+                    // What ends connections is done once the answer is on its way.
+                    stop_requested |= command == Command::Shutdown;
+                    if command == Command::ClusterReset
+                        && let Some(fleet) = &node.fleet
+                    {
+                        fleet.reset();
+                    }
+                }
+                Event::Complete { id } => server.complete(id, &node.profile, &answers::names(node)),
+                Event::Cancelled { .. } => {}
+                Event::Close => {
+                    if write_out(&mut server, &mut stream, options).await {
+                        drop(stream.shutdown().await);
+                    }
+                    if stop_requested {
+                        node.stop();
+                    }
+                    return;
+                }
+            }
+            if !write_out(&mut server, &mut stream, options).await {
+                if stop_requested {
+                    node.stop();
+                }
+                return;
+            }
+        }
+        if !write_out(&mut server, &mut stream, options).await {
+            return;
+        }
+        if stop_requested {
+            node.stop();
+            stop_requested = false;
+        }
+        let read = stream.read(&mut buffer);
+        let outcome = if options.timeout.is_zero() {
+            read.await
+        } else {
+            match tokio::time::timeout(options.timeout, read).await {
+                Ok(outcome) => outcome,
+                Err(_idle) => return,
+            }
+        };
+        match outcome {
+            Ok(0) => server.receive_end(),
+            Ok(count) => server.receive(buffer.get(..count).unwrap_or_default()),
+            Err(_gone) => return,
+        }
+    }
+}
+
+/// Sends all output. A client that does not read for the time-out is dropped.
+async fn write_out<S>(server: &mut Server, stream: &mut S, options: &ControlOptions) -> bool
+where
+    S: tokio::io::AsyncWrite + Unpin,
+{
+    while let Some(output) = server.poll_output() {
+        let write = stream.write_all(&output);
+        let written = if options.timeout.is_zero() {
+            write.await.is_ok()
+        } else {
+            matches!(tokio::time::timeout(options.timeout, write).await, Ok(Ok(())))
+        };
+        if !written {
+            return false;
+        }
+    }
+    true
+}
+
+/// The answer to a command that did what it says.
+type Outcome = Result<Answer, postfleet_console::Failure>;

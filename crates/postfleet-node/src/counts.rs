@@ -1,0 +1,114 @@
+//! Open connections of this node, counted from accept to close by a guard.
+
+use crate::clock;
+use crate::fleet::Fleet;
+use crate::notices::{Severity, notice};
+use postfleet_cidr::CidrColumns;
+use postfleet_console::InboundService;
+use postfleet_types::{ColumnId, Prefix, View};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The service of SMTP listeners; the only one that is also shared with the fleet.
+pub(crate) const SMTP: &str = InboundService::Smtp.word();
+/// The service of control listeners.
+pub(crate) const CONTROL: &str = InboundService::Control.word();
+/// The service of the cluster listener.
+pub(crate) const CLUSTER: &str = InboundService::EcCluster.word();
+/// The tree of connections to other hosts.
+pub(crate) const OUTBOUND: &str = "outbound";
+
+struct LocalTree {
+    columns: CidrColumns,
+    own: ColumnId,
+}
+
+/// The local trees, one a service, and the way to the fleet's.
+///
+/// A plain lock: every hold is one tree operation, far below a microsecond's worth of contention.
+pub(crate) struct OpenConnections {
+    trees: Mutex<BTreeMap<&'static str, LocalTree>>,
+    fleet: Option<Arc<Fleet>>,
+}
+
+impl OpenConnections {
+    pub(crate) fn new(fleet: Option<Arc<Fleet>>) -> Arc<Self> {
+        let services = InboundService::ALL.map(InboundService::word).into_iter().chain([OUTBOUND]);
+        let trees = services
+            .map(|service| {
+                let mut columns = CidrColumns::new();
+                let own = columns.insert_column();
+                (service, LocalTree { columns, own })
+            })
+            .collect();
+        Arc::new(Self { trees: Mutex::new(trees), fleet })
+    }
+
+    /// Counts a connection until the guard is dropped. No path can forget the decrement.
+    pub(crate) fn open(self: &Arc<Self>, service: &'static str, address: IpAddr) -> Counted {
+        self.change(service, address, 1);
+        let shared = match (service, &self.fleet) {
+            (SMTP, Some(fleet)) => Some(fleet.inbound_opened(address)),
+            _ => None,
+        };
+        Counted { counts: Arc::clone(self), service, address, shared }
+    }
+
+    fn change(&self, service: &'static str, address: IpAddr, delta: i64) {
+        let clamped = {
+            let mut trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
+            trees
+                .get_mut(service)
+                .is_some_and(|tree| tree.columns.change(tree.own, address, delta, clock::monotonic()).clamped)
+        };
+        if clamped {
+            notice(
+                Severity::Error,
+                format_args!("count of service {service} for {address} fell below zero; kept at 0"),
+            );
+        }
+    }
+
+    /// Reads a tree; `None` for a service that does not exist.
+    pub(crate) fn read<T>(&self, service: &str, read: impl FnOnce(&CidrColumns, View) -> T) -> Option<T> {
+        let trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
+        trees.get(service).map(|tree| read(&tree.columns, View::Column(tree.own)))
+    }
+
+    /// Open connections of a service from inside a prefix.
+    pub(crate) fn sum(&self, service: &str, prefix: Prefix) -> Option<u64> {
+        self.read(service, |columns, view| columns.sum(view, prefix))
+    }
+
+    /// All open connections of a service.
+    pub(crate) fn total(&self, service: &str) -> u64 {
+        self.read(service, |columns, view| columns.total(view)).unwrap_or(0)
+    }
+
+    /// Drops what has been at zero for long enough.
+    pub(crate) fn prune(&self) {
+        let mut trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
+        for tree in trees.values_mut() {
+            tree.columns.prune(clock::monotonic());
+        }
+    }
+}
+
+/// One connection that is counted as open.
+pub(crate) struct Counted {
+    counts: Arc<OpenConnections>,
+    service: &'static str,
+    address: IpAddr,
+    /// The fleet's proof that it counted the opening.
+    shared: Option<postfleet_replica::Counted>,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.counts.change(self.service, self.address, -1);
+        if let (Some(shared), Some(fleet)) = (self.shared.take(), &self.counts.fleet) {
+            fleet.inbound_closed(self.address, shared);
+        }
+    }
+}

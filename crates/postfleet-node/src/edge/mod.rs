@@ -1,0 +1,127 @@
+//! The SMTP edge: listeners, and a task for each session.
+//!
+//! A connection is counted from accept to close, before anything is read from it. On a listener that takes PROXY
+//! headers it is counted from the moment the header has named the client.
+
+mod budget;
+mod proxy;
+mod session;
+mod spooled;
+mod stream;
+pub(crate) mod tls;
+
+pub(crate) use budget::{Budgets, Cap};
+
+use crate::clock;
+use crate::counts;
+use crate::node::Node;
+use crate::notices::{Severity, notice};
+use crate::socket::{Accepted, Listening};
+use postfleet_smtp::{ConnectRefusal, SessionFacts, SessionSettings};
+use postfleet_types::normalised;
+use session::Beginning;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use stream::{Socket, Stream};
+
+/// What a listener's options come to for one client.
+#[derive(Clone)]
+pub(crate) struct PeerSettings {
+    pub(crate) session: Arc<SessionSettings>,
+    pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
+    /// TLS from the first octet.
+    pub(crate) implicit_tls: bool,
+    pub(crate) caps: Vec<Cap>,
+    /// `Always_Deny`: the connection is closed without a word.
+    pub(crate) deny: bool,
+}
+
+/// One `Listen` of `ESMTP_Listener`.
+pub(crate) struct SmtpListener {
+    /// Its canonical address.
+    pub(crate) name: String,
+    /// `Proxy_Protocol_Timeout`, when `Proxy_Protocol` is on.
+    pub(crate) proxy: Option<Duration>,
+    /// The options for a client address.
+    pub(crate) resolve: Box<dyn Fn(IpAddr) -> Arc<PeerSettings> + Send + Sync>,
+}
+
+/// Accepts until the task is aborted.
+pub(crate) async fn listen(node: Arc<Node>, listening: Listening, listener: Arc<SmtpListener>) {
+    let local = listening.local_address();
+    loop {
+        match listening.accept().await {
+            Ok(accepted) => {
+                tokio::spawn(connection(Arc::clone(&node), Arc::clone(&listener), accepted, local));
+            }
+            Err(error) => {
+                notice(
+                    Severity::Error,
+                    format_args!("{}: cannot accept connections: {error}; trying again", listener.name),
+                );
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn connection(
+    node: Arc<Node>,
+    listener: Arc<SmtpListener>,
+    accepted: Accepted,
+    bound: Option<SocketAddr>,
+) {
+    let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let (mut socket, mut client, mut local) = match accepted {
+        Accepted::Tcp(stream, peer) => {
+            let local = stream.local_addr().ok().or(bound).unwrap_or(loopback);
+            (Socket::Tcp(stream), peer, local)
+        }
+        Accepted::Unix(stream) => (Socket::Unix(stream), loopback, loopback),
+    };
+    if let Some(patience) = listener.proxy {
+        // `Always_Deny` keeps everybody but the proxies away, so it is judged by the real address.
+        if (listener.resolve)(normalised(client.ip())).deny {
+            return;
+        }
+        match proxy::read_header(&mut socket, patience).await {
+            Ok(Some(addresses)) => (client, local) = (addresses.client, addresses.local),
+            Ok(None) => {}
+            Err(error) => {
+                notice(
+                    Severity::Info,
+                    format_args!("{}: connection from {client} closed: {error}", listener.name),
+                );
+                return;
+            }
+        }
+    }
+    let _counted = node.connections.open(counts::SMTP, client.ip());
+    let settings = (listener.resolve)(normalised(client.ip()));
+    if settings.deny && listener.proxy.is_none() {
+        return;
+    }
+    let place = node.budgets.take(&settings.caps);
+    let refusal = place.is_none().then_some(ConnectRefusal::SessionLimit);
+    let mut stream = Stream::Plain(socket);
+    let mut tls = None;
+    if settings.implicit_tls {
+        let Some(config) = settings.tls.clone() else { return };
+        match tokio::time::timeout(Duration::from_secs(60), stream.start_tls(config)).await {
+            Ok(Ok(started)) => {
+                tls = Some(started.tls_facts());
+                stream = started;
+            }
+            Ok(Err(_)) | Err(_) => return,
+        }
+    }
+    let facts = SessionFacts { client, local, opened: clock::wall(), now: clock::monotonic(), tls };
+    session::serve(
+        &node,
+        stream,
+        Beginning { settings: Arc::clone(&settings.session), facts, tls: settings.tls.clone(), refusal },
+    )
+    .await;
+    drop(place);
+}

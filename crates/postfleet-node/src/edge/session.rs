@@ -1,0 +1,217 @@
+//! One SMTP session: moves octets between a socket and the protocol core, and messages into the spool.
+
+use super::spooled;
+use super::stream::Stream;
+use crate::clock;
+use crate::node::Node;
+use crate::notices::{Severity, notice};
+use crate::store::Incoming;
+use postfleet_smtp::{
+    Envelope, Event, Failure, MessageStart, OutOfTurn, Resources, Session, SessionFacts, SessionSettings,
+};
+use postfleet_spool::{MessageId, Refusal, Room, StoreError};
+use std::future::pending;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{sleep_until, timeout};
+
+/// A client that takes no reply for so long is gone (RFC 5321, section 4.5.3.2, asks for no less from servers
+/// waiting for commands).
+const WRITE_PATIENCE: Duration = Duration::from_secs(300);
+/// A TLS handshake that takes longer is given up.
+const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(60);
+/// Octets read from the socket at once.
+const READ_OCTETS: usize = 64 * 1024;
+
+/// What a session is given besides its socket.
+pub(super) struct Beginning {
+    pub(super) settings: Arc<SessionSettings>,
+    pub(super) facts: SessionFacts,
+    pub(super) tls: Option<Arc<rustls::ServerConfig>>,
+    pub(super) refusal: Option<postfleet_smtp::ConnectRefusal>,
+}
+
+/// Serves the session until it ends.
+pub(super) async fn serve(node: &Arc<Node>, stream: Stream, beginning: Beginning) {
+    let Beginning { settings, facts, tls, refusal } = beginning;
+    let client = facts.client;
+    let mut session = Session::new(settings, facts);
+    let refusal = refusal.or_else(|| {
+        (node.store.room() == Room::Critical).then_some(postfleet_smtp::ConnectRefusal::Resources)
+    });
+    if let Some(refusal) = refusal {
+        settle(session.refuse(refusal));
+    }
+    let mut driver = Driver { node, stream: Some(stream), tls, incoming: None, ids: Vec::new() };
+    let mut stopping = node.stopping.subscribe();
+    let mut told_to_stop = false;
+    let mut buffer = vec![0; READ_OCTETS];
+    loop {
+        session.set_resources(match node.store.room() {
+            Room::Enough => Resources::Ample,
+            Room::Low | Room::Critical => Resources::Short,
+        });
+        while let Some(event) = session.poll_event() {
+            if let Err(error) = driver.carry_out(&mut session, event).await {
+                notice(Severity::Debug, format_args!("session of {client} ended: {error}"));
+                driver.stream = None;
+                session.connection_lost();
+            }
+        }
+        let Some(stream) = driver.stream.as_mut().filter(|_| !session.is_closed()) else { break };
+        let deadline = session.poll_deadline();
+        let timer = async {
+            match deadline {
+                Some(deadline) => sleep_until(clock::instant_of(deadline)).await,
+                None => pending().await,
+            }
+        };
+        let stop = async {
+            if stopping.wait_for(|stopping| *stopping).await.is_err() {
+                pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            read = stream.read(&mut buffer) => match read {
+                Ok(count @ 1..) => session.receive(clock::monotonic(), buffer.get(..count).unwrap_or_default()),
+                Ok(0) => session.connection_lost(),
+                Err(error) => {
+                    notice(Severity::Debug, format_args!("session of {client} ended: {error}"));
+                    session.connection_lost();
+                }
+            },
+            () = timer => session.timed_out(clock::monotonic()),
+            () = stop, if !told_to_stop => {
+                told_to_stop = true;
+                session.shut_down();
+            }
+        }
+    }
+    driver.abandon();
+}
+
+/// The session's hands.
+struct Driver<'a> {
+    node: &'a Arc<Node>,
+    /// None once the connection is closed.
+    stream: Option<Stream>,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    /// The message that is coming in.
+    incoming: Option<Incoming>,
+    ids: Vec<MessageId>,
+}
+
+impl Driver<'_> {
+    /// Does what the core wants. An error means that the connection is of no more use.
+    async fn carry_out(&mut self, session: &mut Session, event: Event) -> io::Result<()> {
+        match event {
+            Event::Reply(octets) => self.write(&octets).await?,
+            Event::StartTls => self.start_tls(session).await?,
+            Event::Close => {
+                if let Some(mut stream) = self.stream.take() {
+                    drop(timeout(WRITE_PATIENCE, stream.shutdown()).await);
+                }
+            }
+            // No question is asked: `Questions` is all false until policy comes.
+            Event::Question(_) => {
+                settle(session.answer(clock::monotonic(), postfleet_smtp::Answer::Continue))
+            }
+            Event::MessageBegin(envelope) => self.begin(session, &envelope),
+            Event::Content(octets) => self.content(&octets).await,
+            Event::MessageEnd(_) => self.end(session).await,
+            Event::MessageAbort(_) => self.abandon(),
+            Event::Rejected(rejection) => self.node.statistics.count_rejected(u64::from(rejection.copies)),
+            Event::Received { copies, .. } => self.node.statistics.count_received(u64::from(copies)),
+            Event::UnitSpent { .. } => {}
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self, octets: &[u8]) -> io::Result<()> {
+        let Some(stream) = &mut self.stream else { return Err(io::ErrorKind::NotConnected.into()) };
+        let write = async {
+            stream.write_all(octets).await?;
+            stream.flush().await
+        };
+        timeout(WRITE_PATIENCE, write).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    async fn start_tls(&mut self, session: &mut Session) -> io::Result<()> {
+        let (Some(stream), Some(config)) = (self.stream.take(), self.tls.clone()) else {
+            return Err(io::Error::other("STARTTLS without a certificate"));
+        };
+        let stream = timeout(HANDSHAKE_PATIENCE, stream.start_tls(config))
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+        settle(session.tls_started(clock::monotonic(), stream.tls_facts()));
+        self.stream = Some(stream);
+        Ok(())
+    }
+
+    fn begin(&mut self, session: &mut Session, envelope: &Envelope) {
+        let now = clock::monotonic();
+        if self.node.store.room() != Room::Enough {
+            settle(session.message_refused(now, Failure::Storage));
+            return;
+        }
+        self.ids = self.node.store.draw_ids(envelope.recipients.len());
+        let Some(first) = self.ids.first().copied() else {
+            settle(session.message_refused(now, Failure::Spool));
+            return;
+        };
+        let at = clock::wall();
+        match self.node.store.draft(spooled::envelope(envelope, &self.ids, first, at)) {
+            Ok(draft) => {
+                self.incoming = Some(draft);
+                let start = MessageStart { id: first.to_string(), at };
+                if session.message_started(now, start).is_err() {
+                    self.abandon();
+                }
+            }
+            Err(error) => {
+                notice(Severity::Error, format_args!("message {first} cannot be taken: {error}"));
+                settle(session.message_refused(now, failure(&error)));
+            }
+        }
+    }
+
+    async fn content(&mut self, octets: &[u8]) {
+        let Some(mut draft) = self.incoming.take() else { return };
+        self.incoming = if draft.push(octets) { self.node.store.flush(draft).await } else { Some(draft) };
+    }
+
+    async fn end(&mut self, session: &mut Session) {
+        let outcome = match self.incoming.take() {
+            Some(draft) => self.node.store.store(draft).await,
+            None => Err(StoreError::NoRecipient),
+        };
+        let now = clock::monotonic();
+        settle(match outcome {
+            Ok(()) => session.message_stored(now),
+            Err(error) => session.message_failed(now, failure(&error)),
+        });
+    }
+
+    fn abandon(&mut self) {
+        if let Some(draft) = self.incoming.take() {
+            self.node.store.abandon(draft);
+        }
+    }
+}
+
+fn failure(error: &StoreError) -> Failure {
+    match error.refusal() {
+        Refusal::InsufficientStorage => Failure::Storage,
+        Refusal::Failed => Failure::Spool,
+    }
+}
+
+/// The core refuses an answer that it no longer waits for, because the connection ended meanwhile. There is
+/// nothing to be done then.
+fn settle(outcome: Result<(), OutOfTurn>) {
+    if let Err(error) = outcome {
+        notice(Severity::Debug, error);
+    }
+}

@@ -1,0 +1,365 @@
+//! One bus connection: a task that opens the carrier, pumps it, and opens it again when it is lost.
+
+use super::{BusKind, Commands, ConnectionState, Fleet, ShownMember};
+use crate::clock;
+use crate::notices::{Severity, notice};
+use crate::system;
+use anyhow::Context as _;
+use postfleet_bus::carrier::Carrier;
+use postfleet_bus::envelope::Load;
+use postfleet_bus::event::{BusEvent, LostReason, MemberInfo, SendError, SendOptions};
+use postfleet_bus::membership::{Options, Reconnect};
+use postfleet_bus::{Connection, Solo};
+use postfleet_bus_local::{LocalCarrier, LocalOptions};
+use postfleet_replica::Outgoing;
+use postfleet_types::{Monotonic, Random};
+use std::collections::VecDeque;
+use std::future::{pending, poll_fn};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::sleep_until;
+
+type AnyConnection = Connection<Box<dyn Carrier + Send>>;
+
+/// The two connections of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// Membership and control.
+    Main,
+    /// Replicated data.
+    Shared,
+}
+
+/// The load that heartbeats report.
+pub(crate) type LoadOf = Arc<dyn Fn() -> Load + Send + Sync>;
+
+/// Why a connection is over, and what comes next.
+enum End {
+    /// Left on purpose.
+    Left,
+    /// Left because an operator asked for a new start.
+    Reset,
+    /// Lost; to be opened again then.
+    Lost(LostReason, Reconnect),
+}
+
+/// Keeps one connection until the node leaves.
+pub(crate) async fn run(fleet: Arc<Fleet>, class: Class, load: LoadOf) {
+    let mut commands = fleet.commands.subscribe();
+    let mut failing = false;
+    loop {
+        if commands.borrow_and_update().leave {
+            return;
+        }
+        let pause = match open(&fleet, class).await {
+            Ok(connection) => {
+                if failing {
+                    failing = false;
+                    notice(Severity::Notice, format_args!("{}: messaging bus is back", class.word()));
+                }
+                let end = attend(&fleet, class, connection, &load, &mut commands).await;
+                publish(&fleet, class, ConnectionState::default());
+                match end {
+                    End::Left => return,
+                    End::Reset => Duration::ZERO,
+                    End::Lost(reason, reconnect) => {
+                        let pause = pause(reconnect, fleet.settings.reconnect_interval);
+                        notice(
+                            Severity::Error,
+                            format_args!(
+                                "Error on messaging bus: {} ({}); relaying goes on with local data, trying again in {:.1} s",
+                                reason_text(reason),
+                                class.word(),
+                                pause.as_secs_f64()
+                            ),
+                        );
+                        pause
+                    }
+                }
+            }
+            Err(error) => {
+                if !failing {
+                    failing = true;
+                    notice(
+                        Severity::Error,
+                        format_args!(
+                            "Failed connection to messaging bus ({}): {error:#}; relaying goes on with local data, \
+                             trying again every {} s",
+                            class.word(),
+                            fleet.settings.reconnect_interval.as_secs()
+                        ),
+                    );
+                }
+                jitter(fleet.settings.reconnect_interval)
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = commands.wait_for(|commands| commands.leave) => return,
+        }
+    }
+}
+
+async fn open(fleet: &Arc<Fleet>, class: Class) -> anyhow::Result<AnyConnection> {
+    let settings = &fleet.settings;
+    let carrier: Box<dyn Carrier + Send> = match &settings.bus {
+        BusKind::Solo => Box::new(Solo::new(std::process::id())),
+        BusKind::Local { path, bus_name } => {
+            let options = LocalOptions::new(path, bus_name, class.local());
+            // Opening touches files; it must not hold up the event loop.
+            let opened = tokio::task::spawn_blocking(move || LocalCarrier::open(options)).await;
+            Box::new(opened.context("the opening task ended")??)
+        }
+    };
+    let info = MemberInfo {
+        private_name: match class {
+            Class::Main => settings.main_name.clone(),
+            Class::Shared => settings.shared_name.clone(),
+        },
+        ..settings.info.clone()
+    };
+    let options = Options {
+        max_backlog: settings.max_backlog,
+        heartbeat_start_delay: settings.heartbeat_start_delay,
+        ..Options::default()
+    };
+    let mut connection = Connection::new(carrier, info, Random::seeded(system::random_seed()), options);
+    let now = clock::monotonic();
+    let groups = match class {
+        Class::Main => vec![&settings.control_group, &settings.subcluster_group, &settings.cluster_group],
+        Class::Shared => vec![&settings.cluster_group],
+    };
+    for group in groups {
+        connection.join(now, group.clone()).context("Failed join on messaging bus")?;
+    }
+    Ok(connection)
+}
+
+/// Serves a connection until it ends.
+async fn attend(
+    fleet: &Arc<Fleet>,
+    class: Class,
+    mut connection: AnyConnection,
+    load: &LoadOf,
+    commands: &mut watch::Receiver<Commands>,
+) -> End {
+    let started = *commands.borrow_and_update();
+    let mut asked: Option<Commands> = None;
+    let mut pulse = Pulse::new(fleet);
+    // Messages that the bus had no room for, oldest first.
+    let mut kept: VecDeque<Outgoing> = VecDeque::new();
+    loop {
+        let now = clock::monotonic();
+        let mut deadline = connection.deadline();
+        if class == Class::Shared && asked.is_none() {
+            let replica = exchange(fleet, &mut connection, &mut kept, now);
+            deadline = earlier(connection.deadline(), replica);
+        }
+        if connection.membership().view_id().is_some() {
+            deadline = earlier(deadline, Some(pulse.next));
+        }
+        while let Some(told) = connection.poll_notice() {
+            notice(told.severity.into(), told.text);
+        }
+        let timer = async {
+            match deadline {
+                Some(deadline) => sleep_until(clock::instant_of(deadline)).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            event = poll_fn(|context| connection.poll(clock::monotonic(), context)) => {
+                let now = clock::monotonic();
+                if class == Class::Shared {
+                    fleet.deliver(now, &event);
+                }
+                match event {
+                    BusEvent::Lost { reason } => {
+                        while let Some(told) = connection.poll_notice() {
+                            notice(told.severity.into(), told.text);
+                        }
+                        return match asked {
+                            Some(Commands { leave: true, .. }) => End::Left,
+                            Some(_) => End::Reset,
+                            None => End::Lost(reason, connection.membership().reconnect()),
+                        };
+                    }
+                    BusEvent::View { .. } => {
+                        pulse.start(now);
+                        publish_members(fleet, class, &connection);
+                    }
+                    BusEvent::GroupView { .. } => publish_members(fleet, class, &connection),
+                    BusEvent::Message { .. } | BusEvent::SendReady => {}
+                }
+            }
+            () = timer => {
+                let now = clock::monotonic();
+                if pulse.due(now) && connection.membership().view_id().is_some() {
+                    connection.heartbeat(now, clock::wall(), load());
+                    publish_members(fleet, class, &connection);
+                }
+            }
+            () = fleet.changed.notified(), if class == Class::Shared => {}
+            Ok(()) = commands.changed(), if asked.is_none() => {
+                let wanted = *commands.borrow_and_update();
+                if wanted != started {
+                    asked = Some(wanted);
+                    let now = clock::monotonic();
+                    if class == Class::Shared {
+                        fleet.flush(now);
+                        exchange(fleet, &mut connection, &mut kept, now);
+                    }
+                    connection.disconnect(now);
+                }
+            }
+        }
+    }
+}
+
+/// Sends what the replica wants to be sent; returns when it wants to be asked again.
+fn exchange(
+    fleet: &Fleet,
+    connection: &mut AnyConnection,
+    kept: &mut VecDeque<Outgoing>,
+    now: Monotonic,
+) -> Option<Monotonic> {
+    while let Some(outgoing) = kept.pop_front() {
+        if let Err(outgoing) = submit(connection, now, outgoing) {
+            kept.push_front(outgoing);
+            return None;
+        }
+    }
+    fleet.turn(now, &mut |outgoing| match submit(connection, now, outgoing) {
+        Ok(()) => true,
+        Err(outgoing) => {
+            kept.push_back(outgoing);
+            false
+        }
+    })
+}
+
+/// Gives the message back when it must be tried again after `SendReady`.
+fn submit(connection: &mut AnyConnection, now: Monotonic, outgoing: Outgoing) -> Result<(), Outgoing> {
+    let sent =
+        connection.send(now, &outgoing.to, outgoing.kind, outgoing.payload.clone(), SendOptions::default());
+    match sent {
+        Ok(_) => Ok(()),
+        Err(SendError::QueueFull) => Err(outgoing),
+        // The connection is about to end; the replica starts over with its `Lost`.
+        Err(SendError::NotConnected | SendError::NotAdmitted) => Ok(()),
+        Err(error @ (SendError::TooLarge { .. } | SendError::Unsupported | SendError::BadDestination)) => {
+            notice(Severity::Error, format_args!("a replication message could not be sent: {error}"));
+            Ok(())
+        }
+    }
+}
+
+/// When heartbeats are due. They are sent by this task, so that a stalled event loop sends none.
+struct Pulse {
+    interval: Duration,
+    next: Monotonic,
+}
+
+impl Pulse {
+    fn new(fleet: &Fleet) -> Self {
+        let rate = u32::from(fleet.settings.info.heartbeats_per_second.max(1));
+        Self { interval: Duration::from_secs(1) / rate, next: clock::monotonic() }
+    }
+
+    /// A view was installed: others shall see a sign of life soon.
+    fn start(&mut self, now: Monotonic) {
+        self.next = self.next.min(now + Duration::from_millis(20));
+    }
+
+    fn due(&mut self, now: Monotonic) -> bool {
+        if now < self.next {
+            return false;
+        }
+        self.next = now + self.interval;
+        true
+    }
+}
+
+fn publish(fleet: &Fleet, class: Class, state: ConnectionState) {
+    match class {
+        Class::Main => fleet.main.send_replace(state),
+        Class::Shared => fleet.shared.send_replace(state),
+    };
+}
+
+fn publish_members(fleet: &Fleet, class: Class, connection: &AnyConnection) {
+    let now = clock::monotonic();
+    let membership = connection.membership();
+    let health = membership.health(now);
+    let members = membership
+        .members()
+        .map(|member| {
+            let health = health.iter().find(|health| health.name == member.info.private_name);
+            ShownMember {
+                member: member.clone(),
+                clock_offset_ms: health.and_then(|health| health.clock_offset_millis),
+                heartbeat_at: health.and_then(|health| health.heartbeat_age).map(|age| now - age),
+            }
+        })
+        .collect();
+    publish(
+        fleet,
+        class,
+        ConnectionState {
+            connected: membership.view_id().is_some(),
+            view: membership.view_id(),
+            leader: membership.leader().map(|leader| leader.info.node_name.clone()),
+            members,
+        },
+    );
+}
+
+fn earlier(a: Option<Monotonic>, b: Option<Monotonic>) -> Option<Monotonic> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (one, other) => one.or(other),
+    }
+}
+
+fn pause(reconnect: Reconnect, interval: Duration) -> Duration {
+    match reconnect {
+        Reconnect::Never | Reconnect::Now => Duration::ZERO,
+        Reconnect::Interval => jitter(interval),
+        Reconnect::After(pause) | Reconnect::Smooth(pause) => pause,
+    }
+}
+
+/// ± 20 %, so that nodes that lost one bus together do not come back in one moment.
+fn jitter(interval: Duration) -> Duration {
+    let share = Random::seeded(system::random_seed()).below(401);
+    interval * u32::try_from(800 + share).unwrap_or(1000) / 1000
+}
+
+const fn reason_text(reason: LostReason) -> &'static str {
+    match reason {
+        LostReason::Daemon => "the engine went away",
+        LostReason::Overrun => "this node did not keep up with its messages",
+        LostReason::Expelled => "the other members went on without this node",
+        LostReason::OwnGap => "a message of this node vanished",
+        LostReason::Protocol => "the protocol was broken",
+        LostReason::Local => "disconnected",
+    }
+}
+
+impl Class {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Main => "main connection",
+            Self::Shared => "shared connection",
+        }
+    }
+
+    const fn local(self) -> postfleet_bus_local::Class {
+        match self {
+            Self::Main => postfleet_bus_local::Class::Main,
+            Self::Shared => postfleet_bus_local::Class::Shared,
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! What this node knows of its fleet: members, and the replicated objects.
+//!
+//! ```text
+//!  SMTP sessions ── inbound() ──► replica (lock) ◄── deliveries ── shared connection task ◄──► bus
+//!                                      │  wake ──────────────────► (sends what the replica wants)
+//!  console ── reads ───────────────────┘                           main connection task ◄──► bus
+//! ```
+
+mod connection;
+mod shown;
+
+pub(crate) use connection::{Class, LoadOf, run};
+pub(crate) use shown::{ConfiguredObject, ConnectionState, Listed, ShownMember};
+
+use crate::clock;
+use crate::notices::notice;
+use postfleet_bus::event::{BusEvent, MemberInfo};
+use postfleet_console::{Failure, SharedList, SharedShow};
+use postfleet_replica::{Counted, ObjectSpec, Outgoing, Replica, ReplicaOptions};
+use postfleet_types::{GroupName, Monotonic, PrivateName};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+
+/// What carries the messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum BusKind {
+    /// The embedded bus of this machine, at this socket path.
+    Local { path: PathBuf, bus_name: String },
+    /// Nothing: one node.
+    Solo,
+}
+
+/// Everything about the fleet that the configuration says.
+#[derive(Clone, Debug)]
+pub(crate) struct FleetSettings {
+    pub(crate) bus: BusKind,
+    /// What `cluster info` prints after `Daemon:`.
+    pub(crate) daemon: String,
+    pub(crate) main_name: PrivateName,
+    pub(crate) shared_name: PrivateName,
+    /// The announcement of the main connection; the shared one differs in its private name.
+    pub(crate) info: MemberInfo,
+    pub(crate) control_group: GroupName,
+    pub(crate) subcluster_group: GroupName,
+    pub(crate) cluster_group: GroupName,
+    pub(crate) log_group: Option<String>,
+    pub(crate) heartbeat_start_delay: Duration,
+    pub(crate) max_backlog: usize,
+    pub(crate) reconnect_interval: Duration,
+    pub(crate) min_delay: Option<Duration>,
+}
+
+/// Shared by all tasks of the node.
+pub(crate) struct Fleet {
+    pub(crate) settings: FleetSettings,
+    /// A plain lock: it is held for single operations, never across an await.
+    replica: Mutex<Replica>,
+    main: watch::Sender<ConnectionState>,
+    shared: watch::Sender<ConnectionState>,
+    /// Wakes the shared connection's task after a change.
+    changed: Notify,
+    commands: watch::Sender<Commands>,
+    /// Configured objects, for the list: stanza facts that the replica does not need.
+    listed: BTreeMap<String, shown::Listed>,
+}
+
+/// What the connection tasks are asked to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Commands {
+    /// Grows with every `cluster reset`.
+    resets: u64,
+    /// Leave, and do not come back.
+    leave: bool,
+}
+
+impl Fleet {
+    pub(crate) fn new(settings: FleetSettings, objects: Vec<ConfiguredObject>) -> Arc<Self> {
+        let mut options = ReplicaOptions::new(
+            settings.shared_name.clone(),
+            settings.info.node_name.clone(),
+            settings.cluster_group.clone(),
+        );
+        options.min_delay = settings.min_delay;
+        let specs: Vec<ObjectSpec> = objects.iter().map(|object| object.spec.clone()).collect();
+        let replica = Replica::new(options, specs);
+        Arc::new(Self {
+            settings,
+            replica: Mutex::new(replica),
+            main: watch::Sender::new(ConnectionState::default()),
+            shared: watch::Sender::new(ConnectionState::default()),
+            changed: Notify::new(),
+            commands: watch::Sender::new(Commands::default()),
+            listed: objects.into_iter().map(|object| (object.spec.name, object.listed)).collect(),
+        })
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Replica> {
+        self.replica.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the replica.
+    pub(crate) fn replica<T>(&self, read: impl FnOnce(&Replica) -> T) -> T {
+        read(&self.locked())
+    }
+
+    /// An inbound connection was accepted. Keep the result for [`Fleet::inbound_closed`].
+    pub(crate) fn inbound_opened(&self, client: IpAddr) -> Counted {
+        let counted = self.locked().inbound_opened(clock::monotonic(), client);
+        self.changed.notify_one();
+        counted
+    }
+
+    /// It was closed.
+    pub(crate) fn inbound_closed(&self, client: IpAddr, opened: Counted) {
+        self.locked().inbound_closed(clock::monotonic(), client, opened);
+        self.changed.notify_one();
+    }
+
+    /// The state of the main connection.
+    pub(crate) fn main(&self) -> ConnectionState {
+        self.main.borrow().clone()
+    }
+
+    /// The state of the shared connection.
+    pub(crate) fn shared(&self) -> ConnectionState {
+        self.shared.borrow().clone()
+    }
+
+    /// Drops both connections and joins again.
+    pub(crate) fn reset(&self) {
+        self.commands.send_modify(|commands| commands.resets += 1);
+    }
+
+    /// Leaves the fleet for good.
+    pub(crate) fn leave(&self) {
+        self.commands.send_modify(|commands| commands.leave = true);
+    }
+
+    /// `cluster shared list`.
+    pub(crate) fn shared_list(&self) -> SharedList {
+        shown::list(&self.locked(), &self.listed)
+    }
+
+    /// `cluster shared show`.
+    pub(crate) fn shared_show(&self, typed: &str, from: Option<&str>) -> Result<SharedShow, Failure> {
+        let own_node = self.settings.info.node_name.as_str();
+        let foreign = from.is_some_and(|node| !node.eq_ignore_ascii_case(own_node));
+        let replica = self.locked();
+        if foreign && !self.shared.borrow().connected {
+            // An unknown object is the operator's first mistake, whatever the state of the bus.
+            shown::known(&replica, typed)?;
+            return Err(Failure::not_connected());
+        }
+        shown::show(&replica, typed, from)
+    }
+
+    /// Hands an event of the shared connection to the replica.
+    fn deliver(&self, now: Monotonic, event: &BusEvent) {
+        self.locked().handle(now, event);
+    }
+
+    /// What the replica wants to be done now, and when it wants to be called again.
+    fn turn(&self, now: Monotonic, send: &mut impl FnMut(Outgoing) -> bool) -> Option<Monotonic> {
+        let mut replica = self.locked();
+        if replica.poll_deadline().is_some_and(|deadline| deadline <= now) {
+            replica.handle_timeout(now);
+        }
+        while let Some(outgoing) = replica.poll_send(now) {
+            if !send(outgoing) {
+                break;
+            }
+        }
+        let deadline = replica.poll_deadline();
+        while let Some(told) = replica.poll_notice() {
+            notice(told.severity.into(), told.text);
+        }
+        deadline
+    }
+
+    /// Puts everything that waits into messages, before an orderly leave.
+    fn flush(&self, now: Monotonic) {
+        self.locked().flush(now);
+    }
+}

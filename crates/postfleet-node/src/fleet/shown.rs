@@ -1,0 +1,102 @@
+//! The fleet as consoles see it.
+
+use postfleet_bus::event::Member;
+use postfleet_console::{Failure, SharedKind, SharedList, SharedObject, SharedRows, SharedShow, SharedView};
+use postfleet_replica::{ObjectSpec, Of, ReadError, Replica, Rows, Structure};
+use postfleet_types::{Monotonic, NodeName, PrivateName, ViewId};
+use std::collections::BTreeMap;
+
+/// One bus connection, as of its last event.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ConnectionState {
+    pub(crate) connected: bool,
+    pub(crate) view: Option<ViewId>,
+    pub(crate) leader: Option<NodeName>,
+    pub(crate) members: Vec<ShownMember>,
+}
+
+/// A member, with what its heartbeats say.
+#[derive(Clone, Debug)]
+pub(crate) struct ShownMember {
+    pub(crate) member: Member,
+    pub(crate) clock_offset_ms: Option<i64>,
+    pub(crate) heartbeat_at: Option<Monotonic>,
+}
+
+/// A `Replicate` stanza: what the replica needs, and what only the list shows.
+#[derive(Clone, Debug)]
+pub(crate) struct ConfiguredObject {
+    pub(crate) spec: ObjectSpec,
+    pub(crate) listed: Listed,
+}
+
+/// What machine-readable lists say of a stanza.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Listed {
+    pub(crate) type_name: Option<String>,
+    pub(crate) class: Option<String>,
+    pub(crate) parameters: Vec<String>,
+}
+
+pub(super) fn list(replica: &Replica, listed: &BTreeMap<String, Listed>) -> SharedList {
+    let objects = replica
+        .list()
+        .into_iter()
+        .map(|row| {
+            let stanza = listed.get(&row.name).cloned().unwrap_or_default();
+            SharedObject {
+                name: row.name,
+                kind: kind(row.structure),
+                snapshots: row.snapped,
+                type_name: stanza.type_name,
+                class: stanza.class,
+                parameters: stanza.parameters,
+            }
+        })
+        .collect();
+    SharedList { objects }
+}
+
+/// Whether there is such an object.
+pub(super) fn known(replica: &Replica, typed: &str) -> Result<(), Failure> {
+    replica.object(typed).map(|_| ()).map_err(|_| Failure::unknown_object(typed))
+}
+
+pub(super) fn show(replica: &Replica, typed: &str, from: Option<&str>) -> Result<SharedShow, Failure> {
+    let node = from.map(str::to_ascii_lowercase);
+    let of = node.as_deref().map_or(Of::Global, Of::Node);
+    let show = replica.show(typed, of).map_err(|error| match error {
+        ReadError::UnknownObject(_) => Failure::unknown_object(typed),
+        ReadError::NoView { .. } => Failure::no_view(typed, from.unwrap_or_default()),
+    })?;
+    let object = replica.object(typed).map(|object| object.name().to_owned());
+    Ok(SharedShow {
+        typed: typed.to_owned(),
+        object: object.unwrap_or_else(|_| typed.to_owned()),
+        kind: kind(show.structure),
+        snapped: show.snapped,
+        view: match show.view.parse::<PrivateName>() {
+            Ok(name) => SharedView::Node { node: name.node().to_owned(), private_name: show.view },
+            Err(_) => SharedView::Global,
+        },
+        rows: match show.rows {
+            Rows::Addresses(rows) => {
+                SharedRows::Cidr(rows.into_iter().map(|row| (row.prefix, row.count)).collect())
+            }
+            Rows::Names(rows) => SharedRows::Gauge(rows),
+            // Kinds that are listed and not kept yet have nothing to show.
+            Rows::None => SharedRows::Gauge(Vec::new()),
+        },
+    })
+}
+
+const fn kind(structure: Structure) -> SharedKind {
+    match structure {
+        Structure::CidrTree => SharedKind::CidrTree,
+        Structure::GaugeTable => SharedKind::GaugeTable,
+        Structure::ThrottleTable => SharedKind::ThrottleTable,
+        Structure::SlotTable => SharedKind::SlotTable,
+        Structure::Metrics => SharedKind::Metrics,
+        Structure::Cache => SharedKind::Cache,
+    }
+}

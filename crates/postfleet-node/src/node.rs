@@ -1,0 +1,207 @@
+//! One node: what all its tasks share, and its life from start to stop.
+
+use crate::control;
+use crate::counts::{OpenConnections, SMTP};
+use crate::edge::{self, Budgets};
+use crate::fleet::{self, Class, Fleet};
+use crate::notices::{Severity, notice};
+use crate::settings::{ListenerKind, Settings};
+use crate::socket::Listening;
+use crate::statistics::Statistics;
+use crate::store::Store;
+use anyhow::Context;
+use postfleet_bus::envelope::Load;
+use postfleet_console::Profile;
+use postfleet_types::NodeName;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// How long sessions may go on after the node was asked to stop.
+const DRAIN: Duration = Duration::from_secs(30);
+/// How long an orderly leave of the bus may take: the flush of promise P28, and some.
+const LEAVE: Duration = Duration::from_secs(4);
+/// An address that cannot be bound is tried again after this time.
+const BIND_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Who this node is.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    pub(crate) name: NodeName,
+    /// Where other members reach its cluster listener.
+    pub(crate) address: SocketAddr,
+}
+
+/// Shared by all tasks.
+pub(crate) struct Node {
+    pub(crate) identity: Identity,
+    pub(crate) profile: Profile,
+    pub(crate) fleet: Option<Arc<Fleet>>,
+    pub(crate) connections: Arc<OpenConnections>,
+    pub(crate) budgets: Arc<Budgets>,
+    pub(crate) statistics: Statistics,
+    pub(crate) store: Arc<Store>,
+    /// True once the node was asked to stop.
+    pub(crate) stopping: watch::Sender<bool>,
+}
+
+impl Node {
+    /// Asks the node to stop in an orderly way.
+    pub(crate) fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+}
+
+/// Runs a node until it is asked to stop. `enough` completes when the user wants no more waiting.
+pub(crate) async fn run(
+    settings: Settings,
+    stop: impl Future<Output = ()>,
+    enough: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let store = Store::open(&settings.spool_base, settings.store.clone())?;
+    let fleet = settings.fleet.clone().map(|(fleet, objects)| Fleet::new(fleet, objects));
+    let node = Arc::new(Node {
+        identity: settings.identity.clone(),
+        profile: settings.profile.clone(),
+        connections: OpenConnections::new(fleet.clone()),
+        fleet,
+        budgets: Arc::new(Budgets::default()),
+        statistics: Statistics::new(),
+        store: Arc::clone(&store),
+        stopping: watch::Sender::new(false),
+    });
+    let mut listeners = JoinSet::new();
+    open_listeners(&node, &settings, &mut listeners)?;
+    let mut background = JoinSet::new();
+    background.spawn(store.watch_space());
+    background.spawn(prune(Arc::clone(&node)));
+    let mut connections = JoinSet::new();
+    if let Some(fleet) = &node.fleet {
+        let watched = Arc::clone(&node);
+        let load: fleet::LoadOf = Arc::new(move || Load {
+            queue: watched.store.totals().total(),
+            connections: watched.connections.total(SMTP),
+        });
+        for class in [Class::Main, Class::Shared] {
+            connections.spawn(fleet::run(Arc::clone(fleet), class, Arc::clone(&load)));
+        }
+    }
+    let _pid_file = settings.pid_file.as_deref().map(PidFile::write).transpose()?;
+    notice(
+        Severity::Notice,
+        format_args!("node {} is up, process {}", node.identity.name, std::process::id()),
+    );
+
+    let mut stopping = node.stopping.subscribe();
+    tokio::select! {
+        () = stop => {}
+        _ = stopping.wait_for(|stopping| *stopping) => {}
+    }
+    notice(Severity::Notice, "stopping: no new connections; sessions end at their next command");
+    node.stop();
+    listeners.shutdown().await;
+    tokio::select! {
+        () = drained(&node) => {}
+        () = tokio::time::sleep(DRAIN) => {
+            notice(Severity::Warning, format_args!("{} sessions did not end in time", node.connections.total(SMTP)));
+        }
+        () = enough => {}
+    }
+    if let Some(fleet) = &node.fleet {
+        fleet.leave();
+        let left = async { while connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(LEAVE, left).await.is_err() {
+            notice(Severity::Warning, "the bus did not confirm the leave in time");
+        }
+    }
+    notice(Severity::Notice, "stopped");
+    Ok(())
+}
+
+async fn drained(node: &Node) {
+    while node.connections.total(SMTP) > 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Opens every listener. Only a control socket that cannot be opened keeps the node from starting; others are
+/// tried again for ever.
+fn open_listeners(node: &Arc<Node>, settings: &Settings, tasks: &mut JoinSet<()>) -> anyhow::Result<()> {
+    for listener in &settings.listeners {
+        let opened = Listening::open(&listener.endpoint, &listener.socket);
+        match (opened, &listener.kind) {
+            (Err(error), ListenerKind::Control(_)) => {
+                return Err(error)
+                    .with_context(|| format!("Control_Listener: cannot listen on {}", listener.endpoint));
+            }
+            (opened, _) => {
+                if let Err(error) = &opened {
+                    notice(
+                        Severity::Critical,
+                        format_args!(
+                            "{}: cannot listen on {}: {error}; trying again every {} s",
+                            listener.kind.scope(),
+                            listener.endpoint,
+                            BIND_INTERVAL.as_secs()
+                        ),
+                    );
+                }
+                let (node, listener, opened) = (Arc::clone(node), listener.clone(), opened.ok());
+                tasks.spawn(async move {
+                    let listening = match opened {
+                        Some(listening) => listening,
+                        None => loop {
+                            tokio::time::sleep(BIND_INTERVAL).await;
+                            if let Ok(listening) = Listening::open(&listener.endpoint, &listener.socket) {
+                                notice(
+                                    Severity::Notice,
+                                    format_args!("listening on {} at last", listener.endpoint),
+                                );
+                                break listening;
+                            }
+                        },
+                    };
+                    match listener.kind {
+                        ListenerKind::Smtp(smtp) => edge::listen(node, listening, smtp).await,
+                        ListenerKind::Control(options) => control::listen(node, listening, options).await,
+                        ListenerKind::Cluster(cluster) => {
+                            crate::cluster_listener::listen(node, listening, cluster).await;
+                        }
+                    }
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Forgets addresses that have been quiet for long.
+async fn prune(node: Arc<Node>) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        node.connections.prune();
+    }
+}
+
+struct PidFile(std::path::PathBuf);
+
+impl PidFile {
+    fn write(path: &std::path::Path) -> anyhow::Result<Self> {
+        let text = format!("{}\n", std::process::id());
+        std::fs::write(path, text).with_context(|| format!("Pidfile: cannot write {}", path.display()))?;
+        Ok(Self(path.to_path_buf()))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        // A node that was started meanwhile has its own number in it.
+        let ours =
+            std::fs::read_to_string(&self.0).is_ok_and(|text| text.trim().parse() == Ok(std::process::id()));
+        if ours {
+            drop(std::fs::remove_file(&self.0));
+        }
+    }
+}

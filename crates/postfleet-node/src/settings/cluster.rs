@@ -1,0 +1,121 @@
+//! The `cluster` stanza: who this node is, and what it shares.
+
+use crate::fleet::{BusKind, ConfiguredObject, FleetSettings, Listed};
+use crate::system;
+use anyhow::{Context, bail};
+use postfleet_bus::event::MemberInfo;
+use postfleet_config::{Bus, ClusterSettings, ReplicateSettings};
+use postfleet_config::{Config, identity};
+use postfleet_replica::{ObjectKind, ObjectSpec};
+use postfleet_types::{GroupName, NodeName, NodeType, PrivateName};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::time::Duration;
+
+/// The bus protocols this build speaks.
+const PROTOCOL: (u16, u16) = (1, 1);
+/// Messages that may wait for the bus.
+const MAX_BACKLOG: usize = 5000;
+/// Pause before a lost bus is tried again.
+const RECONNECT_INTERVAL: Duration = Duration::from_secs(5);
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The node's name.
+pub(super) fn own_name(configured: Option<&str>) -> anyhow::Result<NodeName> {
+    let environment = variable("EC_NODE_NAME");
+    Ok(identity::node_name(configured, environment.as_deref(), Some(&system::host_name()))?)
+}
+
+/// Reads the stanza; none when there is none, or when it is switched off.
+pub(super) fn read(config: &Config) -> anyhow::Result<Option<(FleetSettings, Vec<ConfiguredObject>)>> {
+    let Some(cluster) = config.cluster().filter(|cluster| cluster.enabled) else { return Ok(None) };
+    let bus = match &cluster.bus {
+        Bus::Local { socket } => BusKind::Local { path: socket.into(), bus_name: cluster.bus_name.clone() },
+        Bus::Solo => BusKind::Solo,
+        Bus::Corosync => bail!(
+            "cluster: bus = \"corosync\" is not available in this version; nodes on one machine share \
+             bus = \"local\", a single node uses bus = \"solo\""
+        ),
+    };
+    let name = own_name(cluster.nodename.as_deref())?;
+    let ip = own_address(&cluster, &name)?;
+    let port = config.eccluster_listeners().first().and_then(|listen| listen.address.port()).context(
+        "ECCluster_Listener: the first Listen has no port; other nodes need one to reach this node",
+    )?;
+    let subcluster = identity::subcluster(variable("EC_SUB_CLUSTER").as_deref())?;
+    let process = std::process::id();
+    let group = |text: &str| -> anyhow::Result<GroupName> { Ok(text.parse()?) };
+    let main_name = PrivateName::main(&name, process);
+    let settings = FleetSettings {
+        bus,
+        daemon: cluster.daemon.clone(),
+        shared_name: PrivateName::shared(&name, process),
+        control_group: group(&cluster.control_group)?,
+        subcluster_group: group(&format!("ec_sc_{subcluster}"))?,
+        cluster_group: group(&cluster.cluster_group)?,
+        log_group: cluster.log_group.clone(),
+        heartbeat_start_delay: cluster.heartbeat_start_delay,
+        max_backlog: MAX_BACKLOG,
+        reconnect_interval: RECONNECT_INTERVAL,
+        min_delay: cluster.min_delay,
+        info: MemberInfo {
+            private_name: main_name.clone(),
+            node_name: name,
+            subcluster,
+            node_type: NodeType::Node,
+            version: system::version(),
+            address: SocketAddr::new(ip, port),
+            protocol: PROTOCOL,
+            options_digest: options_digest(&cluster),
+            heartbeats_per_second: u16::try_from(cluster.heartbeats_per_second).unwrap_or(u16::MAX),
+            heartbeat_miss_limit: u16::try_from(cluster.heartbeat_miss_limit).unwrap_or(u16::MAX),
+            boot_id: system::boot_id(),
+        },
+        main_name,
+    };
+    let objects = cluster.replicate.iter().map(object).collect::<anyhow::Result<Vec<_>>>()?;
+    Ok(Some((settings, objects)))
+}
+
+/// The address other members reach this node at. A lone node is reached by nobody, so its name may lead anywhere.
+fn own_address(cluster: &ClusterSettings, name: &NodeName) -> anyhow::Result<IpAddr> {
+    let resolved: Vec<IpAddr> = if cluster.nodeaddr.is_some() {
+        Vec::new()
+    } else {
+        (name.as_str(), 0)
+            .to_socket_addrs()
+            .map(|found| found.map(|address| address.ip()).collect())
+            .unwrap_or_default()
+    };
+    Ok(identity::node_address(cluster.nodeaddr, name, &resolved)?)
+}
+
+fn object(stanza: &ReplicateSettings) -> anyhow::Result<ConfiguredObject> {
+    let kind = ObjectKind::from_word(stanza.kind.word()).with_context(|| {
+        format!("Replicate \"{}\": kind {} is not known", stanza.name, stanza.kind.word())
+    })?;
+    Ok(ConfiguredObject {
+        spec: ObjectSpec {
+            max_delay: stanza.max_delay,
+            max_pending: stanza.max_pending,
+            binding_group: stanza.binding_group.clone(),
+            snapshot: stanza.snapshot,
+            ..ObjectSpec::new(&stanza.name, kind)
+        },
+        listed: Listed {
+            type_name: Some(stanza.kind.word().into()),
+            class: None,
+            parameters: stanza.parameters.clone(),
+        },
+    })
+}
+
+/// Differs when options that must agree on all members differ (FNV-1a, 64 bits).
+fn options_digest(cluster: &ClusterSettings) -> u64 {
+    let text = format!("{:?} {}", cluster.partition, cluster.duravip_balance_set_size);
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}

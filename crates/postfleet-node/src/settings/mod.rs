@@ -1,0 +1,215 @@
+//! From the configuration to what the tasks need. Reads files that options name (certificates, keys) and resolves
+//! the node's own name; everything else was decided by `postfleet-config`.
+
+mod cluster;
+mod smtp;
+
+use crate::cluster_listener::ClusterListenerOptions;
+use crate::control::ControlOptions;
+use crate::edge::SmtpListener;
+use crate::fleet::{ConfiguredObject, FleetSettings};
+use crate::node::Identity;
+use crate::notices::{Severity, notice};
+use crate::socket::{Endpoint, SocketOptions};
+use crate::store::StoreOptions;
+use crate::system;
+use anyhow::{Context, bail};
+use postfleet_config::{Config, ListenAddress};
+use postfleet_config::{ListenSettings, NodeSettings, SocketSettings};
+use postfleet_console::Profile;
+use postfleet_spool::RoomLimits;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The shortest fleet key.
+const KEY_BYTES_MIN: usize = 32;
+
+/// Everything a node is told.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) identity: Identity,
+    pub(crate) profile: Profile,
+    pub(crate) pid_file: Option<PathBuf>,
+    pub(crate) spool_base: PathBuf,
+    pub(crate) store: StoreOptions,
+    pub(crate) fleet: Option<(FleetSettings, Vec<ConfiguredObject>)>,
+    pub(crate) listeners: Vec<Listener>,
+}
+
+/// One socket to open.
+#[derive(Clone)]
+pub(crate) struct Listener {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) socket: SocketOptions,
+    pub(crate) kind: ListenerKind,
+}
+
+/// What is served there.
+#[derive(Clone)]
+pub(crate) enum ListenerKind {
+    Smtp(Arc<SmtpListener>),
+    Control(ControlOptions),
+    Cluster(ClusterListenerOptions),
+}
+
+impl ListenerKind {
+    pub(crate) const fn scope(&self) -> &'static str {
+        match self {
+            Self::Smtp(_) => "ESMTP_Listener",
+            Self::Control(_) => "Control_Listener",
+            Self::Cluster(_) => "ECCluster_Listener",
+        }
+    }
+}
+
+/// Reads a checked configuration.
+pub(crate) fn read(config: &Config) -> anyhow::Result<Settings> {
+    let node = config.node_settings();
+    for ignored in config.without_effect() {
+        let place = ignored.position.map_or_else(String::new, |at| format!("{}:{}: ", at.file, at.line));
+        notice(
+            Severity::Notice,
+            format_args!("{place}{} is accepted and has no effect in this version", ignored.option),
+        );
+    }
+    let fleet = cluster::read(config)?;
+    let name = match &fleet {
+        Some((fleet, _)) => fleet.info.node_name.clone(),
+        None => cluster::own_name(None)?,
+    };
+    let address =
+        fleet.as_ref().map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), |(fleet, _)| fleet.info.address);
+    let key = node.cluster_key.as_deref().map(|path| cluster_key(Path::new(path))).transpose()?;
+    let mut profile = Profile::node(name.as_str(), env!("CARGO_PKG_VERSION"));
+    if node.compatible {
+        profile = profile.compatible();
+    }
+    profile.product.clone_from(&node.product_name);
+    profile.node_type.clone_from(&node.node_type);
+    profile.clustering = fleet.is_some();
+    Ok(Settings {
+        identity: Identity { name, address },
+        profile,
+        pid_file: pid_file(&node),
+        spool_base: PathBuf::from(&node.spoolbase),
+        store: StoreOptions {
+            file_mode: node.spool_mode,
+            force_fsync: node.force_fsync,
+            limits: RoomLimits {
+                free_bytes_min: node.spool_min_free,
+                free_percent_min: u8::try_from(node.spool_min_free_percent).unwrap_or(50),
+            },
+            threshold_bytes: usize::try_from(node.large_message_threshold).unwrap_or(usize::MAX),
+            drain_rate: usize::try_from(node.disk_queue_drain_rate).unwrap_or(100),
+        },
+        fleet,
+        listeners: listeners(config, &node, key.as_ref())?,
+    })
+}
+
+/// The default path needs rights that a node started by hand may not have; a path that was written down is meant.
+fn pid_file(node: &NodeSettings) -> Option<PathBuf> {
+    let path = PathBuf::from(&node.pid_file);
+    let usable = node.pid_file_explicit
+        || path
+            .parent()
+            .is_some_and(|parent| rustix::fs::access(parent, rustix::fs::Access::WRITE_OK).is_ok());
+    usable.then_some(path)
+}
+
+fn listeners(config: &Config, node: &NodeSettings, key: Option<&Arc<[u8]>>) -> anyhow::Result<Vec<Listener>> {
+    let mut listeners = Vec::new();
+    for listen in config.control_listeners() {
+        let options = Arc::clone(listen.resolve(None));
+        let shown = &listen.address;
+        if options.unprotected || (options.authenticate && !options.always_allow) {
+            let why = if options.unprotected {
+                "it needs credentials, and none are configured"
+            } else {
+                "console passwords are not available in this version"
+            };
+            notice(
+                Severity::Critical,
+                format_args!(
+                    "Control_Listener: {shown} is not opened: {why}; use a Unix socket, which knows its user"
+                ),
+            );
+            continue;
+        }
+        push(&mut listeners, &listen, ListenerKind::Control(ControlOptions { timeout: options.timeout }));
+    }
+    for listen in config.eccluster_listeners() {
+        if listen.resolve(None).tls {
+            bail!("ECCluster_Listener: TLS = required is not available in this version; remove the option");
+        }
+        push(&mut listeners, &listen, ListenerKind::Cluster(ClusterListenerOptions { key: key.cloned() }));
+    }
+    let mut smtp = smtp::Reader::new(node);
+    for listen in config.esmtp_listeners() {
+        let kind = ListenerKind::Smtp(Arc::new(smtp.listener(listen.clone())?));
+        push(&mut listeners, &listen, kind);
+    }
+    Ok(listeners)
+}
+
+fn push<S>(listeners: &mut Vec<Listener>, listen: &ListenSettings<S>, kind: ListenerKind) {
+    if listen.socket.enable {
+        listeners.push(Listener {
+            endpoint: endpoint(&listen.address),
+            socket: socket(&listen.socket),
+            kind,
+        });
+    }
+}
+
+fn endpoint(address: &ListenAddress) -> Endpoint {
+    match (address, address.bind_address(), address.port()) {
+        (_, Some(ip), Some(port)) => Endpoint::Tcp(SocketAddr::new(ip, port)),
+        (address, _, _) => Endpoint::Unix(address.to_string().into()),
+    }
+}
+
+fn socket(settings: &SocketSettings) -> SocketOptions {
+    let size = |bytes: u64| usize::try_from(bytes).ok();
+    SocketOptions {
+        backlog: i32::try_from(settings.backlog).unwrap_or(i32::MAX),
+        file_mode: settings.file_mode,
+        receive_buffer: settings.receive_buffer.and_then(size),
+        send_buffer: settings.send_buffer.and_then(size),
+    }
+}
+
+/// The fleet key: long enough, and nobody else's business.
+fn cluster_key(path: &Path) -> anyhow::Result<Arc<[u8]>> {
+    let file = std::fs::metadata(path)
+        .with_context(|| format!("CFG-6227 Cluster_Key: cannot read {}", path.display()))?;
+    if file.permissions().mode() & 0o077 != 0 {
+        bail!("CFG-6227 Cluster_Key: {} can be read by others; chmod 600 it", path.display());
+    }
+    let key = std::fs::read(path)
+        .with_context(|| format!("CFG-6227 Cluster_Key: cannot read {}", path.display()))?;
+    if key.len() < KEY_BYTES_MIN {
+        bail!(
+            "CFG-6227 Cluster_Key: {} has {} bytes; at least {KEY_BYTES_MIN} are needed",
+            path.display(),
+            key.len()
+        );
+    }
+    Ok(key.into())
+}
+
+/// An idle time as the core wants it: zero is never.
+pub(crate) fn or_never(time: Option<Duration>) -> Duration {
+    time.unwrap_or(Duration::ZERO)
+}
+
+/// The host name for SMTP when none is configured.
+pub(crate) fn mail_name(node: &NodeSettings) -> String {
+    node.hostname.clone().unwrap_or_else(|| {
+        let name = system::full_host_name();
+        if name.is_empty() { "localhost".into() } else { name }
+    })
+}

@@ -1,0 +1,146 @@
+//! Listening sockets: TCP and Unix, opened the way every listener scope wants them.
+
+use rustix::fs::Mode;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+
+/// Where a listener listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// How a listener's socket is made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SocketOptions {
+    pub(crate) backlog: i32,
+    pub(crate) file_mode: u32,
+    pub(crate) receive_buffer: Option<usize>,
+    pub(crate) send_buffer: Option<usize>,
+}
+
+/// A socket that is listening. A Unix socket's path goes with it.
+pub(crate) struct Listening {
+    kind: Kind,
+    no_delay: bool,
+}
+
+enum Kind {
+    Tcp(TcpListener),
+    Unix { listener: UnixListener, _path: OwnedPath },
+}
+
+struct OwnedPath {
+    path: PathBuf,
+    inode: u64,
+}
+
+impl Drop for OwnedPath {
+    fn drop(&mut self) {
+        // Another process may have taken the path over meanwhile; its socket stays.
+        if std::fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode) {
+            drop(std::fs::remove_file(&self.path));
+        }
+    }
+}
+
+/// One accepted connection.
+pub(crate) enum Accepted {
+    Tcp(TcpStream, SocketAddr),
+    Unix(UnixStream),
+}
+
+impl Listening {
+    pub(crate) fn open(endpoint: &Endpoint, options: &SocketOptions) -> io::Result<Self> {
+        match endpoint {
+            Endpoint::Tcp(address) => {
+                let socket = Socket::new(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP))?;
+                socket.set_reuse_address(true)?;
+                if address.is_ipv6() {
+                    // IPv6 sockets never take IPv4 connections, so that `*:25` and `[*]:25` can coexist.
+                    socket.set_only_v6(true)?;
+                }
+                if let Some(bytes) = options.receive_buffer {
+                    socket.set_recv_buffer_size(bytes)?;
+                }
+                if let Some(bytes) = options.send_buffer {
+                    socket.set_send_buffer_size(bytes)?;
+                }
+                socket.bind(&(*address).into())?;
+                socket.listen(options.backlog)?;
+                socket.set_nonblocking(true)?;
+                let listener = TcpListener::from_std(socket.into())?;
+                Ok(Self { kind: Kind::Tcp(listener), no_delay: true })
+            }
+            Endpoint::Unix(path) => {
+                make_way(path)?;
+                let listener = UnixListener::bind(path)?;
+                let inode = std::fs::symlink_metadata(path)?.ino();
+                let owned = OwnedPath { path: path.clone(), inode };
+                // The process runs with umask 0077: until here only its own user could connect.
+                std::fs::set_permissions(path, std::fs::Permissions::from_mode(options.file_mode))?;
+                Ok(Self { kind: Kind::Unix { listener, _path: owned }, no_delay: false })
+            }
+        }
+    }
+
+    pub(crate) async fn accept(&self) -> io::Result<Accepted> {
+        match &self.kind {
+            Kind::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                // Replies are written whole; waiting for more to send would only delay them.
+                stream.set_nodelay(self.no_delay)?;
+                Ok(Accepted::Tcp(stream, peer))
+            }
+            Kind::Unix { listener, .. } => listener.accept().await.map(|(stream, _)| Accepted::Unix(stream)),
+        }
+    }
+
+    /// The address that was bound, for displays and tests.
+    pub(crate) fn local_address(&self) -> Option<SocketAddr> {
+        match &self.kind {
+            Kind::Tcp(listener) => listener.local_addr().ok(),
+            Kind::Unix { .. } => Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
+        }
+    }
+}
+
+/// Removes a dead socket of ours at `path`. Anything else there is an error: it is not ours to remove.
+fn make_way(path: &Path) -> io::Result<()> {
+    let found = match std::fs::symlink_metadata(path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let taken = |why: &str| io::Error::new(io::ErrorKind::AddrInUse, format!("{}: {why}", path.display()));
+    if !found.file_type().is_socket() {
+        return Err(taken("something that is not a socket is in the way; move it"));
+    }
+    if found.uid() != rustix::process::geteuid().as_raw() {
+        return Err(taken("a socket of another user is in the way"));
+    }
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(taken("another process is listening there; stop it or choose another path"));
+    }
+    std::fs::remove_file(path)
+}
+
+/// Makes everything that this process creates private unless it is opened up on purpose.
+pub(crate) fn set_private_umask() {
+    rustix::process::umask(Mode::from_raw_mode(0o077));
+}

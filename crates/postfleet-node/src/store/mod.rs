@@ -1,0 +1,309 @@
+//! The spool in use: sessions hand in drafts, threads make them durable, and the queue index knows the result.
+//!
+//! ```text
+//! session task ── draft ──► blocking thread: seal, sync ──► commit thread ──► session task: 250
+//!                           (many at once)                  (one sync a folder for all that wait)
+//! ```
+
+mod disk;
+
+use crate::clock;
+use crate::notices::{Severity, notice};
+use anyhow::Context;
+use disk::FolderDisk;
+use postfleet_spool::{
+    Counts, Draft, Envelope, MessageId, MessageIds, Queue, QueueKey, Room, RoomLimits, Sealed, StoreError,
+    Stored, SyncHealth, Synced, commit, first_free_second, open,
+};
+use std::fs::File;
+use std::path::Path;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// How often the free space is looked at.
+const ROOM_INTERVAL: Duration = Duration::from_secs(1);
+/// Files read between two looks at the lock, so that a large spool does not hold up the acceptance of mail.
+const SCAN_PAUSE: Duration = Duration::from_millis(1);
+
+/// What the spool needs to know from the configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct StoreOptions {
+    pub(crate) file_mode: u32,
+    pub(crate) force_fsync: bool,
+    pub(crate) limits: RoomLimits,
+    pub(crate) threshold_bytes: usize,
+    pub(crate) drain_rate: usize,
+}
+
+type Waiting = (Synced, oneshot::Sender<Result<(), StoreError>>);
+
+/// A spool that this process owns.
+pub(crate) struct Store {
+    disk: FolderDisk,
+    options: StoreOptions,
+    ids: Mutex<MessageIds>,
+    queue: Arc<Mutex<Queue>>,
+    health: Arc<Mutex<SyncHealth>>,
+    committer: mpsc::Sender<Waiting>,
+    room: AtomicU8,
+    _lock: File,
+}
+
+/// A transaction on its way in.
+pub(crate) type Incoming = Draft<File>;
+
+impl Store {
+    /// Takes the spool over, and starts reading what it holds in the background.
+    pub(crate) fn open(base: &Path, options: StoreOptions) -> anyhow::Result<Arc<Self>> {
+        std::fs::create_dir_all(base)
+            .with_context(|| format!("Spoolbase: cannot create {}", base.display()))?;
+        if !options.force_fsync {
+            notice(
+                Severity::Warning,
+                "Force_Fsync is off: messages are acknowledged before they are durable, and a power cut loses them",
+            );
+        }
+        let disk = FolderDisk::new(base, options.file_mode, options.force_fsync);
+        let opened = open(&disk).with_context(|| format!("cannot use the spool {}", base.display()))?;
+        let process = std::process::id();
+        let second = first_free_second(&disk, process, clock::wall())
+            .with_context(|| format!("cannot read the spool {}", base.display()))?;
+        opened.notices.iter().for_each(tell);
+        let queue = Arc::new(Mutex::new(Queue::new()));
+        let health = Arc::new(Mutex::new(SyncHealth::new()));
+        let (committer, waiting) = mpsc::channel();
+        let store = Arc::new(Self {
+            disk: disk.clone(),
+            ids: Mutex::new(MessageIds::new(process, second)),
+            queue: Arc::clone(&queue),
+            health: Arc::clone(&health),
+            committer,
+            room: AtomicU8::new(0),
+            _lock: opened.lock,
+            options,
+        });
+        store.look_at_space();
+        {
+            let (disk, queue) = (disk.clone(), Arc::clone(&queue));
+            std::thread::Builder::new()
+                .name("spool-commit".into())
+                .spawn(move || commit_loop(&disk, &waiting, &queue, &health))
+                .context("cannot start the commit thread")?;
+        }
+        let rate = store.options.drain_rate;
+        std::thread::Builder::new()
+            .name("spool-scan".into())
+            .spawn(move || scan(opened.recovery, &disk, rate, &queue))
+            .context("cannot start the scan of the spool")?;
+        Ok(store)
+    }
+
+    /// Ids for a transaction's copies; the first is the batch's too.
+    pub(crate) fn draw_ids(&self, count: usize) -> Vec<MessageId> {
+        let now = clock::wall();
+        let mut ids = locked(&self.ids);
+        (0..count).map(|_| ids.draw(now)).collect()
+    }
+
+    pub(crate) fn draft(&self, envelope: Envelope) -> Result<Incoming, StoreError> {
+        Draft::new(envelope, self.options.threshold_bytes)
+    }
+
+    /// Writes out what a draft holds in memory, on a thread where blocking is allowed.
+    pub(crate) async fn flush(self: &Arc<Self>, mut draft: Incoming) -> Option<Incoming> {
+        let store = Arc::clone(self);
+        tokio::task::spawn_blocking(move || {
+            // The error comes back from `seal`; until then the draft swallows content.
+            drop(draft.flush(&store.disk));
+            draft
+        })
+        .await
+        .ok()
+    }
+
+    /// Makes a transaction durable. Only after `Ok` may it be acknowledged.
+    pub(crate) async fn store(self: &Arc<Self>, draft: Incoming) -> Result<(), StoreError> {
+        let store = Arc::clone(self);
+        let synced = tokio::task::spawn_blocking(move || {
+            let sealed: Sealed<File> = draft.seal(&store.disk)?;
+            let outcome = sealed.sync(&store.disk);
+            store.record(|health| health.data_sync(&outcome));
+            outcome
+        })
+        .await
+        .unwrap_or_else(|_| Err(interrupted()))?;
+        let (answer, outcome) = oneshot::channel();
+        self.committer.send((synced, answer)).map_err(|_| interrupted())?;
+        outcome.await.unwrap_or_else(|_| Err(interrupted()))
+    }
+
+    /// Takes the file of a draft away that was given up.
+    pub(crate) fn abandon(self: &Arc<Self>, draft: Incoming) {
+        let store = Arc::clone(self);
+        drop(tokio::task::spawn_blocking(move || draft.abandon(&store.disk)));
+    }
+
+    fn record(&self, change: impl FnOnce(&mut SyncHealth)) {
+        record(&self.health, change);
+    }
+
+    /// How much room there is, as of the last look.
+    pub(crate) fn room(&self) -> Room {
+        if !locked(&self.health).accepting() {
+            return Room::Critical;
+        }
+        match self.room.load(Ordering::Relaxed) {
+            0 => Room::Enough,
+            1 => Room::Low,
+            _ => Room::Critical,
+        }
+    }
+
+    fn look_at_space(&self) {
+        use postfleet_spool::Disk as _;
+        let room = match self.disk.space() {
+            Ok(space) => self.options.limits.judge(space),
+            Err(error) => {
+                notice(Severity::Error, format_args!("cannot tell the free space of the spool: {error}"));
+                return;
+            }
+        };
+        let number = match room {
+            Room::Enough => 0,
+            Room::Low => 1,
+            Room::Critical => 2,
+        };
+        if self.room.swap(number, Ordering::Relaxed) != number {
+            match room {
+                Room::Enough => notice(Severity::Notice, "the spool has room again; mail is accepted"),
+                Room::Low => notice(
+                    Severity::Critical,
+                    "the spool's file system is short of space: MAIL is answered with 452 until space is freed",
+                ),
+                Room::Critical => notice(
+                    Severity::Critical,
+                    "the spool's file system is almost full: new sessions are answered with 421 until space is freed",
+                ),
+            }
+        }
+    }
+
+    /// Looks at the free space for ever.
+    pub(crate) async fn watch_space(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(ROOM_INTERVAL).await;
+            let store = Arc::clone(&self);
+            drop(tokio::task::spawn_blocking(move || store.look_at_space()).await);
+        }
+    }
+
+    /// All queues together.
+    pub(crate) fn totals(&self) -> Counts {
+        locked(&self.queue).totals()
+    }
+
+    /// The queues that hold messages, by group, binding, domain.
+    pub(crate) fn queues(&self) -> Vec<(QueueKey, Counts)> {
+        locked(&self.queue).queues().map(|(key, counts)| (key.clone(), counts)).collect()
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn record(health: &Mutex<SyncHealth>, change: impl FnOnce(&mut SyncHealth)) {
+    let stopped = {
+        let mut health = locked(health);
+        let before = health.accepting();
+        change(&mut health);
+        before && !health.accepting()
+    };
+    if stopped {
+        notice(
+            Severity::Critical,
+            "the spool's device failed several syncs in a row: no mail is accepted until the node is started again",
+        );
+    }
+}
+
+fn interrupted() -> StoreError {
+    StoreError::Disk {
+        step: postfleet_spool::Step::Write,
+        path: String::from("the spool"),
+        source: postfleet_spool::DiskError::new(
+            postfleet_spool::DiskErrorKind::Other,
+            "the node is shutting down",
+        ),
+    }
+}
+
+fn commit_loop(
+    disk: &FolderDisk,
+    waiting: &mpsc::Receiver<Waiting>,
+    queue: &Mutex<Queue>,
+    health: &Mutex<SyncHealth>,
+) {
+    while let Ok(first) = waiting.recv() {
+        let (group, answers): (Vec<_>, Vec<_>) = std::iter::once(first).chain(waiting.try_iter()).unzip();
+        let report = commit(disk, group);
+        record(health, |health| health.folder_syncs(&report.syncs));
+        for ((batch, outcome), answer) in report.outcomes.into_iter().zip(answers) {
+            let outcome = match outcome {
+                Ok(stored) => {
+                    locked(queue).insert(&stored);
+                    Ok(())
+                }
+                Err(error) => {
+                    notice(
+                        Severity::Error,
+                        format_args!("message {batch} was not stored: {}", chain(&error)),
+                    );
+                    Err(error)
+                }
+            };
+            // The session may have ended; the message is in the queue all the same.
+            drop(answer.send(outcome));
+        }
+    }
+}
+
+fn scan(mut recovery: postfleet_spool::Recovery, disk: &FolderDisk, rate: usize, queue: &Mutex<Queue>) {
+    let mut messages = 0;
+    loop {
+        let found = recovery.step(disk, rate.max(1));
+        found.notices.iter().for_each(tell);
+        {
+            let mut queue = locked(queue);
+            messages += found.stored.iter().map(|stored: &Stored| queue.insert(stored)).sum::<usize>();
+        }
+        if found.finished {
+            break;
+        }
+        std::thread::sleep(SCAN_PAUSE);
+    }
+    if messages > 0 {
+        notice(
+            Severity::Info,
+            format_args!("the spool held {messages} messages from before; they are queued"),
+        );
+    }
+}
+
+fn tell(told: &postfleet_spool::recovery::Notice) {
+    notice(if told.critical() { Severity::Critical } else { Severity::Notice }, told);
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

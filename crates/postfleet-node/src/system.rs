@@ -1,0 +1,60 @@
+//! What the machine and the program say about themselves.
+
+use postfleet_console::Sysinfo;
+use postfleet_types::WallTime;
+use std::time::UNIX_EPOCH;
+
+/// The version that members and consoles see, `<version> r(<revision>)`.
+pub(crate) fn version() -> String {
+    format!("{} r({})", env!("CARGO_PKG_VERSION"), option_env!("POSTFLEET_REVISION").unwrap_or("unknown"))
+}
+
+/// The host's name as the system has it, lower case.
+pub(crate) fn full_host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().to_lowercase()
+}
+
+/// The host's name up to the first dot, lower case.
+pub(crate) fn host_name() -> String {
+    full_host_name().split('.').next().unwrap_or_default().to_owned()
+}
+
+/// Changes when the host boots; zero where the system does not tell.
+pub(crate) fn boot_id() -> u128 {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    u128::from_str_radix(&text.trim().replace('-', ""), 16).unwrap_or(0)
+}
+
+/// 64 bits that nobody can guess.
+pub(crate) fn random_seed() -> u64 {
+    let mut bytes = [0; 8];
+    // The call fails only where the system has no random source at all; ids then still differ by time and process.
+    if getrandom::fill(&mut bytes).is_err() {
+        return crate::clock::wall().unix_millis() ^ (u64::from(std::process::id()) << 40);
+    }
+    u64::from_be_bytes(bytes)
+}
+
+/// The answer to `sysinfo`; `release` is the text of `/etc/os-release`.
+pub(crate) fn sysinfo(release: &str) -> Sysinfo {
+    let uname = rustix::system::uname();
+    let built = std::env::current_exe()
+        .and_then(std::fs::metadata)
+        .and_then(|metadata| metadata.modified())
+        .ok()
+        .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+        .map(|since| WallTime::from_unix_seconds(since.as_secs()).civil());
+    let pretty = release
+        .lines()
+        .find_map(|line| line.strip_prefix("PRETTY_NAME="))
+        .map_or("unknown operating system", |name| name.trim_matches('"'));
+    Sysinfo {
+        bits: usize::BITS,
+        build_date: built.map_or_else(|| "unknown".into(), |civil| civil.month_day_year().to_string()),
+        build: if cfg!(debug_assertions) { "DEBUG" } else { "RELEASE" }.into(),
+        release: pretty.into(),
+        uname: [uname.sysname(), uname.nodename(), uname.release(), uname.version(), uname.machine()]
+            .map(|part| part.to_string_lossy().into_owned())
+            .join(" "),
+    }
+}
