@@ -52,7 +52,7 @@ pub struct Attachment {
     bus_name: String,
     phase: Phase,
     log: Log,
-    /// Whether a change with the own id was delivered; before it entries are kept but not delivered.
+    /// Whether a change with the own id was delivered; before it entries are only kept.
     admitted: bool,
     members: Vec<MemberId>,
     /// Own submissions that have not come back, oldest first, numbered without holes.
@@ -201,7 +201,7 @@ impl Attachment {
     /// Asks to leave in an orderly way.
     pub fn detach(&mut self) {
         self.detaching = true;
-        if self.phase == Phase::Unlinked && !self.admitted {
+        if self.phase == Phase::Unlinked && !self.admitted && self.kept.is_empty() {
             self.end(CarrierLost::Detached);
         }
         self.send_kept();
@@ -249,7 +249,7 @@ impl Attachment {
         if !self.admitted {
             // Nothing was delivered: the next hub meets a newcomer.
             self.log = Log::default();
-            if self.detaching {
+            if self.detaching && self.kept.is_empty() {
                 self.end(CarrierLost::Detached);
             }
         }
@@ -288,6 +288,7 @@ impl Attachment {
         self.silent_turns = 0;
         match frame {
             FromHub::Entry { stable, entry } => self.entry(stable, entry),
+            FromHub::Keep { entries } => self.keep_entries(entries),
             FromHub::Own { stable, mark, no } => {
                 let Some((_, bytes)) = self.kept.front().filter(|(kept, _)| *kept == no) else {
                     return self.end(CarrierLost::Protocol);
@@ -318,12 +319,24 @@ impl Attachment {
         self.events.pop_front()
     }
 
-    fn entry(&mut self, stable: u64, entry: Entry) {
+    /// The log of a newcomer begins wherever the first entry is.
+    fn begin_log(&mut self, first: Mark) {
         if self.log.last() == Mark::default() && !self.admitted {
-            let before = Mark { generation: 0, seq: entry.mark.seq.saturating_sub(1) };
-            self.log = Log::after(before);
-            self.acked = before.seq;
+            self.log = Log::after(Mark { generation: 0, seq: first.seq.saturating_sub(1) });
         }
+    }
+
+    fn keep_entries(&mut self, entries: Vec<Entry>) {
+        for entry in entries {
+            self.begin_log(entry.mark);
+            if self.admitted || !self.log.push(entry) {
+                return self.end(CarrierLost::Protocol);
+            }
+        }
+    }
+
+    fn entry(&mut self, stable: u64, entry: Entry) {
+        self.begin_log(entry.mark);
         let mark = entry.mark;
         self.unacked = (self.unacked.0 + 1, self.unacked.1 + entry.cost());
         if !self.log.push(entry.clone()) {
@@ -332,12 +345,13 @@ impl Attachment {
         self.forget(stable);
         match entry.body {
             Body::Message { from, no, bytes } => {
-                if from == self.id.raw && self.admitted {
+                if !self.admitted {
+                    return self.end(CarrierLost::Protocol);
+                }
+                if from == self.id.raw {
                     self.came_back(no);
                 }
-                if self.admitted {
-                    self.events.push_back(CarrierEvent::Deliver { from, bytes });
-                }
+                self.events.push_back(CarrierEvent::Deliver { from, bytes });
             }
             Body::Change(change) => self.change(mark, change),
         }
@@ -350,10 +364,7 @@ impl Attachment {
     fn change(&mut self, mark: Mark, change: Change) {
         let inside = change.members.contains(&self.id);
         if !inside {
-            if self.admitted {
-                self.end(if self.detaching { CarrierLost::Detached } else { CarrierLost::Expelled });
-            }
-            return;
+            return self.end(if self.detaching { CarrierLost::Detached } else { CarrierLost::Expelled });
         }
         self.admitted = true;
         self.members = change.members.clone();

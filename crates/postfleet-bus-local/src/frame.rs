@@ -27,6 +27,7 @@ const ENTRY: u8 = 17;
 const FETCH: u8 = 18;
 const GONE: u8 = 19;
 const TICK: u8 = 20;
+const KEEP: u8 = 21;
 
 const MESSAGE: u8 = 1;
 const CHANGE: u8 = 2;
@@ -93,6 +94,12 @@ pub enum FromHub {
         stable: u64,
         /// The entry.
         entry: Entry,
+    },
+    /// Entries from before the receiver joined, to be kept and not delivered: it may be the only one left to hand
+    /// them on.
+    Keep {
+        /// In order, without holes.
+        entries: Vec<Entry>,
     },
     /// The next entry of the log is the receiver's own submission, which it still keeps.
     Own {
@@ -268,6 +275,30 @@ pub fn put_own(out: &mut Vec<u8>, stable: u64, mark: Mark, no: u64) {
     });
 }
 
+/// Entries in as many frames as they need.
+fn put_entries(out: &mut Vec<u8>, kind: u8, entries: &[Entry]) {
+    let mut left = entries;
+    while !left.is_empty() {
+        frame(out, kind, |out| {
+            let start = out.len();
+            while let Some((entry, after)) = left.split_first() {
+                let at = out.len();
+                out.extend_from_slice(&[0; 4]);
+                put_mark(out, entry.mark);
+                put_body(out, &entry.body);
+                let length = u32::try_from(out.len() - at - 4).unwrap_or(u32::MAX);
+                if let Some(field) = out.get_mut(at..at + 4) {
+                    field.copy_from_slice(&length.to_be_bytes());
+                }
+                left = after;
+                if out.len() - start > HOLD_BYTES {
+                    break;
+                }
+            }
+        });
+    }
+}
+
 impl ToHub {
     /// Appends the frame. A `Hold` too long for one becomes several.
     pub fn encode(&self, out: &mut Vec<u8>) {
@@ -295,28 +326,7 @@ impl ToHub {
                 out.extend_from_slice(bytes);
             }),
             Self::Ack { seq } => frame(out, ACK, |out| put_u64(out, *seq)),
-            Self::Hold { entries } => {
-                let mut left = entries.as_slice();
-                while !left.is_empty() {
-                    frame(out, HOLD, |out| {
-                        let start = out.len();
-                        while let Some((entry, after)) = left.split_first() {
-                            let at = out.len();
-                            out.extend_from_slice(&[0; 4]);
-                            put_mark(out, entry.mark);
-                            put_body(out, &entry.body);
-                            let length = u32::try_from(out.len() - at - 4).unwrap_or(u32::MAX);
-                            if let Some(field) = out.get_mut(at..at + 4) {
-                                field.copy_from_slice(&length.to_be_bytes());
-                            }
-                            left = after;
-                            if out.len() - start > HOLD_BYTES {
-                                break;
-                            }
-                        }
-                    });
-                }
-            }
+            Self::Hold { entries } => put_entries(out, HOLD, entries),
             Self::Detach => frame(out, DETACH, |_| {}),
         }
     }
@@ -331,18 +341,7 @@ impl ToHub {
             ATTACH => Self::Attach(attach(&mut reader)?),
             SUBMIT => Self::Submit { no: reader.u64()?, bytes: message(&mut reader)? },
             ACK => Self::Ack { seq: reader.u64()? },
-            HOLD => {
-                let mut entries = Vec::new();
-                while !reader.rest().is_empty() {
-                    let length = usize::try_from(reader.u32()?).unwrap_or(usize::MAX);
-                    let mut inner = Reader::new(reader.take(length)?);
-                    let mark = mark(&mut inner)?;
-                    let kind = inner.u8()?;
-                    entries.push(Entry { mark, body: entry_body(&mut inner, kind)? });
-                    inner.finish()?;
-                }
-                Self::Hold { entries }
-            }
+            HOLD => Self::Hold { entries: entries(&mut reader)? },
             DETACH => Self::Detach,
             kind => return Err(FrameError::Type { kind }),
         };
@@ -356,6 +355,7 @@ impl FromHub {
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Self::Entry { stable, entry } => put_entry(out, *stable, entry),
+            Self::Keep { entries } => put_entries(out, KEEP, entries),
             Self::Own { stable, mark, no } => put_own(out, *stable, *mark, *no),
             Self::Fetch { from, to } => frame(out, FETCH, |out| {
                 put_u64(out, *from);
@@ -393,6 +393,7 @@ impl FromHub {
                     }
                 }
             }
+            KEEP => Self::Keep { entries: entries(&mut reader)? },
             FETCH => Self::Fetch { from: reader.u64()?, to: reader.u64()? },
             GONE => Self::Gone(match reader.u8()? {
                 0 => Gone::Expelled,
@@ -434,6 +435,19 @@ fn message(reader: &mut Reader<'_>) -> Result<Bytes, WireError> {
         return Err(reader.invalid("message"));
     }
     reader.take(rest.len()).map(Bytes::copy_from_slice)
+}
+
+fn entries(reader: &mut Reader<'_>) -> Result<Vec<Entry>, WireError> {
+    let mut entries = Vec::new();
+    while !reader.rest().is_empty() {
+        let length = usize::try_from(reader.u32()?).unwrap_or(usize::MAX);
+        let mut inner = Reader::new(reader.take(length)?);
+        let mark = mark(&mut inner)?;
+        let kind = inner.u8()?;
+        entries.push(Entry { mark, body: entry_body(&mut inner, kind)? });
+        inner.finish()?;
+    }
+    Ok(entries)
 }
 
 fn entry_body(reader: &mut Reader<'_>, kind: u8) -> Result<Body, WireError> {
@@ -501,7 +515,8 @@ pub fn fuzz(bytes: &[u8]) {
             assert!(several || rest.get(..taken) == Some(again.as_slice()), "{frame:?}");
         } else if let Ok(frame) = FromHub::decode(kind, body) {
             frame.encode(&mut again);
-            assert!(rest.get(..taken) == Some(again.as_slice()), "{frame:?}");
+            let several = matches!(&frame, FromHub::Keep { .. });
+            assert!(several || rest.get(..taken) == Some(again.as_slice()), "{frame:?}");
         }
         rest = rest.get(taken..).unwrap_or_default();
     }
@@ -517,7 +532,7 @@ mod tests {
             .prop_map(|(major, minor, started)| MemberId { raw: RawId { major, minor }, started })
     }
 
-    fn entries() -> impl Strategy<Value = Entry> {
+    fn any_entry() -> impl Strategy<Value = Entry> {
         let message = (ids(), any::<u64>(), proptest::collection::vec(any::<u8>(), 0..200))
             .prop_map(|(id, no, bytes)| Body::Message { from: id.raw, no, bytes: bytes.into() });
         let reasons =
@@ -541,7 +556,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(entry in entries(), stable: u64, id in ids(), name in "[a-z]{0,31}", past: bool) {
+        fn what_is_written_is_read(entry in any_entry(), stable: u64, id in ids(), name in "[a-z]{0,31}", past: bool) {
             let resume = past.then(|| Resume {
                 last: entry.mark, held_from: stable, own_no: 7, members: vec![id, id],
             });
@@ -560,6 +575,7 @@ mod tests {
 
             let from_hub = [
                 FromHub::Entry { stable, entry: entry.clone() },
+                FromHub::Keep { entries: vec![entry.clone(), entry.clone()] },
                 FromHub::Own { stable, mark: entry.mark, no: 3 },
                 FromHub::Fetch { from: 1, to: stable },
                 FromHub::Gone(Gone::BusName),

@@ -226,6 +226,12 @@ impl Hub {
         matches!(self.phase, Phase::Running)
     }
 
+    /// Whether the own member has left and the hub only waits until all know.
+    #[must_use]
+    pub const fn is_retiring(&self) -> bool {
+        matches!(self.phase, Phase::Retiring { .. })
+    }
+
     /// When [`Hub::advance`] must be called at the latest, apart from turns.
     #[must_use]
     pub const fn deadline(&self) -> Option<Monotonic> {
@@ -314,6 +320,11 @@ impl Hub {
         for stream in idle {
             self.send(stream, &tick);
         }
+        if let Phase::Fetching(fetching) = &mut self.phase
+            && let Some(stream) = fetching.turn()
+        {
+            self.put_out(stream);
+        }
         if let Some(batch) = &mut self.batch {
             batch.turns = batch.turns.saturating_add(1);
             if batch.turns >= HALF_WRITTEN_TURNS {
@@ -351,10 +362,9 @@ impl Hub {
             }
             (ToHub::Hold { entries }, Role::Resuming(_)) => {
                 if let Phase::Fetching(fetching) = &mut self.phase {
-                    fetching.hold(stream, entries)
-                } else {
-                    true
+                    fetching.hold(stream, entries);
                 }
+                true
             }
             (ToHub::Detach, Role::Member) => {
                 peer.role = Role::Detaching;
@@ -564,9 +574,8 @@ impl Hub {
             peer.acked = mark.seq.saturating_sub(1);
             joined.push(peer.id);
             self.members.push(peer.id);
-            // A newcomer keeps the tail without delivering it: it may be the only one left to hand it on.
-            for entry in &tail {
-                self.send(*stream, &FromHub::Entry { stable, entry: entry.clone() });
+            if !tail.is_empty() {
+                self.send(*stream, &FromHub::Keep { entries: tail.clone() });
             }
         }
         joined.sort_unstable();
@@ -607,6 +616,9 @@ impl Hub {
             peer.id.raw == attach.id.raw && !matches!(peer.role, Role::New | Role::Closed)
         };
         if let Some(older) = self.peers.iter().find(same).map(|(stream, _)| *stream) {
+            if older == OWN {
+                return self.refuse(stream, Gone::Protocol);
+            }
             self.put_out(older);
         }
         let Some(peer) = self.peers.get_mut(&stream) else { return };

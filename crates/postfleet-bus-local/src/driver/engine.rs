@@ -372,7 +372,7 @@ impl Engine {
         let mut events = VecDeque::new();
         while let Some(event) = self.attachment.next_event() {
             let last = event == CarrierEvent::Lost(CarrierLost::Detached);
-            if last && self.hosting.is_some() && self.detach_by.is_some() {
+            if last && self.hosting.as_ref().is_some_and(|hosting| hosting.hub.is_retiring()) {
                 self.held_back = Some(event);
             } else {
                 events.push_back(event);
@@ -496,7 +496,8 @@ impl Ground for Engine {
     fn leave(&mut self) -> io::Result<()> {
         self.leave_stream();
         self.observe(Step::Left);
-        Ok(())
+        // What the old stream still held may have been the end; then nobody is left to host for.
+        if self.attachment.has_ended() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
     }
 
     fn write_number(&mut self, generation: u64) -> io::Result<()> {

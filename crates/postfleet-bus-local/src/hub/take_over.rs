@@ -8,6 +8,9 @@ use postfleet_bus::carrier::RawReason;
 use postfleet_types::Monotonic;
 use std::collections::BTreeMap;
 
+/// Turns after which a member that was asked for entries and sends none is done without.
+const ANSWER_TURNS: u32 = 3;
+
 /// The log that counts, while the hub gathers the part of it that somebody lacks.
 #[derive(Debug)]
 pub(super) struct Fetching {
@@ -21,20 +24,30 @@ pub(super) struct Fetching {
     entries: BTreeMap<u64, Entry>,
     /// Who was asked, and for which entries (both ends included) that have not come.
     asked: Option<(Stream, u64, u64)>,
+    /// Turns since the question or the last answer.
+    turns: u32,
 }
 
 impl Fetching {
-    /// Takes entries from a stream. Returns whether they are what was asked for.
-    pub(super) fn hold(&mut self, stream: Stream, entries: Vec<Entry>) -> bool {
+    /// Takes entries from a stream. What was not asked for answers a question of an earlier attempt.
+    pub(super) fn hold(&mut self, stream: Stream, entries: Vec<Entry>) {
         for entry in entries {
-            let Some((asked, from, to)) = self.asked else { return false };
-            if asked != stream || entry.mark.seq != from {
-                return false;
+            if let Some((asked, from, to)) = self.asked
+                && asked == stream
+                && entry.mark.seq == from
+            {
+                self.asked = (from < to).then_some((stream, from + 1, to));
+                self.turns = 0;
+                self.entries.insert(from, entry);
             }
-            self.asked = (from < to).then_some((stream, from + 1, to));
-            self.entries.insert(from, entry);
         }
-        true
+    }
+
+    /// One turn. Returns who has not answered for so long that the hub does without it.
+    pub(super) fn turn(&mut self) -> Option<Stream> {
+        let (stream, ..) = self.asked?;
+        self.turns += 1;
+        (self.turns >= ANSWER_TURNS).then_some(stream)
     }
 
     /// The highest number that is lacking.
@@ -89,8 +102,15 @@ impl Hub {
         };
         let going = self.resuming().filter(|(_, id, _)| latest.contains(id));
         let low = going.map(|(_, _, resume)| resume.last).min_by_key(|last| last.seq).unwrap_or(end);
-        self.phase =
-            Phase::Fetching(Fetching { deadline, latest, end, low, entries: BTreeMap::new(), asked: None });
+        self.phase = Phase::Fetching(Fetching {
+            deadline,
+            latest,
+            end,
+            low,
+            entries: BTreeMap::new(),
+            asked: None,
+            turns: 0,
+        });
         true
     }
 
@@ -121,6 +141,7 @@ impl Hub {
             Some((stream, held_from)) => {
                 let from = held_from.max(fetching.low.seq + 1);
                 fetching.asked = Some((stream, from, missing));
+                fetching.turns = 0;
                 self.send(stream, &FromHub::Fetch { from, to: missing });
                 false
             }
