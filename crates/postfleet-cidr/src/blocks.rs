@@ -1,29 +1,42 @@
-//! Numbered blocks of equal size, each allocated when something is first written to it.
+//! Numbered blocks of equal size, allocated a few at a time when something is first written to them.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::mem::size_of;
 
 /// The entries of a block. A block of IPv4 keys fills four cache lines; with 64 entries a tree of a million keys
-/// has three levels above its leaves, and moving half a block stays far below a microsecond.
+/// has two levels above its leaves, and moving half a block stays far below a microsecond.
 pub(crate) const BLOCK: usize = 64;
 
-/// Arrays of [`BLOCK`] entries by number. Growth allocates one block and never moves another.
+/// The blocks of a chunk, the unit of allocation. Few enough that a tree of one leaf stays small, enough that the
+/// list of chunks stays in the cache.
+const CHUNK: usize = 8;
+
+type Chunk<T> = Box<[[T; BLOCK]; CHUNK]>;
+
+/// Arrays of [`BLOCK`] entries by number. Growth allocates one chunk and never moves a block.
 #[derive(Clone, Debug)]
 pub(crate) struct Blocks<T> {
-    blocks: Vec<Option<Box<[T; BLOCK]>>>,
+    chunks: Vec<Option<Chunk<T>>>,
     /// What an entry is that was never written.
     blank: T,
 }
 
+#[inline]
+const fn split(number: u32) -> (usize, usize) {
+    (number as usize / CHUNK, number as usize % CHUNK)
+}
+
 impl<T: Copy + PartialEq> Blocks<T> {
     pub(crate) const fn new(blank: T) -> Self {
-        Self { blocks: Vec::new(), blank }
+        Self { chunks: Vec::new(), blank }
     }
 
+    /// The block, `None` when nothing was ever written near it.
     #[inline]
     pub(crate) fn block(&self, number: u32) -> Option<&[T; BLOCK]> {
-        self.blocks.get(number as usize)?.as_deref()
+        let (chunk, block) = split(number);
+        self.chunks.get(chunk)?.as_ref()?.get(block)
     }
 
     #[inline]
@@ -31,16 +44,22 @@ impl<T: Copy + PartialEq> Blocks<T> {
         self.block(number).and_then(|block| block.get(slot)).copied().unwrap_or(self.blank)
     }
 
+    #[inline]
+    fn existing(&mut self, number: u32) -> Option<&mut [T; BLOCK]> {
+        let (chunk, block) = split(number);
+        self.chunks.get_mut(chunk)?.as_mut()?.get_mut(block)
+    }
+
     /// The block for writing, allocated if need be.
     #[inline]
     pub(crate) fn make(&mut self, number: u32) -> &mut [T; BLOCK] {
-        let index = number as usize;
-        if index >= self.blocks.len() {
-            self.blocks.resize_with(index + 1, || None);
+        let (chunk, block) = split(number);
+        if chunk >= self.chunks.len() {
+            self.chunks.resize_with(chunk + 1, || None);
         }
-        // The line above made the index valid.
+        // The lines above and the remainder in `split` keep both indices in bounds.
         let blank = self.blank;
-        self.blocks[index].get_or_insert_with(|| Box::new([blank; BLOCK]))
+        &mut self.chunks[chunk].get_or_insert_with(|| Box::new([[blank; BLOCK]; CHUNK]))[block]
     }
 
     /// Writes one entry; a blank one does not make a block.
@@ -52,10 +71,6 @@ impl<T: Copy + PartialEq> Blocks<T> {
         if let Some(entry) = self.make(number).get_mut(slot) {
             *entry = value;
         }
-    }
-
-    fn existing(&mut self, number: u32) -> Option<&mut [T; BLOCK]> {
-        self.blocks.get_mut(number as usize)?.as_deref_mut()
     }
 
     /// Moves the entries from `slot` on one up; `slot` becomes blank. The last entry of the block is lost.
@@ -100,12 +115,8 @@ impl<T: Copy + PartialEq> Blocks<T> {
         self.fill(right, all.get(keep..len).unwrap_or_default());
     }
 
-    /// Makes the block begin with `entries`, blank behind; frees it when all are blank.
+    /// Makes the block begin with `entries`, blank behind.
     fn fill(&mut self, number: u32, entries: &[T]) {
-        if entries.iter().all(|entry| *entry == self.blank) {
-            self.free(number);
-            return;
-        }
         let blank = self.blank;
         let (head, tail) = self.make(number).split_at_mut(entries.len().min(BLOCK));
         for (to, from) in head.iter_mut().zip(entries) {
@@ -114,15 +125,16 @@ impl<T: Copy + PartialEq> Blocks<T> {
         tail.fill(blank);
     }
 
-    /// Gives the memory of a block back. Its entries are blank.
-    pub(crate) fn free(&mut self, number: u32) {
-        if let Some(block) = self.blocks.get_mut(number as usize) {
-            *block = None;
+    /// Makes all entries of a block blank. Its memory waits for the next use of the number.
+    pub(crate) fn clear(&mut self, number: u32) {
+        let blank = self.blank;
+        if let Some(block) = self.existing(number) {
+            block.fill(blank);
         }
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.blocks.iter().flatten().count() * size_of::<[T; BLOCK]>()
-            + self.blocks.capacity() * size_of::<Option<Box<[T; BLOCK]>>>()
+        self.chunks.iter().flatten().count() * size_of::<[[T; BLOCK]; CHUNK]>()
+            + self.chunks.capacity() * size_of::<Option<Chunk<T>>>()
     }
 }

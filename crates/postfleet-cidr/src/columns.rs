@@ -276,9 +276,13 @@ impl CidrColumns {
 
 #[inline]
 fn sum<K: Bits>(tree: &Tree<K>, plane: usize, low: K, length: u8) -> u64 {
-    tree.planes
-        .get(plane)
-        .map_or(0, |plane| if length == 0 { plane.total } else { tree.sum(plane, low, low.last(length)) })
+    if length == 0 {
+        total(tree, plane)
+    } else if plane == GLOBAL {
+        tree.global_sum(low, length)
+    } else {
+        tree.planes.get(plane).map_or(0, |plane| tree.sum(plane, low, low.last(length)))
+    }
 }
 
 fn total<K: Bits>(tree: &Tree<K>, plane: usize) -> u64 {

@@ -16,6 +16,7 @@ mod bits;
 mod blocks;
 mod columns;
 mod display;
+mod heads;
 mod idle;
 mod plane;
 mod tree;

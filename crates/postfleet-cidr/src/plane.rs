@@ -125,6 +125,17 @@ impl<K: Bits> Plane<K> {
         }
     }
 
+    /// The sum of the cells of a leaf whose keys lie between `low` and `high`, both included.
+    #[inline]
+    pub(crate) fn sum_between(&self, leaf: u32, keys: &[K; BLOCK], low: K, high: K) -> u64 {
+        let Some(cells) = self.cells.block(leaf) else { return 0 };
+        if self.wide.is_empty() {
+            return K::sum_between(keys, cells, low, high, WIDE);
+        }
+        let inside = keys.iter().zip(cells).filter(|(key, _)| (low..=high).contains(*key));
+        inside.fold(0, |sum, (key, cell)| sum.wrapping_add(self.decode(*cell, *key)))
+    }
+
     /// Whether the cell is blank.
     pub(crate) fn is_blank(&self, leaf: u32, slot: usize) -> bool {
         self.cells.at(leaf, slot) == 0

@@ -13,6 +13,7 @@ use core::mem::size_of;
 
 use crate::bits::Bits;
 use crate::blocks::{BLOCK, Blocks};
+use crate::heads::{Found, HEAD_KEYS_MIN, Heads};
 use crate::plane::Plane;
 
 /// Blocks that hold less are joined with a neighbour, or filled from it.
@@ -23,6 +24,9 @@ const JOIN_MAX: usize = BLOCK * 3 / 4;
 
 /// How full blocks are made when keys come in ascending order or the tree is built anew.
 const FILL_ASCENDING: usize = BLOCK * 7 / 8;
+
+/// Fewer free leaves than this are kept for later, however few are used. They take less than a megabyte.
+const SPARE_MAX: usize = 256;
 
 /// More levels than 2^32 blocks with at least [`FILL_MIN`] children each can have.
 const HEIGHT_MAX: usize = 12;
@@ -60,6 +64,7 @@ pub(crate) struct Tree<K> {
     height: usize,
     len: usize,
     pub(crate) planes: Vec<Plane<K>>,
+    pub(crate) heads: Heads,
 }
 
 impl<K: Bits> Tree<K> {
@@ -76,6 +81,7 @@ impl<K: Bits> Tree<K> {
             height: 0,
             len: 0,
             planes: vec![Plane::new()],
+            heads: Heads::default(),
         }
     }
 
@@ -179,6 +185,46 @@ impl<K: Bits> Tree<K> {
             plane.cells_mut().open_slot(node, slot);
         }
         self.len += 1;
+        if self.heads.is_empty() {
+            if self.len > HEAD_KEYS_MIN as usize {
+                self.make_heads(key, 0);
+            }
+        } else if let Some(length) = self.heads.insert(key) {
+            self.make_heads(key, length);
+        }
+    }
+
+    /// Makes the head for the block of the given length around `key`, and those below it that are due.
+    fn make_heads(&mut self, key: K, length: u8) {
+        let mut due = vec![(key, length)];
+        while let Some((key, length)) = due.pop() {
+            let low = if length == 0 { K::LOWEST } else { key.with_byte(length - 8, key.byte(length - 8)) };
+            let high = low.last(length);
+            let mut heads = core::mem::take(&mut self.heads);
+            let inside = self.entries_from(low).take_while(|(key, _, _)| *key <= high);
+            heads.make(low, length, inside);
+            self.heads = heads;
+            if length + 8 < K::BITS {
+                let bytes = self.heads.due(low, length);
+                due.extend(bytes.into_iter().map(|byte| (low.with_byte(length, byte), length + 8)));
+            }
+        }
+    }
+
+    /// The keys from `low` on with their counts in the global view and their leaves.
+    fn entries_from(&self, low: K) -> impl Iterator<Item = (K, u64, u32)> + '_ {
+        let mut path = Some(self.locate(low));
+        core::iter::from_fn(move || {
+            loop {
+                let at = path.as_mut()?;
+                if let Some(key) = self.key_at(at) {
+                    let count = self.planes.first().map_or(0, |plane| plane.count(at.leaf, at.slot, key));
+                    at.slot += 1;
+                    return Some((key, count, at.leaf));
+                }
+                path = self.next_leaf(at);
+            }
+        })
     }
 
     /// The number of entries of a child; `level` is the number of levels of inner nodes below its parent.
@@ -216,9 +262,6 @@ impl<K: Bits> Tree<K> {
         let rest = lens.0 + lens.1 - keep;
         let low = if level == 0 {
             self.keys.spread(from, to, keep);
-            // A block of keys that are all the highest address looks blank and was given back.
-            self.keys.make(left);
-            self.keys.make(right);
             self.set_leaf_len(left, keep);
             self.set_leaf_len(right, rest);
             self.keys.at(right, 0)
@@ -246,9 +289,7 @@ impl<K: Bits> Tree<K> {
 
     /// Removes the key at the end of a path. Its cells have to be blank.
     pub(crate) fn remove(&mut self, path: &Path) {
-        if !path.found {
-            return;
-        }
+        let Some(key) = self.key_at(path) else { return };
         let len = self.leaf_len(path.leaf).saturating_sub(1);
         self.keys.close_slot(path.leaf, path.slot);
         for plane in &mut self.planes {
@@ -256,6 +297,7 @@ impl<K: Bits> Tree<K> {
         }
         self.set_leaf_len(path.leaf, len);
         self.len -= 1;
+        self.heads.remove(key);
         for (level, (inner, child)) in path.steps().rev().enumerate() {
             if self.child_len(inner, child, level) >= FILL_MIN {
                 break;
@@ -268,8 +310,9 @@ impl<K: Bits> Tree<K> {
             self.root = root;
             self.height -= 1;
         }
-        if self.height == 0 && self.leaf_len(self.root) == 0 {
-            self.free_leaf(self.root);
+        // Most blocks are free after a flood: a smaller tree gives the memory back.
+        if self.len == 0 || self.free_leaves.len() > SPARE_MAX.max(self.leaf_len.len() / 8 * 7) {
+            self.rebuild();
         }
     }
 
@@ -300,6 +343,42 @@ impl<K: Bits> Tree<K> {
         }
     }
 
+    /// The sum of the global view over a block that begins with `low` and is longer than /0.
+    #[inline]
+    pub(crate) fn global_sum(&self, low: K, length: u8) -> u64 {
+        let Some(global) = self.planes.first() else { return 0 };
+        let high = low.last(length);
+        match self.heads.find(low, length) {
+            Found::Sum(sum) => sum,
+            Found::Leaf(leaf) => match self.leaf_around(leaf, low, high) {
+                Some(keys) => global.sum_between(leaf, keys, low, high),
+                None => self.sum(global, low, high),
+            },
+            Found::Unknown => self.sum(global, low, high),
+        }
+    }
+
+    /// The keys of a leaf if all keys between `low` and `high` are certainly among them.
+    #[inline]
+    fn leaf_around(&self, leaf: u32, low: K, high: K) -> Option<&[K; BLOCK]> {
+        let keys = self.keys.block(leaf)?;
+        let last = self.leaf_len(leaf).checked_sub(1)?;
+        (*keys.first()? <= low && high <= *keys.get(last)?).then_some(keys)
+    }
+
+    /// Where a key is: its leaf and its slot there.
+    #[inline]
+    pub(crate) fn find(&self, key: K) -> Option<(u32, usize)> {
+        if let Found::Leaf(leaf) = self.heads.find(key, K::BITS)
+            && let Some(keys) = self.leaf_around(leaf, key, key)
+        {
+            let slot = K::below(keys, self.leaf_len(leaf), key);
+            return (keys.get(slot) == Some(&key)).then_some((leaf, slot));
+        }
+        let path = self.locate(key);
+        path.found.then_some((path.leaf, path.slot))
+    }
+
     /// The sum of a plane over the keys from `low` to `high`, both included.
     ///
     /// One path as long as both ends lie below the same child. Where they part, whole children between them are
@@ -309,18 +388,30 @@ impl<K: Bits> Tree<K> {
         let mut node = self.root;
         for level in (0..self.height).rev() {
             let from = self.child_for(node, low);
-            let to = self.child_for(node, high);
-            if from != to {
-                let between = plane.children_sum(node, from + 1, to);
-                let from = self.sum_from(plane, self.children.at(node, from), level, low);
-                let to = self.sum_to(plane, self.children.at(node, to), level, high);
-                return between.wrapping_add(from).wrapping_add(to);
+            if from + 1 < self.inner_len(node) && self.lows.at(node, from + 1) <= high {
+                return self.sum_apart(plane, node, level, (from, low), high);
             }
             node = self.children.at(node, from);
         }
-        self.keys
-            .block(node)
-            .map_or(0, |keys| plane.cells_sum(node, keys, self.below(node, low), self.up_to(node, high)))
+        let Some(keys) = self.keys.block(node) else { return 0 };
+        let len = self.leaf_len(node);
+        let from = K::below(keys, len, low);
+        let to = if low == high {
+            len.min(from + usize::from(keys.get(from) == Some(&low)))
+        } else {
+            K::up_to(keys, len, high)
+        };
+        plane.cells_sum(node, keys, from, to)
+    }
+
+    /// The sum below an inner node where the ends of the range lie below different children.
+    fn sum_apart(&self, plane: &Plane<K>, node: u32, level: usize, low: (usize, K), high: K) -> u64 {
+        let (from, low) = low;
+        let to = self.child_for(node, high);
+        let between = plane.children_sum(node, from + 1, to);
+        let from = self.sum_from(plane, self.children.at(node, from), level, low);
+        let to = self.sum_to(plane, self.children.at(node, to), level, high);
+        between.wrapping_add(from).wrapping_add(to)
     }
 
     /// The sum over the keys from `low` on, below a node with `height` levels of inner nodes.
@@ -385,8 +476,8 @@ impl<K: Bits> Tree<K> {
         self.planes.iter().all(|plane| plane.is_blank(path.leaf, path.slot))
     }
 
-    /// Builds the tree anew from the keys that some view still has, and all sums with it. Blocks of the old tree
-    /// are given back one by one as they are read.
+    /// Builds the tree anew from the keys that some view still has, and all sums with it. Both trees are held for
+    /// a moment; then the memory of the old one is given back.
     pub(crate) fn rebuild(&mut self) {
         let mut order = Vec::new();
         let mut path = (self.len > 0).then(|| self.first());
@@ -395,7 +486,7 @@ impl<K: Bits> Tree<K> {
             path = self.next_leaf(&at);
         }
         let old_keys = core::mem::replace(&mut self.keys, Blocks::new(K::HIGHEST));
-        let mut old_cells: Vec<_> = self
+        let old_cells: Vec<_> = self
             .planes
             .iter_mut()
             .map(|plane| core::mem::replace(plane.cells_mut(), Blocks::new(0)))
@@ -403,7 +494,6 @@ impl<K: Bits> Tree<K> {
         for plane in &mut self.planes {
             *plane.sums_mut() = Blocks::new(0);
         }
-        let mut old_keys = old_keys;
         self.leaf_len.clear();
         self.free_leaves.clear();
         (self.lows, self.children) = (Blocks::new(K::HIGHEST), Blocks::new(0));
@@ -435,16 +525,21 @@ impl<K: Bits> Tree<K> {
                 self.set_leaf_len(target, at + 1);
                 self.len += 1;
             }
-            old_keys.free(leaf);
-            for cells in &mut old_cells {
-                cells.free(leaf);
-            }
         }
         while level.len() > 1 {
             level = self.build_level(&level);
             self.height += 1;
         }
         self.root = level.first().map_or(0, |(node, _)| *node);
+        self.rebuild_heads();
+    }
+
+    /// Makes all heads anew.
+    pub(crate) fn rebuild_heads(&mut self) {
+        self.heads = Heads::default();
+        if self.len > HEAD_KEYS_MIN as usize {
+            self.make_heads(K::LOWEST, 0);
+        }
     }
 
     /// Builds the inner nodes above a level, evenly filled.
@@ -488,20 +583,20 @@ impl<K: Bits> Tree<K> {
     }
 
     fn free_leaf(&mut self, leaf: u32) {
-        self.keys.free(leaf);
+        self.keys.clear(leaf);
         self.set_leaf_len(leaf, 0);
         for plane in &mut self.planes {
-            plane.cells_mut().free(leaf);
+            plane.cells_mut().clear(leaf);
         }
         self.free_leaves.push(leaf);
     }
 
     fn free_inner(&mut self, inner: u32) {
-        self.lows.free(inner);
-        self.children.free(inner);
+        self.lows.clear(inner);
+        self.children.clear(inner);
         self.set_inner_len(inner, 0);
         for plane in &mut self.planes {
-            plane.sums_mut().free(inner);
+            plane.sums_mut().clear(inner);
         }
         self.free_inners.push(inner);
     }
@@ -522,6 +617,7 @@ impl<K: Bits> Tree<K> {
         self.keys.memory_bytes()
             + self.lows.memory_bytes()
             + self.children.memory_bytes()
+            + self.heads.memory_bytes()
             + self.leaf_len.capacity()
             + self.inner_len.capacity()
             + (self.free_leaves.capacity() + self.free_inners.capacity()) * size_of::<u32>()

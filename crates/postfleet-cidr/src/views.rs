@@ -6,6 +6,7 @@ use core::time::Duration;
 use postfleet_types::{Change, Monotonic};
 
 use crate::bits::Bits;
+use crate::heads::Heads;
 use crate::plane::Plane;
 use crate::tree::{Path, Tree};
 
@@ -24,6 +25,7 @@ impl<K: Bits> Tree<K> {
     /// Sets a count (see [`Plane::put`]) and the sums above it.
     #[inline]
     fn put(&mut self, plane: usize, path: &Path, key: K, count: u64, idle_since: Option<Monotonic>) {
+        let is_global = plane == GLOBAL;
         let Some(plane) = self.planes.get_mut(plane) else { return };
         let change = count.wrapping_sub(plane.count(path.leaf, path.slot, key));
         plane.put(path.leaf, path.slot, key, count, idle_since);
@@ -32,6 +34,9 @@ impl<K: Bits> Tree<K> {
                 plane.add_sum(inner, child, change);
             }
             plane.total = plane.total.wrapping_add(change);
+            if is_global {
+                self.heads.add(key, change, path.leaf);
+            }
         }
     }
 
@@ -57,8 +62,11 @@ impl<K: Bits> Tree<K> {
 
     /// The count of one key.
     pub(crate) fn count(&self, plane: usize, key: K) -> u64 {
-        let path = self.locate(key);
-        if path.found { self.count_at(plane, &path, key) } else { 0 }
+        if plane == GLOBAL {
+            return self.global_sum(key, K::BITS);
+        }
+        let (Some(plane), Some((leaf, slot))) = (self.planes.get(plane), self.find(key)) else { return 0 };
+        plane.count(leaf, slot, key)
     }
 
     /// Begins to replace what a column holds: the old counts move to a plane of their own behind all others, and
@@ -115,6 +123,8 @@ impl<K: Bits> Tree<K> {
         if dropped.is_empty() {
             return;
         }
+        // Made anew at the end, which takes less than to keep them right in between.
+        self.heads = Heads::default();
         let (mut fell, mut dead) = (0, Vec::new());
         let dead_max = self.len() / 64;
         let mut path = Some(self.first());
@@ -139,6 +149,7 @@ impl<K: Bits> Tree<K> {
         if dead.len() > dead_max {
             self.rebuild();
         } else {
+            self.rebuild_heads();
             for key in dead {
                 let path = self.locate(key);
                 self.remove(&path);

@@ -1,0 +1,216 @@
+//! Short cuts for the global view: sums of short prefixes, and where to look for long ones.
+//!
+//! A head covers eight bits below a prefix whose length is a multiple of eight. It holds the sum of every prefix
+//! of these lengths, so a prefix that ends in it is read in one step, and for each of its 256 blocks either the
+//! head below or the leaf of the tree in which an address of the block was last seen. A head exists where many
+//! addresses are: the memory is bounded by the number of addresses, and making one takes microseconds.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::mem::size_of;
+
+use crate::bits::Bits;
+
+/// A block with more keys than this gets a head of its own: 6 KiB, so 32 bytes for each key at worst, and about
+/// one where addresses are scattered.
+pub(crate) const HEAD_KEYS_MIN: u32 = 192;
+
+/// A head with fewer keys is given up. Far below [`HEAD_KEYS_MIN`], so that heads do not come and go.
+const HEAD_KEYS_LOW: u32 = HEAD_KEYS_MIN / 4;
+
+/// In [`Head::below`]: nothing known.
+const NONE: u32 = u32::MAX;
+
+/// In [`Head::below`]: the other bits are the number of a head, not of a leaf.
+const HEAD: u32 = 0x8000_0000;
+
+#[derive(Clone, Debug)]
+struct Head {
+    /// The sum of the block of `depth` bits with the value `bits` is at `2^depth + bits`; 0 is not used.
+    sums: [u64; 512],
+    /// How many keys of the tree each of the 256 blocks has.
+    keys: [u32; 256],
+    /// What lies below each of the 256 blocks.
+    below: [u32; 256],
+}
+
+/// All heads of a tree; the first is the one at /0.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Heads {
+    heads: Vec<Option<Box<Head>>>,
+    free: Vec<u32>,
+}
+
+/// What the heads know of a block.
+pub(crate) enum Found {
+    /// Its sum in the global view.
+    Sum(u64),
+    /// A leaf that may hold all its keys.
+    Leaf(u32),
+    /// Nothing.
+    Unknown,
+}
+
+impl Heads {
+    /// Whether there are none.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.heads.is_empty()
+    }
+
+    #[inline]
+    fn head(&self, number: u32) -> Option<&Head> {
+        self.heads.get(number as usize)?.as_deref()
+    }
+
+    #[inline]
+    fn head_mut(&mut self, number: u32) -> Option<&mut Head> {
+        self.heads.get_mut(number as usize)?.as_deref_mut()
+    }
+
+    /// Looks a block up that is longer than /0.
+    #[inline]
+    pub(crate) fn find<K: Bits>(&self, key: K, length: u8) -> Found {
+        let (mut number, mut top) = (0, 0);
+        while let Some(head) = self.head(number) {
+            let byte = key.byte(top);
+            let depth = length - top;
+            if depth <= 8 {
+                let index = (256 | usize::from(byte)) >> (8 - depth);
+                return Found::Sum(head.sums.get(index).copied().unwrap_or(0));
+            }
+            match head.below[usize::from(byte)] {
+                NONE => {
+                    return if head.keys[usize::from(byte)] == 0 { Found::Sum(0) } else { Found::Unknown };
+                }
+                leaf if leaf & HEAD == 0 => return Found::Leaf(leaf),
+                below => number = below & !HEAD,
+            }
+            top += 8;
+        }
+        Found::Unknown
+    }
+
+    /// Adds to the sums of all blocks that contain a key (`change` is a difference modulo 2^64), and notes the
+    /// leaf in which the key is.
+    #[inline]
+    pub(crate) fn add<K: Bits>(&mut self, key: K, change: u64, leaf: u32) {
+        let (mut number, mut top) = (0, 0);
+        while let Some(head) = self.head_mut(number) {
+            let byte = usize::from(key.byte(top));
+            let mut index = 256 | byte;
+            while index > 0 {
+                head.sums[index] = head.sums[index].wrapping_add(change);
+                index >>= 1;
+            }
+            let below = &mut head.below[byte];
+            if *below == NONE || *below & HEAD == 0 {
+                *below = leaf;
+                return;
+            }
+            number = *below & !HEAD;
+            top += 8;
+        }
+    }
+
+    /// Counts a new key. When its block has become large enough for a head, returns the length of the block.
+    pub(crate) fn insert<K: Bits>(&mut self, key: K) -> Option<u8> {
+        let (mut number, mut top) = (0, 0);
+        while let Some(head) = self.head_mut(number) {
+            let byte = usize::from(key.byte(top));
+            head.keys[byte] += 1;
+            let (keys, below) = (head.keys[byte], head.below[byte]);
+            top += 8;
+            if below == NONE || below & HEAD == 0 {
+                return (keys > HEAD_KEYS_MIN && top < K::BITS).then_some(top);
+            }
+            number = below & !HEAD;
+        }
+        None
+    }
+
+    /// Counts a key that left, and gives up the heads of blocks that have become small.
+    pub(crate) fn remove<K: Bits>(&mut self, key: K) {
+        let (mut number, mut top) = (0, 0);
+        while let Some(head) = self.head_mut(number) {
+            let byte = usize::from(key.byte(top));
+            head.keys[byte] = head.keys[byte].saturating_sub(1);
+            let below = head.below[byte];
+            if below == NONE || below & HEAD == 0 {
+                return;
+            }
+            if head.keys[byte] < HEAD_KEYS_LOW {
+                head.below[byte] = NONE;
+                self.give_up(below & !HEAD);
+                return;
+            }
+            number = below & !HEAD;
+            top += 8;
+        }
+    }
+
+    /// Frees a head and all below it. They have few keys, so they are few.
+    fn give_up(&mut self, number: u32) {
+        let mut left = Vec::from([number]);
+        while let Some(number) = left.pop() {
+            if let Some(head) = self.heads.get_mut(number as usize).and_then(Option::take) {
+                left.extend(head.below.iter().filter(|b| **b != NONE && **b & HEAD != 0).map(|b| b & !HEAD));
+                self.free.push(number);
+            }
+        }
+    }
+
+    /// Makes the head for the block of the given length around `key`, from the block's keys and their counts and
+    /// leaves, and those below it that are due.
+    pub(crate) fn make<K: Bits>(&mut self, key: K, length: u8, keys: impl Iterator<Item = (K, u64, u32)>) {
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.heads.push(None);
+            u32::try_from(self.heads.len() - 1).unwrap_or(NONE)
+        });
+        let mut head = Box::new(Head { sums: [0; 512], keys: [0; 256], below: [NONE; 256] });
+        for (key, count, leaf) in keys {
+            let byte = usize::from(key.byte(length));
+            head.sums[256 | byte] = head.sums[256 | byte].wrapping_add(count);
+            head.keys[byte] += 1;
+            head.below[byte] = leaf;
+        }
+        for index in (1..256).rev() {
+            head.sums[index] = head.sums[2 * index].wrapping_add(head.sums[2 * index + 1]);
+        }
+        if let Some(slot) = self.heads.get_mut(number as usize) {
+            *slot = Some(head);
+        }
+        if length == 0 {
+            return;
+        }
+        // The head above now leads here.
+        let (mut above, mut top) = (0, 0);
+        while let Some(head) = self.head_mut(above) {
+            let below = &mut head.below[usize::from(key.byte(top))];
+            top += 8;
+            if top == length {
+                *below = HEAD | number;
+                return;
+            }
+            above = *below & !HEAD;
+        }
+    }
+
+    /// The blocks of a head that are due for a head of their own, by their first byte below `length`.
+    pub(crate) fn due<K: Bits>(&self, key: K, length: u8) -> Vec<u8> {
+        let (mut number, mut top) = (0, 0);
+        while top < length
+            && let Some(head) = self.head(number)
+        {
+            number = head.below[usize::from(key.byte(top))] & !HEAD;
+            top += 8;
+        }
+        let keys = self.head(number).map(|head| &head.keys[..]).unwrap_or_default();
+        (0..=u8::MAX).zip(keys).filter(|(_, keys)| **keys > HEAD_KEYS_MIN).map(|(byte, _)| byte).collect()
+    }
+
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.heads.iter().flatten().count() * size_of::<Head>()
+            + self.heads.capacity() * size_of::<Option<Box<Head>>>()
+            + self.free.capacity() * size_of::<u32>()
+    }
+}
