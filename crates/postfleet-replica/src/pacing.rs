@@ -15,7 +15,33 @@ pub(crate) struct Pacing {
     pub(crate) last_sent: Option<Monotonic>,
 }
 
+/// Which buffers are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// None.
+    None,
+    /// Those that are a reason to send.
+    Due,
+    /// All.
+    All,
+}
+
 impl Pacing {
+    /// Which buffers are to be sent now. All objects share a message, so one that is due takes the others along,
+    /// except where the reference's behaviour was asked for.
+    pub(crate) fn which(&self, objects: &[Shared], now: Monotonic) -> Which {
+        let waits = |object: &Shared| object.data.as_ref().is_some_and(|data| data.oldest.is_some());
+        if !objects.iter().any(waits) {
+            Which::None
+        } else if self.idle(now) {
+            Which::All
+        } else if objects.iter().any(|object| self.object_due(object, now)) {
+            if self.min_delay.is_some() { Which::All } else { Which::Due }
+        } else {
+            Which::None
+        }
+    }
+
     /// Whether the buffer of this object is a reason to send now.
     ///
     /// Rules 2 and 3 of the lazy sending; rule 1 is [`Pacing::idle`].

@@ -20,8 +20,9 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 use bytes::Bytes;
+use core::cmp::Ordering;
 use postfleet_bus::event::Destination;
-use postfleet_types::{Monotonic, PrivateName};
+use postfleet_types::{Monotonic, PrivateName, WireError};
 
 /// Batches kept for a column whose chunks are on their way, in bytes. Beyond it the column is asked for anew.
 const HELD_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -117,7 +118,7 @@ impl Replica {
         payload: &Bytes,
     ) -> Result<(), MessageError> {
         let Batch { stream, blocks } = read_batch(payload)?;
-        self.follow(now, from, stream);
+        self.follow(now, from, stream)?;
         self.counters.batches_received += 1;
         self.counters.batch_bytes_received += payload.len() as u64;
         for block in blocks {
@@ -159,18 +160,20 @@ impl Replica {
 
     /// A member has begun a new stream: its columns here do not continue in it. Its marker is on its way, since it
     /// has seen this member go and come.
-    fn follow(&mut self, now: Monotonic, from: &PrivateName, stream: u64) {
-        let Some(peer) = self.peers.get_mut(from) else { return };
-        let Some(origin) = peer.origin else { return };
-        if peer.stream == stream {
-            return;
+    fn follow(&mut self, now: Monotonic, from: &PrivateName, stream: u64) -> Result<(), MessageError> {
+        let Some(peer) = self.peers.get_mut(from) else { return Ok(()) };
+        let Some(origin) = peer.origin else { return Ok(()) };
+        match stream.cmp(&peer.stream) {
+            Ordering::Equal => return Ok(()),
+            Ordering::Less => return Err(WireError::Invalid { field: "stream", at: 0 }.into()),
+            Ordering::Greater => peer.stream = stream,
         }
-        peer.stream = stream;
         for object in &mut self.objects {
             if let Some(data) = &mut object.data {
                 data.restart(origin, now);
             }
         }
+        Ok(())
     }
 
     fn receive_marker(
@@ -181,7 +184,7 @@ impl Replica {
         payload: &Bytes,
     ) -> Result<(), MessageError> {
         let marker = read_marker(payload)?;
-        self.follow(now, from, marker.stream);
+        self.follow(now, from, marker.stream)?;
         if let Some(peer) = self.peers.get_mut(from) {
             match (&mut peer.to_ask, &marker.covers) {
                 (to_ask, None) => *to_ask = None,

@@ -3,7 +3,7 @@
 use crate::counts::{Key, Origin};
 use crate::notice::{Notice, Severity};
 use crate::object::{ObjectKind, ObjectSpec};
-use crate::pacing::Pacing;
+use crate::pacing::{Pacing, Which};
 use crate::peer::{NOTICE_INTERVAL, Peer};
 use crate::sending::CHUNK_BYTES_MAX;
 use crate::session::{Need, Session};
@@ -314,24 +314,14 @@ impl Replica {
             self.start_session(now);
             return true;
         }
-        let everything = self.pacing.idle(now);
-        let mut due: Vec<usize> = (0..self.objects.len())
-            .filter(|at| self.objects.get(*at).is_some_and(|object| self.pacing.object_due(object, now)))
-            .collect();
-        if everything || (!due.is_empty() && self.pacing.min_delay.is_some()) {
-            due = (0..self.objects.len()).collect();
-        }
-        if self.send_pending(&due, now) {
-            return true;
-        }
-        self.produce_chunk(now)
+        let which = self.pacing.which(&self.objects, now);
+        self.send_pending(which, now) || self.produce_chunk(now)
     }
 
     /// Sends what waits, whatever the delays say: before an orderly leave. Poll and submit the messages, then leave.
     pub fn flush(&mut self, now: Monotonic) {
         if self.sharing() {
-            let all: Vec<usize> = (0..self.objects.len()).collect();
-            self.send_pending(&all, now);
+            self.send_pending(Which::All, now);
         }
     }
 

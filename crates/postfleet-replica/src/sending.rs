@@ -1,6 +1,7 @@
 //! What leaves: batches, markers, chunks, questions.
 
 use crate::notice::Severity;
+use crate::pacing::Which;
 use crate::peer::ANSWER_PATIENCE;
 use crate::replica::{Outgoing, Replica, push_notice};
 use crate::session::{Need, Session, SessionObject};
@@ -37,14 +38,20 @@ impl Replica {
         members.iter().chain(core::iter::once(&self.options.own)).cloned().map(Destination::Member).collect()
     }
 
-    /// Puts the buffers of these objects into batch messages. `false` when there was nothing in them.
-    pub(crate) fn send_pending(&mut self, objects: &[usize], now: Monotonic) -> bool {
+    /// Puts these buffers into batch messages. `false` when there was nothing in them.
+    pub(crate) fn send_pending(&mut self, which: Which, now: Monotonic) -> bool {
+        if which == Which::None {
+            return false;
+        }
         let mut messages = Vec::new();
         let stream = self.stream;
         let mut message = BatchWriter::new(stream);
         let limit = self.options.batch_bytes_max;
-        for at in objects {
-            let Some(Shared { spec, data: Some(data) }) = self.objects.get_mut(*at) else { continue };
+        for object in &mut self.objects {
+            if which == Which::Due && !self.pacing.object_due(object, now) {
+                continue;
+            }
+            let Shared { spec, data: Some(data) } = object else { continue };
             let overhead = block_overhead(&spec.name);
             for body in data.take_pending(limit.saturating_sub(overhead)) {
                 if !message.is_empty() && message.len() + overhead + body.len() > limit {
@@ -77,8 +84,7 @@ impl Replica {
     /// Cuts the own columns for those who need them. What waits goes first, so that the cut is what the members
     /// have that got every batch.
     pub(crate) fn start_session(&mut self, now: Monotonic) {
-        let all: Vec<usize> = (0..self.objects.len()).collect();
-        self.send_pending(&all, now);
+        self.send_pending(Which::All, now);
         let mut need = Need::Named(BTreeSet::new());
         let mut members = BTreeSet::new();
         for (member, lacks) in core::mem::take(&mut self.need) {
