@@ -21,6 +21,7 @@ pub(crate) fn check(config: &Config, report: &mut dyn FnMut(Finding)) {
     replication(config, report);
     limits(config, report);
     listeners(config, report);
+    fleet_key(config, report);
     cluster(config, report);
     global(config, report);
 }
@@ -121,12 +122,12 @@ fn parameters(stanza: &Instance, kind: ObjectKind, opened: Span, report: &mut dy
 /// The object that a cluster limit reads. `None`: it needs none.
 fn needed(option: &str, scope: Scope) -> Option<ObjectKind> {
     match option {
-        "Cluster_Max_Outbound_Connections" => match scope {
-            Scope::Host => None,
-            Scope::Global => Some(ObjectKind::OutboundDomains),
-            Scope::Domain => Some(ObjectKind::OutboundDomains),
-            _ => Some(ObjectKind::OutboundBindingDomains),
-        },
+        // The table of exchangers exists without being declared.
+        "Cluster_Max_Outbound_Connections" if scope == Scope::Host => None,
+        "Cluster_Max_Outbound_Connections" if matches!(scope, Scope::Global | Scope::Domain) => {
+            Some(ObjectKind::OutboundDomains)
+        }
+        "Cluster_Max_Outbound_Connections" => Some(ObjectKind::OutboundBindingDomains),
         "Cluster_Server_Max_Outbound_Connections" => Some(ObjectKind::OutboundCidr),
         "Cluster_Scope_Max_Outbound_Connections" => Some(ObjectKind::OutboundBindingDomains),
         "Cluster_Outbound_Throttle_Messages" => Some(ObjectKind::OutboundThrottleMessages),
@@ -268,6 +269,19 @@ fn cluster(config: &Config, report: &mut dyn FnMut(Finding)) {
             format!("bus \"local\" serves one machine; use bus = \"corosync\" for {}", clip(&error.host));
         report(Finding::error(6224, span, message));
     }
+    if let Some(assigned) = stanza.assigned("duravip_lease") {
+        let number = |name: &str, default: i128| {
+            stanza.assigned(name).and_then(|assigned| assigned.value.as_int()).unwrap_or(default)
+        };
+        let lease = number("duravip_lease", 8);
+        if lease != 0 && lease * number("heartbeats_per_sec", 1) >= number("heartbeat_miss_limit", 10) {
+            let message = "the lease is not below heartbeat_miss_limit ÷ heartbeats_per_sec";
+            report(Finding::warning(6321, assigned.span, message));
+        }
+    }
+}
+
+fn fleet_key(config: &Config, report: &mut dyn FnMut(Finding)) {
     let global = config.tree().instance(InstanceId::GLOBAL);
     let key = global.and_then(|global| global.assigned("Cluster_Key")).is_some();
     for (_, instance) in config.tree().instances() {
@@ -280,16 +294,6 @@ fn cluster(config: &Config, report: &mut dyn FnMut(Finding)) {
                 Finding::error(6227, assigned.span, "TLS between nodes needs the fleet's key")
                     .expected("the global option Cluster_Key with the path of a file"),
             );
-        }
-    }
-    if let Some(assigned) = stanza.assigned("duravip_lease") {
-        let number = |name: &str, default: i128| {
-            stanza.assigned(name).and_then(|assigned| assigned.value.as_int()).unwrap_or(default)
-        };
-        let lease = number("duravip_lease", 8);
-        if lease != 0 && lease * number("heartbeats_per_sec", 1) >= number("heartbeat_miss_limit", 10) {
-            let message = "the lease is not below heartbeat_miss_limit ÷ heartbeats_per_sec";
-            report(Finding::warning(6321, assigned.span, message));
         }
     }
 }

@@ -103,10 +103,7 @@ impl Lexer<'_> {
     }
 
     fn run(&mut self) {
-        loop {
-            let Some(character) = self.rest().chars().next() else {
-                break;
-            };
+        while let Some(character) = self.rest().chars().next() {
             let start = self.at;
             if is_space(character) {
                 if character == '\n' {

@@ -139,8 +139,14 @@ impl Merger<'_> {
                 return format!("did you mean '{right}'?");
             }
         }
-        if schema::row(scope, service, text).is_some() {
-            return "not where it stands: no look-up comes by here".to_string();
+        if let Some(row) = schema::row(scope, service, text) {
+            let outside = match row.chain {
+                Chain::CM => "a Binding_Group",
+                Chain::BGD => "a Binding",
+                Chain::DG => "a Binding or Binding_Group",
+                Chain::D | Chain::B | Chain::H | Chain::G | Chain::L | Chain::P | Chain::M => "this stanza",
+            };
+            return format!("not inside {outside}: no look-up comes by there");
         }
         format!("valid in: {}", valid.join(", "))
     }

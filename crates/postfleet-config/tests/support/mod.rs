@@ -33,7 +33,7 @@ pub(crate) fn config(text: &str) -> Config {
 pub(crate) fn clean(text: &str) -> Config {
     let outcome = load(text);
     assert_eq!(outcome.report(), "", "{text}");
-    outcome.config.unwrap()
+    outcome.config.expect("nothing was found, so there is a configuration")
 }
 
 /// Severity, code, line and column of every finding.
@@ -62,6 +62,6 @@ pub(crate) fn check(text: &str, expected: &[(char, u16, u32, u32)]) {
 
 /// The effective value as text.
 pub(crate) fn eval(config: &Config, name: &str, facts: Facts<'_>) -> String {
-    let resolved = config.eval(name, &facts).unwrap();
+    let resolved = config.eval(name, &facts).expect("the option exists");
     resolved.value.map_or_else(String::new, |value| value.to_string())
 }
