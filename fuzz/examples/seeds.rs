@@ -299,9 +299,11 @@ fn replication() {
     let steps = [KIND_BATCH, KIND_MARKER, KIND_CHUNK, KIND_ASK, KIND_ANSWER];
     let mut script: Vec<u8> = Vec::new();
     let mut waiting = Vec::new();
-    for turn in 0..20_u8 {
-        count(&mut second, now, turn, turn + 1);
-        now = now + Duration::from_secs(2);
+    for turn in 0..60_u8 {
+        if turn % 20 == 0 {
+            count(&mut second, now, turn, turn + 1);
+        }
+        now = now + Duration::from_millis(100);
         for sender in [2, 1] {
             let from = if sender == 1 { &mut first } else { &mut second };
             from.handle_timeout(now);
