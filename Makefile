@@ -29,6 +29,7 @@ check: ## format, tidiness, dependencies, lints, documentation; changes nothing
 fix: ## repair what `check` finds, as far as the tools can
 	$(CARGO) clippy --fix --allow-dirty --allow-staged --workspace --all-targets
 	$(CARGO) fmt --all
+	$(CARGO) xtask reference
 
 bench: ## every benchmark
 	$(CARGO) bench --workspace --locked --bench '*'

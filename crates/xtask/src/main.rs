@@ -1,11 +1,13 @@
 //! Checks of the tree itself, which neither the compiler nor clippy makes.
 //!
 //! `cargo xtask tidy` changes nothing: it prints what is wrong, one line each, and ends with 1 when there is anything.
+//! `cargo xtask reference` writes the configuration reference from the schema.
 
 mod docs;
 mod edges;
 mod map;
 mod purity;
+mod reference;
 mod sources;
 mod tree;
 
@@ -33,7 +35,7 @@ impl Finding {
 }
 
 /// All checks.
-const CHECKS: [fn(&Tree) -> Vec<Finding>; 9] = [
+const CHECKS: [fn(&Tree) -> Vec<Finding>; 10] = [
     map::check,
     edges::check_own,
     edges::check_foreign,
@@ -43,6 +45,7 @@ const CHECKS: [fn(&Tree) -> Vec<Finding>; 9] = [
     sources::check_lengths,
     sources::check_words,
     docs::check,
+    reference::check,
 ];
 
 fn root() -> anyhow::Result<PathBuf> {
@@ -67,18 +70,20 @@ fn tidy() -> anyhow::Result<bool> {
 
 fn main() -> ExitCode {
     let words: Vec<String> = env::args().skip(1).collect();
-    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["tidy"] => match tidy() {
-            Ok(true) => ExitCode::SUCCESS,
-            Ok(false) => ExitCode::FAILURE,
-            Err(error) => {
-                eprintln!("tidy: {error:#}");
-                ExitCode::FAILURE
-            }
-        },
+    let outcome = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["tidy"] => tidy(),
+        ["reference"] => root().and_then(|root| reference::write(&root)).map(|()| true),
         _ => {
-            eprintln!("usage: cargo xtask tidy");
-            ExitCode::from(2)
+            eprintln!("usage: cargo xtask tidy | reference");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
         }
     }
 }
