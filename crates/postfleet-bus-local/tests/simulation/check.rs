@@ -206,6 +206,17 @@ fn progress(world: &World) -> Result<(), String> {
         if life.lost == Some(CarrierLost::Protocol) {
             return Err(format!("{} ended because the hub broke the protocol", life.id));
         }
+        // A newcomer of whose admission only a dead hub knew begins again; nobody else is left behind.
+        let admission = life.delivered.first().map(|item| item.mark);
+        let known = world.lives().iter().any(|other| {
+            other.id != life.id
+                && !other.killed
+                && other.delivered.iter().any(|item| Some(item.mark) == admission)
+        });
+        let left_behind = matches!(life.lost, Some(CarrierLost::Expelled | CarrierLost::Daemon));
+        if world.is_gentle() && known && left_behind {
+            return Err(format!("{} was left behind ({:?}) for no reason", life.id, life.lost));
+        }
         // Who left in an orderly way has got all its messages out.
         let own = life.delivered.iter().filter_map(message);
         let own = own.filter(|(sender, _)| world.lives()[*sender].id == life.id).count();

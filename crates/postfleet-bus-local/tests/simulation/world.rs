@@ -92,6 +92,8 @@ pub struct World {
     /// The process dies at this many operations on the ground from now.
     dies_in: Option<u64>,
     quiet: bool,
+    /// Only kills, and everybody has time enough: nobody may be expelled.
+    gentle: bool,
 }
 
 /// Why an attempt was not finished.
@@ -124,8 +126,10 @@ impl World {
         let mut random = Random::seeded(seed);
         let count = 3 + random.below(3);
         let capacity = usize::try_from(200 + random.below(4000)).unwrap();
+        let gentle = random.below(3) == 0;
         let mut world = Self {
             random,
+            gentle,
             now: 0,
             processes: (0..count).map(|_| None).collect(),
             lives: Vec::new(),
@@ -150,6 +154,10 @@ impl World {
 
     pub fn number(&self) -> u64 {
         self.number
+    }
+
+    pub fn is_gentle(&self) -> bool {
+        self.gentle
     }
 
     /// The lives of the attachments that live at the end.
@@ -249,7 +257,7 @@ impl World {
                 self.start(slot);
             }
         }
-        for round in 0..60_000 {
+        for round in 0..if self.gentle { 300_000 } else { 60_000 } {
             self.step();
             if round % 500 == 499 && self.is_settled() {
                 return;
@@ -304,7 +312,12 @@ impl World {
         let host =
             self.processes.iter().position(|process| process.as_ref().is_some_and(|p| p.hosting.is_some()));
         let slot = if self.chance(3) { host.unwrap_or(slot) } else { slot };
-        match self.random.below(9) {
+        let what = if self.gentle {
+            [0, 6, 7, 8][usize::try_from(self.random.below(4)).unwrap()]
+        } else {
+            self.random.below(9)
+        };
+        match what {
             0 | 1 => self.kill(slot),
             2..=4 => {
                 let long = if self.chance(2) { 500_000 } else { 12_000_000 };
@@ -341,7 +354,13 @@ impl World {
 
     /// Lets one process do one thing.
     fn step(&mut self) {
-        self.now += self.random.below(if self.quiet { 4000 } else { 2500 });
+        self.now += self.random.below(if self.gentle {
+            150
+        } else if self.quiet {
+            4000
+        } else {
+            2500
+        });
         let slot = usize::try_from(self.random.below(self.processes.len() as u64)).unwrap();
         let now = self.now;
         let Some(process) = &mut self.processes[slot] else {
