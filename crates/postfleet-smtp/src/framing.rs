@@ -20,8 +20,10 @@ pub(crate) enum Frame {
 }
 
 /// The state between two calls.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Framer {
+    /// Prepared once: text of short dotted lines asks it for every line.
+    dotted_line: memmem::Finder<'static>,
     /// The last octets taken were CR LF (the CR LF of the DATA line counts).
     line_start: bool,
     /// A line that was only a dot ended with a bare CR or LF.
@@ -29,8 +31,8 @@ pub(crate) struct Framer {
 }
 
 impl Framer {
-    pub(crate) const fn new() -> Self {
-        Self { line_start: true, lone_dot: false }
+    pub(crate) fn new() -> Self {
+        Self { dotted_line: memmem::Finder::new(b"\r\n."), line_start: true, lone_dot: false }
     }
 
     /// Whether CR LF `.` was followed by a bare CR or LF anywhere so far.
@@ -54,7 +56,7 @@ impl Framer {
                 _ => self.line_start = false,
             }
         }
-        if let Some(at) = memmem::find(buffer, b"\r\n.") {
+        if let Some(at) = self.dotted_line.find(buffer) {
             self.line_start = true;
             return Frame::Content(at + 2);
         }

@@ -182,6 +182,7 @@ impl Session {
             }
             let blocked = matches!(self.state, State::Closed) || !matches!(self.waiting, Waiting::Nothing);
             if blocked || matches!(self.step(), Step::NeedInput) {
+                self.shrink();
                 self.flush();
                 return self.outbox.pop_front();
             }
@@ -508,6 +509,15 @@ impl Session {
         if !self.replies.is_empty() {
             let replies = self.replies.split().freeze();
             self.outbox.push_back(Event::Reply(replies));
+        }
+    }
+
+    /// A session that waits for commands keeps no large buffer: most sessions of a relay do that most of the time.
+    fn shrink(&mut self) {
+        let waits_for_commands = !matches!(self.state, State::Data(_));
+        if waits_for_commands && self.input.is_empty() && self.input.capacity() > EXTENDED_COMMAND_OCTETS_MAX
+        {
+            self.input = BytesMut::new();
         }
     }
 

@@ -44,7 +44,7 @@ pub(super) struct Incoming {
 
 #[derive(Debug)]
 enum Framing {
-    Dots(Framer),
+    Dots(Box<Framer>),
     Chunk(Chunk),
 }
 
@@ -120,8 +120,8 @@ impl Incoming {
                     let count = usize::try_from(chunk.remaining).unwrap_or(usize::MAX).min(input.len());
                     chunk.remaining -= octets(count);
                     if chunk.remaining == 0 {
-                        let piece = input.split_to(count);
-                        self.take(&piece, settings, out);
+                        self.take(input.get(..count).unwrap_or_default(), settings, out);
+                        input.advance(count);
                         return true;
                     }
                     if count == 0 {
@@ -147,8 +147,8 @@ impl Incoming {
                     Frame::NeedMore => return false,
                 },
             };
-            let piece = input.split_to(count);
-            self.take(&piece, settings, out);
+            self.take(input.get(..count).unwrap_or_default(), settings, out);
+            input.advance(count);
         }
         false
     }
@@ -251,7 +251,7 @@ impl Session {
             received_fields_max: settings.received_fields_max,
         };
         let incoming = Box::new(Incoming {
-            framing: Framing::Dots(Framer::new()),
+            framing: Framing::Dots(Box::new(Framer::new())),
             content: Some(Content::new(settings.format, limits, additions)),
             id: start.id,
             octets: 0,

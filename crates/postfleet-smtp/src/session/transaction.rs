@@ -231,3 +231,15 @@ pub(super) fn size_limit() -> Reply {
 pub(super) fn insufficient_storage() -> Reply {
     Reply::new(452, "4.3.1", "insufficient system storage")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The formula in docs/smtp.md.
+    #[test]
+    fn memory_as_documented() {
+        assert!(size_of::<Session>() <= 640, "{}", size_of::<Session>());
+        assert!(size_of::<Recipient>() <= 128, "{}", size_of::<Recipient>());
+    }
+}
