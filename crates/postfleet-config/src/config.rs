@@ -9,7 +9,7 @@ use crate::diagnostic::{self, Diagnostic, Finding, Findings};
 use crate::files::{Files, LoadRequest, Role};
 use crate::loader;
 use crate::merge;
-use crate::resolve::{Facts, Origin};
+use crate::resolve::Facts;
 use crate::schema::{self, Status};
 use crate::source::{Position, Sources, Span};
 use crate::tree::{InstanceId, Tree};
@@ -163,16 +163,6 @@ impl Config {
                 position: self.sources.position(assigned.name),
             })
             .collect()
-    }
-
-    /// The value of an option looked up for these facts; the reader knows its type.
-    pub(crate) fn get(&self, name: &str, facts: &Facts<'_>) -> Option<Value> {
-        self.eval(name, facts).and_then(|resolved| resolved.value)
-    }
-
-    /// The same when somebody set it.
-    pub(crate) fn get_set(&self, name: &str, facts: &Facts<'_>) -> Option<Value> {
-        self.eval(name, facts).filter(|resolved| resolved.origin != Origin::Default).and_then(|r| r.value)
     }
 }
 

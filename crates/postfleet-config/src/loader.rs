@@ -16,6 +16,8 @@ use crate::value;
 const DEPTH_MAX: usize = 64;
 /// How many files one load may read: two files that include a third twice each double the work at every level.
 const FILES_MAX: usize = 10_000;
+/// How much text one load may read, includes read twice counted twice (256 MiB).
+const LOAD_BYTES_MAX: usize = 256 << 20;
 /// The largest file.
 const FILE_BYTES_MAX: usize = 64 << 20;
 const BACKUPS: [&str; 8] = ["~", ".bak", ".orig", ".rpmnew", ".rpmsave", ".dpkg-old", ".dpkg-dist", ".swp"];
@@ -106,6 +108,7 @@ pub(crate) fn load(
         loaded: Loaded::default(),
         main_directory: files::directory(main).to_string(),
         count: 0,
+        bytes: 0,
     };
     match loader.content(main) {
         Ok(bytes) => {
@@ -129,6 +132,7 @@ struct Loader<'a> {
     loaded: Loaded,
     main_directory: String,
     count: usize,
+    bytes: usize,
 }
 
 impl Loader<'_> {
@@ -287,7 +291,17 @@ impl Loader<'_> {
             return None;
         }
         match self.content(path) {
-            Ok(bytes) => Some(self.text(path, &bytes, Some(word.span), read_only, chain)),
+            Ok(bytes) => {
+                self.bytes = self.bytes.saturating_add(bytes.len());
+                if self.bytes > LOAD_BYTES_MAX {
+                    // One finding is enough: nothing more is read.
+                    self.count = FILES_MAX + 1;
+                    let finding = Finding::error(5005, word.span, "too much text is included");
+                    self.findings.push(finding.expected("at most 256 MiB in all"));
+                    return None;
+                }
+                Some(self.text(path, &bytes, Some(word.span), read_only, chain))
+            }
             Err((code, message)) => {
                 self.findings.push(Finding::error(code, word.span, message));
                 None

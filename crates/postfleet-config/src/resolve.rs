@@ -175,7 +175,7 @@ impl Config {
             Chain::G => path.extend(global),
             Chain::L => {
                 path.extend(self.listener_chain(facts));
-                if row.falls_to_global() || row.scopes.contains(&Scope::Global) {
+                if row.ends_at_global() {
                     path.extend(global);
                 }
             }
@@ -189,7 +189,7 @@ impl Config {
     }
 
     /// Peers in the listen, peers in the listener, the listen, the listener.
-    fn listener_chain(&self, facts: &Facts<'_>) -> Vec<InstanceId> {
+    pub(crate) fn listener_chain(&self, facts: &Facts<'_>) -> Vec<InstanceId> {
         let tree = self.tree();
         let mut path = Vec::new();
         let Some(listener) = facts.service.and_then(|service| tree.anonymous(service.scope())) else {
@@ -209,7 +209,7 @@ impl Config {
 }
 
 /// The option meant: listener facts choose listener options, a host its own, else the first of the name.
-fn choose(name: &str, facts: &Facts<'_>, config: &Config) -> Option<&'static Row> {
+pub(crate) fn choose(name: &str, facts: &Facts<'_>, config: &Config) -> Option<&'static Row> {
     if let Some(instance) = facts.instance.and_then(|id| config.tree().instance(id))
         && let Some(row) = schema::row(instance.scope, instance.service, name)
     {

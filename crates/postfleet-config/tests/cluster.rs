@@ -219,6 +219,11 @@ fn options_of_the_cluster() {
     assert_eq!(cluster.replicate[0].max_delay, Duration::from_millis(250));
     assert!(cluster.replicate[0].shadow[0].is_match("test-1"));
     assert_eq!(cluster.replicate[2].name, "mine");
+    assert_eq!(cluster.replicate[2].type_word, Some("shared_named_throttles"));
+    assert_eq!((cluster.replicate[0].type_word, cluster.replicate[0].class), (None, None));
+    assert_eq!((cluster.max_backlog, cluster.reconnect_interval), (5000, Duration::from_secs(5)));
+    let with_client = clean("cluster {}\nmsgc_client { max_backlog = 7 }\nmsgc_server { max_backlog = 8 }");
+    assert_eq!(with_client.cluster().unwrap().max_backlog, 7);
     check("cluster { min_delay = 2 }", &[('E', 4003, 1, 23)]);
     check("cluster { min_delay = 10ms }", &[('E', 4012, 1, 23)]);
     assert_eq!(

@@ -223,9 +223,9 @@ impl Row {
             && service.is_none_or(|service| self.services.is_empty() || self.services.contains(&service))
     }
 
-    /// Whether a look-up of this listener option ends at the global option of the same name.
+    /// Whether a look-up of this listener option ends at a global option of the same name.
     #[must_use]
-    pub fn falls_to_global(&self) -> bool {
+    pub fn ends_at_global(&self) -> bool {
         self.chain == Chain::L
             && (self.services.contains(&Service::Esmtp) || self.name == "Policy_Count_Connects")
             && row(Scope::Global, None, self.name).is_some()

@@ -133,6 +133,10 @@ pub struct ReplicateSettings {
     pub written: String,
     /// What it is.
     pub kind: ObjectKind,
+    /// `type`, when it is written, in the documented spelling.
+    pub type_word: Option<&'static str>,
+    /// `class`, when it is written, in the documented spelling.
+    pub class: Option<&'static str>,
     /// The words of `parameters`, repeated stanzas of metrics united.
     pub parameters: Vec<String>,
     /// Whether joining members get what exists already.
@@ -196,6 +200,10 @@ pub struct ClusterSettings {
     pub replicate: Vec<ReplicateSettings>,
     /// The nodes that `msgc_server { peers }` names.
     pub peers: Vec<(String, String)>,
+    /// `msgc_client { max_backlog }`: messages that may wait for the bus.
+    pub max_backlog: u32,
+    /// `msgc_client { reconnect_interval }`: the pause before a lost bus is tried again.
+    pub reconnect_interval: Duration,
 }
 
 /// Why `mbus_daemon` names no socket of this machine.
@@ -219,6 +227,13 @@ impl Config {
             _ => Bus::Corosync,
         };
         let partition = Partition::from_word(cluster.word("partition"));
+        let client = self.tree().anonymous(Scope::MsgcClient);
+        // Both stanzas of the old bus have these options, so they are looked up by scope, not by name alone.
+        let old_bus = |name: &str| {
+            let row = schema::row(Scope::MsgcClient, None, name)?;
+            let set = client.and_then(|id| self.assigned(id, row)).map(|assigned| assigned.value.clone());
+            u32::try_from(set.or_else(|| self.default(row))?.as_int()?).ok()
+        };
         Some(ClusterSettings {
             enabled: cluster.bool("enabled"),
             nodename: cluster.text("nodename"),
@@ -255,6 +270,8 @@ impl Config {
                     Lookup::new(self, Facts { instance: Some(id), ..Facts::default() }).dict("peers")
                 })
                 .unwrap_or_default(),
+            max_backlog: old_bus("max_backlog").unwrap_or(u32::MAX),
+            reconnect_interval: Duration::from_secs(old_bus("reconnect_interval").unwrap_or(0).into()),
         })
     }
 
@@ -307,6 +324,8 @@ impl Config {
             name: object_name(stanza),
             written: stanza.name.clone().unwrap_or_default(),
             kind,
+            type_word: Some(options.word("type")).filter(|word| !word.is_empty()),
+            class: Some(options.word("class")).filter(|word| !word.is_empty()),
             parameters,
             snapshot,
             max_delay: options.seconds("max_delay"),

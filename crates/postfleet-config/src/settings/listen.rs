@@ -13,7 +13,7 @@ use super::Lookup;
 use super::node::MailRules;
 use crate::address::ListenAddress;
 use crate::config::Config;
-use crate::resolve::{Facts, Origin};
+use crate::resolve::Facts;
 use crate::schema::{Scope, Service};
 use crate::tree::{Applies, InstanceId};
 use crate::value::Value;
@@ -292,6 +292,17 @@ fn file(lookup: &Lookup<'_>, option: &str) -> Option<String> {
     lookup.filled(option).filter(|text| !text.eq_ignore_ascii_case("none"))
 }
 
+/// The union of the dictionaries of all matching scopes; of one key the narrowest scope's value.
+fn context(lookup: &Lookup<'_>) -> BTreeMap<String, String> {
+    let mut context = BTreeMap::new();
+    for (_, assigned) in lookup.owners("Context").into_iter().flat_map(|(_, owners)| owners) {
+        for (key, value) in assigned.value.as_dict().unwrap_or(&[]) {
+            context.entry(key.clone()).or_insert_with(|| value.clone());
+        }
+    }
+    context
+}
+
 impl Config {
     /// The SMTP listeners, in text order, disabled ones included.
     #[must_use]
@@ -414,7 +425,7 @@ impl Config {
         }
         EsmtpSettings {
             idle_time: lookup.time("Idle_Time"),
-            caps: self.caps(&facts),
+            caps: self.caps(&lookup),
             max_receptions_per_connection: lookup.limit("Max_Receptions_Per_Connection"),
             max_recipients_per_connection: lookup.limit("Max_Recipients_Per_Connection"),
             max_recipients_per_message: lookup
@@ -424,7 +435,7 @@ impl Config {
             banner_hostname: lookup.filled("Banner_Hostname"),
             received_hostname: lookup.filled("Received_Hostname"),
             static_banner: lookup.filled("Static_Banner"),
-            context: self.context(&facts),
+            context: context(&lookup),
             extensions,
             use_ssl: lookup.bool("Use_SSL"),
             tls_key: file(&lookup, "TLS_Key"),
@@ -462,42 +473,19 @@ impl Config {
     }
 
     /// Every cap that is set on the way, each with the stanza whose counter it is.
-    fn caps(&self, facts: &Facts<'_>) -> Vec<SessionCap> {
+    fn caps(&self, lookup: &Lookup<'_>) -> Vec<SessionCap> {
         let mut caps = Vec::new();
         for (name, kind) in
             [("Service_Sessions", SessionCapKind::Service), ("Listener_Sessions", SessionCapKind::Listener)]
         {
-            let Some(resolved) = self.eval(name, facts).filter(|resolved| resolved.origin != Origin::Default)
-            else {
-                continue;
-            };
-            for instance in self.chain(resolved.row, facts) {
-                let limit = self
-                    .assigned(instance, resolved.row)
-                    .and_then(|assigned| assigned.value.as_int())
-                    .and_then(|limit| u32::try_from(limit).ok())
-                    .unwrap_or(0);
+            for (instance, assigned) in lookup.owners(name).into_iter().flat_map(|(_, owners)| owners) {
+                let limit = assigned.value.as_int().and_then(|limit| u32::try_from(limit).ok()).unwrap_or(0);
                 if limit != 0 {
                     caps.push(SessionCap { kind, limit, instance, path: self.tree().path(instance) });
                 }
             }
         }
         caps
-    }
-
-    /// The union of the dictionaries of all matching scopes; of one key the narrowest scope's value.
-    fn context(&self, facts: &Facts<'_>) -> BTreeMap<String, String> {
-        let mut context = BTreeMap::new();
-        let Some(resolved) = self.eval("Context", facts) else {
-            return context;
-        };
-        for instance in self.chain(resolved.row, facts) {
-            let pairs = self.assigned(instance, resolved.row).and_then(|assigned| assigned.value.as_dict());
-            for (key, value) in pairs.unwrap_or(&[]) {
-                context.entry(key.clone()).or_insert_with(|| value.clone());
-            }
-        }
-        context
     }
 
     fn control(&self, facts: Facts<'_>, address: &ListenAddress) -> ControlSettings {

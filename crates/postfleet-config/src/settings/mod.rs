@@ -22,28 +22,48 @@ pub(crate) use cluster::{object_kind, object_name, parameter_words, replicate_st
 use postfleet_types::Prefix;
 
 use crate::config::Config;
-use crate::resolve::Facts;
+use crate::resolve::{Facts, choose};
+use crate::schema::{Chain, Row};
+use crate::tree::{Assigned, InstanceId};
 use crate::value::Value;
 
 /// Look-ups for one set of facts.
-#[derive(Clone, Copy)]
 pub(crate) struct Lookup<'a> {
     config: &'a Config,
     facts: Facts<'a>,
+    /// The way through the listener: found once, for it is the same for every option.
+    listener: Vec<InstanceId>,
 }
 
 impl<'a> Lookup<'a> {
-    pub(crate) const fn new(config: &'a Config, facts: Facts<'a>) -> Self {
-        Self { config, facts }
+    pub(crate) fn new(config: &'a Config, facts: Facts<'a>) -> Self {
+        Self { config, facts, listener: config.listener_chain(&facts) }
+    }
+
+    /// The option and the instances that set it, most specific first.
+    pub(crate) fn owners(
+        &self,
+        name: &str,
+    ) -> Option<(&'static Row, impl Iterator<Item = (InstanceId, &'a Assigned)>)> {
+        let row = choose(name, &self.facts, self.config)?;
+        let path = if row.chain == Chain::L {
+            let global = row.ends_at_global().then_some(InstanceId::GLOBAL);
+            self.listener.iter().copied().chain(global).collect()
+        } else {
+            self.config.chain(row, &self.facts)
+        };
+        let config = self.config;
+        Some((row, path.into_iter().filter_map(move |id| Some((id, config.assigned(id, row)?)))))
     }
 
     pub(crate) fn value(&self, name: &str) -> Option<Value> {
-        self.config.get(name, &self.facts)
+        let (row, mut owners) = self.owners(name)?;
+        owners.next().map(|(_, assigned)| assigned.value.clone()).or_else(|| self.config.default(row))
     }
 
     /// The value when somebody set it.
     pub(crate) fn set(&self, name: &str) -> Option<Value> {
-        self.config.get_set(name, &self.facts)
+        self.owners(name)?.1.next().map(|(_, assigned)| assigned.value.clone())
     }
 
     pub(crate) fn text(&self, name: &str) -> Option<String> {
