@@ -25,8 +25,6 @@ pub(crate) trait Bits: Copy + Ord + fmt::Debug {
     /// The address whose eight bits behind the first `top` are `byte`, the bits before them those of `self`, and
     /// all others 0.
     fn with_byte(self, top: u8, byte: u8) -> Self;
-    /// The sum of the cells whose keys lie between `low` and `high`, both included; cells from `end` on are 0.
-    fn sum_between(keys: &[Self; BLOCK], cells: &[u32; BLOCK], low: Self, high: Self, end: u32) -> u64;
     /// How many of the first `len` keys, which ascend, lie below `key`.
     fn below(keys: &[Self; BLOCK], len: usize, key: Self) -> usize;
     /// How many of the first `len` keys, which ascend, do not lie above `key`.
@@ -49,17 +47,6 @@ impl Bits for u32 {
             *entry = if at == usize::from(top / 8) { byte } else { 0 };
         }
         Self::from_be_bytes(bytes)
-    }
-
-    // All keys are compared, without branches and in vector instructions: the loads of keys and cells do not wait
-    // for each other.
-    #[inline]
-    fn sum_between(keys: &[Self; BLOCK], cells: &[u32; BLOCK], low: Self, high: Self, end: u32) -> u64 {
-        let width = high.wrapping_sub(low);
-        let cell = |(key, cell): (&Self, &u32)| {
-            if key.wrapping_sub(low) <= width && *cell < end { u64::from(*cell) } else { 0 }
-        };
-        keys.iter().zip(cells).map(cell).sum()
     }
 
     fn common(self, other: Self) -> u8 {
@@ -107,13 +94,6 @@ impl Bits for u128 {
             *entry = if at == usize::from(top / 8) { byte } else { 0 };
         }
         Self::from_be_bytes(bytes)
-    }
-
-    #[inline]
-    fn sum_between(keys: &[Self; BLOCK], cells: &[u32; BLOCK], low: Self, high: Self, end: u32) -> u64 {
-        let (from, to) = (Self::below(keys, BLOCK, low), Self::up_to(keys, BLOCK, high));
-        let cells = cells.get(from..to).unwrap_or_default();
-        cells.iter().map(|cell| if *cell < end { u64::from(*cell) } else { 0 }).sum()
     }
 
     fn common(self, other: Self) -> u8 {

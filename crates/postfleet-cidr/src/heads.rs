@@ -1,9 +1,10 @@
 //! Short cuts for the global view: sums of short prefixes, and where to look for long ones.
 //!
-//! A head covers eight bits below a prefix whose length is a multiple of eight. It holds the sum of every prefix
-//! of these lengths, so a prefix that ends in it is read in one step, and for each of its 256 blocks either the
-//! head below or the leaf of the tree in which an address of the block was last seen. A head exists where many
-//! addresses are: the memory is bounded by the number of addresses, and making one takes microseconds.
+//! A head covers eight bits below a prefix whose length is a multiple of eight. It holds the sums of the prefixes
+//! that are four and eight bits longer, so the sum of any prefix that ends in it is that of at most eight
+//! neighbours, and a change touches two sums. For each of its 256 blocks it holds the head below or the leaf of
+//! the tree in which an address of the block was last seen. A head exists where many addresses are: the memory is
+//! bounded by the number of addresses, and making one takes microseconds.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -11,9 +12,13 @@ use core::mem::size_of;
 
 use crate::bits::Bits;
 
-/// A block with more keys than this gets a head of its own: 6 KiB, so 32 bytes for each key at worst, and about
+/// A block with more keys than this gets a head of its own: 4 KiB, so 22 bytes for each key at worst, and about
 /// one where addresses are scattered.
 pub(crate) const HEAD_KEYS_MIN: u32 = 192;
+
+/// No head lies below a prefix of this length or longer. IPv4 ends here; for IPv6 it is the allocation of a
+/// provider, and each further level would cost every change.
+const TOP_END: u8 = 32;
 
 /// A head with fewer keys is given up. Far below [`HEAD_KEYS_MIN`], so that heads do not come and go.
 const HEAD_KEYS_LOW: u32 = HEAD_KEYS_MIN / 4;
@@ -26,12 +31,26 @@ const HEAD: u32 = 0x8000_0000;
 
 #[derive(Clone, Debug)]
 struct Head {
-    /// The sum of the block of `depth` bits with the value `bits` is at `2^depth + bits`; 0 is not used.
-    sums: [u64; 512],
+    /// The sums of the blocks of four bits.
+    short: [u64; 16],
+    /// The sums of the blocks of eight bits.
+    long: [u64; 256],
     /// How many keys of the tree each of the 256 blocks has.
     keys: [u32; 256],
     /// What lies below each of the 256 blocks.
     below: [u32; 256],
+}
+
+impl Head {
+    /// The sum of the block of `depth` bits, 1 to 8, that contains the block of eight bits `byte`.
+    #[inline]
+    fn sum(&self, byte: usize, depth: u8) -> u64 {
+        let (sums, at, free): (&[u64], usize, u8) =
+            if depth <= 4 { (&self.short, byte >> 4, 4 - depth) } else { (&self.long, byte, 8 - depth) };
+        let from = at >> free << free;
+        let sums = sums.get(from..from + (1 << free)).unwrap_or_default();
+        sums.iter().fold(0, |sum, part| sum.wrapping_add(*part))
+    }
 }
 
 /// All heads of a tree; the first is the one at /0.
@@ -75,8 +94,7 @@ impl Heads {
             let byte = key.byte(top);
             let depth = length - top;
             if depth <= 8 {
-                let index = (256 | usize::from(byte)) >> (8 - depth);
-                return Found::Sum(head.sums.get(index).copied().unwrap_or(0));
+                return Found::Sum(head.sum(usize::from(byte), depth));
             }
             match head.below[usize::from(byte)] {
                 NONE => {
@@ -97,11 +115,8 @@ impl Heads {
         let (mut number, mut top) = (0, 0);
         while let Some(head) = self.head_mut(number) {
             let byte = usize::from(key.byte(top));
-            let mut index = 256 | byte;
-            while index > 0 {
-                head.sums[index] = head.sums[index].wrapping_add(change);
-                index >>= 1;
-            }
+            head.long[byte] = head.long[byte].wrapping_add(change);
+            head.short[byte >> 4] = head.short[byte >> 4].wrapping_add(change);
             let below = &mut head.below[byte];
             if *below == NONE || *below & HEAD == 0 {
                 *below = leaf;
@@ -121,7 +136,7 @@ impl Heads {
             let (keys, below) = (head.keys[byte], head.below[byte]);
             top += 8;
             if below == NONE || below & HEAD == 0 {
-                return (keys > HEAD_KEYS_MIN && top < K::BITS).then_some(top);
+                return (keys > HEAD_KEYS_MIN && top < TOP_END).then_some(top);
             }
             number = below & !HEAD;
         }
@@ -166,15 +181,13 @@ impl Heads {
             self.heads.push(None);
             u32::try_from(self.heads.len() - 1).unwrap_or(NONE)
         });
-        let mut head = Box::new(Head { sums: [0; 512], keys: [0; 256], below: [NONE; 256] });
+        let mut head = Box::new(Head { short: [0; 16], long: [0; 256], keys: [0; 256], below: [NONE; 256] });
         for (key, count, leaf) in keys {
             let byte = usize::from(key.byte(length));
-            head.sums[256 | byte] = head.sums[256 | byte].wrapping_add(count);
+            head.long[byte] = head.long[byte].wrapping_add(count);
+            head.short[byte >> 4] = head.short[byte >> 4].wrapping_add(count);
             head.keys[byte] += 1;
             head.below[byte] = leaf;
-        }
-        for index in (1..256).rev() {
-            head.sums[index] = head.sums[2 * index].wrapping_add(head.sums[2 * index + 1]);
         }
         if let Some(slot) = self.heads.get_mut(number as usize) {
             *slot = Some(head);
@@ -197,6 +210,9 @@ impl Heads {
 
     /// The blocks of a head that are due for a head of their own, by their first byte below `length`.
     pub(crate) fn due<K: Bits>(&self, key: K, length: u8) -> Vec<u8> {
+        if length + 8 >= TOP_END {
+            return Vec::new();
+        }
         let (mut number, mut top) = (0, 0);
         while top < length
             && let Some(head) = self.head(number)

@@ -1,6 +1,7 @@
 //! One view of the counts: the cells of the leaves and the sums above them.
 
 use alloc::collections::BTreeMap;
+use core::hint::black_box;
 use core::mem::size_of;
 
 use postfleet_types::Monotonic;
@@ -125,14 +126,15 @@ impl<K: Bits> Plane<K> {
         }
     }
 
-    /// The sum of the cells of a leaf whose keys lie between `low` and `high`, both included.
+    /// The sum of the cells of a leaf whose keys lie between `low` and `high`, both included; `len` keys are used.
     #[inline]
-    pub(crate) fn sum_between(&self, leaf: u32, keys: &[K; BLOCK], low: K, high: K) -> u64 {
+    pub(crate) fn sum_between(&self, leaf: u32, keys: &[K; BLOCK], len: usize, low: K, high: K) -> u64 {
         let Some(cells) = self.cells.block(leaf) else { return 0 };
-        if self.wide.is_empty() {
-            return K::sum_between(keys, cells, low, high, WIDE);
-        }
-        let inside = keys.iter().zip(cells).filter(|(key, _)| (low..=high).contains(*key));
+        // In a large tree neither the keys nor the cells are in the cache. Touching one cell of each cache line
+        // now lets both arrive at the same time; which cell is wanted is known only when the keys are there.
+        black_box([cells[0], cells[BLOCK / 4], cells[BLOCK / 2], cells[BLOCK / 4 * 3]]);
+        let from = K::below(keys, len, low);
+        let inside = keys.iter().zip(cells).take(len).skip(from).take_while(|(key, _)| **key <= high);
         inside.fold(0, |sum, (key, cell)| sum.wrapping_add(self.decode(*cell, *key)))
     }
 

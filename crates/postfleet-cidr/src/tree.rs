@@ -204,10 +204,8 @@ impl<K: Bits> Tree<K> {
             let inside = self.entries_from(low).take_while(|(key, _, _)| *key <= high);
             heads.make(low, length, inside);
             self.heads = heads;
-            if length + 8 < K::BITS {
-                let bytes = self.heads.due(low, length);
-                due.extend(bytes.into_iter().map(|byte| (low.with_byte(length, byte), length + 8)));
-            }
+            let bytes = self.heads.due(low, length);
+            due.extend(bytes.into_iter().map(|byte| (low.with_byte(length, byte), length + 8)));
         }
     }
 
@@ -351,7 +349,7 @@ impl<K: Bits> Tree<K> {
         match self.heads.find(low, length) {
             Found::Sum(sum) => sum,
             Found::Leaf(leaf) => match self.leaf_around(leaf, low, high) {
-                Some(keys) => global.sum_between(leaf, keys, low, high),
+                Some(keys) => global.sum_between(leaf, keys, self.leaf_len(leaf), low, high),
                 None => self.sum(global, low, high),
             },
             Found::Unknown => self.sum(global, low, high),
