@@ -18,8 +18,8 @@ const TURN_EVENTS_MAX: usize = 1024;
 /// A carrier with the membership layer above it.
 #[derive(Debug)]
 pub struct Connection<C> {
-    carrier: C,
-    membership: Membership,
+    pub(crate) carrier: C,
+    pub(crate) membership: Membership,
     carrier_ended: bool,
 }
 

@@ -60,6 +60,8 @@ impl Membership {
         match body {
             Body::Round(round) => self.on_round(now, from, round),
             Body::Install(install) => self.on_install(now, from, &install),
+            // An answer to an earlier round says nothing to those who came after it.
+            Body::Hello(hello) if self.admission.nonce() != Some(hello.nonce) => {}
             Body::Hello(hello) => {
                 if from == self.own || self.numbering.complete_since(from, hello.delivered) {
                     self.on_hello(from, header.epoch, hello);

@@ -37,6 +37,7 @@ pub(super) struct Heartbeats {
     /// Our two clocks read at one moment, to compare others' wall clocks with.
     pub(super) clocks: Option<(Monotonic, WallTime)>,
     expelled_at: Option<Monotonic>,
+    looked_at: Monotonic,
     /// Since when this process has run without standing still.
     running_since: Monotonic,
 }
@@ -135,6 +136,7 @@ impl Membership {
 
     /// The oldest node that is not itself suspected puts the suspects out.
     pub(super) fn suspicion_step(&mut self, now: Monotonic) {
+        self.heartbeats.looked_at = now;
         let suspects = self.suspects(now);
         let Some(view) = self.view.as_ref().filter(|_| !suspects.is_empty()) else { return };
         let responsible = view
@@ -162,14 +164,9 @@ impl Membership {
             .filter_map(|(raw, i)| {
                 let limit = heartbeat_limit(&i.member.info);
                 let due = self.heartbeats.silent_since(raw, self.options.heartbeat_start_delay)? + limit;
-                // What is overdue is looked at again at the pace of the own heartbeats.
-                let last_own = self.heartbeats.clocks.map_or(pulse_start(self, raw), |(at, _)| at);
-                Some(due.max(last_own + self.heartbeat_interval()).max(again))
+                // What is overdue is looked at again at the pace of heartbeats.
+                Some(due.max(self.heartbeats.looked_at + self.heartbeat_interval()).max(again))
             })
             .min()
     }
-}
-
-fn pulse_start(membership: &Membership, raw: RawId) -> Monotonic {
-    membership.heartbeats.pulses.get(&raw).map_or(Monotonic::ZERO, |pulse| pulse.seen_since)
 }

@@ -1,10 +1,15 @@
 use super::*;
+use crate::carrier::{Carrier, CarrierEvent, RawReason};
 use crate::connection::Connection;
+use crate::envelope::{self, Install};
+use crate::scripted::{Network, Scripted, Timing};
 use crate::solo::Solo;
 use core::task::{Context, Poll, Waker};
 use postfleet_types::NodeType;
 
-fn info(node: &str) -> MemberInfo {
+const NOW: Monotonic = Monotonic::ZERO;
+
+fn info(node: &str, address: &str) -> MemberInfo {
     let node_name = node.parse().unwrap();
     MemberInfo {
         private_name: PrivateName::main(&node_name, 42),
@@ -12,7 +17,7 @@ fn info(node: &str) -> MemberInfo {
         subcluster: "default".parse().unwrap(),
         node_type: NodeType::Node,
         version: "0.1.0 r(test)".into(),
-        address: "192.0.2.1:4802".parse().unwrap(),
+        address: format!("{address}:4802").parse().unwrap(),
         protocol: (1, 1),
         options_digest: 0,
         heartbeats_per_second: 1,
@@ -21,25 +26,350 @@ fn info(node: &str) -> MemberInfo {
     }
 }
 
+fn group(name: &str) -> GroupName {
+    name.parse().unwrap()
+}
+
+fn to(name: &str) -> Vec<Destination> {
+    vec![Destination::Group(group(name))]
+}
+
+/// Connections on one prompt network, with what they have said so far.
+struct Table {
+    network: Network,
+    connections: Vec<Connection<Scripted>>,
+    events: Vec<Vec<BusEvent>>,
+    notices: Vec<Vec<Notice>>,
+}
+
+impl Table {
+    fn new() -> Self {
+        let network = Network::new(1, Timing::PROMPT);
+        Self { network, connections: Vec::new(), events: Vec::new(), notices: Vec::new() }
+    }
+
+    fn add(&mut self, info: MemberInfo, options: Options) -> usize {
+        let index = self.connections.len();
+        let host = u32::try_from(index).unwrap() + 1;
+        let random = Random::seeded(u64::from(host));
+        self.connections.push(Connection::new(self.network.attach(host), info, random, options));
+        self.events.push(Vec::new());
+        self.notices.push(Vec::new());
+        self.settle();
+        index
+    }
+
+    fn settle(&mut self) {
+        let now = self.network.now();
+        let mut context = Context::from_waker(Waker::noop());
+        // A round takes several turns that no application sees.
+        let mut quiet_turns = 0;
+        while quiet_turns < 8 {
+            quiet_turns += 1;
+            for (index, connection) in self.connections.iter_mut().enumerate() {
+                while let Poll::Ready(event) = connection.poll(now, &mut context) {
+                    self.events[index].push(event);
+                    quiet_turns = 0;
+                }
+                self.notices[index].extend(core::iter::from_fn(|| connection.poll_notice()));
+            }
+        }
+    }
+
+    /// Lets time pass a quarter of a second at a time; those in `beating` send a heartbeat each second.
+    fn pass(&mut self, seconds: u64, beating: &[usize], wall: impl Fn(usize, Monotonic) -> u64) {
+        for quarter in 0..seconds * 4 {
+            let now = self.network.now() + Duration::from_millis(250);
+            self.network.set_time(now);
+            if quarter % 4 == 0 {
+                for index in beating {
+                    let wall = WallTime::from_unix_millis(wall(*index, now));
+                    self.connections[*index].heartbeat(now, wall, Load::default());
+                }
+            }
+            self.settle();
+        }
+    }
+
+    fn has_notice(&self, index: usize, severity: Severity, text: &str) -> usize {
+        self.notices[index].iter().filter(|n| n.severity == severity && n.text == text).count()
+    }
+}
+
+fn honest(_: usize, now: Monotonic) -> u64 {
+    1_900_000_000_000 + now.as_micros() / 1000
+}
+
 #[test]
 fn alone_on_solo() {
-    let mut connection = Connection::new(Solo::new(1), info("a"), Random::seeded(1), Options::default());
+    let carrier: Box<dyn Carrier + Send> = Box::new(Solo::new(1));
+    let mut connection =
+        Connection::new(carrier, info("a", "192.0.2.1"), Random::seeded(1), Options::default());
     let mut context = Context::from_waker(Waker::noop());
-    let now = Monotonic::ZERO;
-    let first = connection.poll(now, &mut context);
+    let early = connection.send(NOW, &to("g"), 7, Bytes::new(), SendOptions::default());
+    assert_eq!(early, Err(SendError::NotAdmitted));
+    let first = connection.poll(NOW, &mut context);
     assert!(matches!(first, Poll::Ready(BusEvent::View { id, .. }) if id.counter == 1), "{first:?}");
-    connection.join(now, "g".parse().unwrap()).unwrap();
-    connection
-        .send(
-            now,
-            &[Destination::Group("g".parse().unwrap())],
-            7,
-            Bytes::from_static(b"x"),
-            SendOptions::default(),
-        )
-        .unwrap();
-    assert!(matches!(connection.poll(now, &mut context), Poll::Ready(BusEvent::GroupView { .. })));
-    assert!(matches!(connection.poll(now, &mut context), Poll::Ready(BusEvent::Message { kind: 7, .. })));
-    connection.disconnect(now);
-    assert_eq!(connection.poll(now, &mut context), Poll::Ready(BusEvent::Lost { reason: LostReason::Local }));
+    connection.join(NOW, group("g")).unwrap();
+    connection.send(NOW, &to("g"), 7, Bytes::from_static(b"x"), SendOptions::default()).unwrap();
+    assert!(matches!(connection.poll(NOW, &mut context), Poll::Ready(BusEvent::GroupView { .. })));
+    assert!(matches!(connection.poll(NOW, &mut context), Poll::Ready(BusEvent::Message { kind: 7, .. })));
+    connection.disconnect(NOW);
+    let last = connection.poll(NOW, &mut context);
+    assert_eq!(last, Poll::Ready(BusEvent::Lost { reason: LostReason::Local }));
+    assert_eq!(connection.membership().reconnect(), Reconnect::Never);
+}
+
+#[test]
+fn bus_case_12_two_nodes_with_one_address() {
+    let mut table = Table::new();
+    let a = table.add(info("a", "192.0.2.11"), Options::default());
+    let b = table.add(info("b", "192.0.2.11"), Options::default());
+    table.add(info("c", "192.0.2.12"), Options::default());
+    let text = "Critical cluster error! Nodes a and b have the same IP address 192.0.2.11";
+    assert_eq!(table.has_notice(a, Severity::Critical, text), 1);
+    assert_eq!(table.has_notice(b, Severity::Critical, text), 1);
+    assert_eq!(table.connections[a].membership().members().count(), 3);
+}
+
+/// A member driven by hand: its own submissions are given back when the test says so.
+fn submit_one(membership: &mut Membership) -> Bytes {
+    let bytes = membership.poll_submit().expect("something to submit");
+    membership.submitted(NOW, bytes.clone(), Submit::Accepted);
+    bytes
+}
+
+fn change(members: &[RawId], joined: &[RawId]) -> CarrierEvent {
+    CarrierEvent::Change { members: members.to_vec(), left: Vec::new(), joined: joined.to_vec() }
+}
+
+#[test]
+fn bus_case_23_an_install_after_a_raw_event_is_ignored() {
+    let (a, b) = (RawId { major: 1, minor: 1 }, RawId { major: 2, minor: 2 });
+    let mut member = Membership::new(a, info("a", "192.0.2.1"), Random::seeded(1), Options::default());
+    let back = |member: &mut Membership, bytes: &Bytes| {
+        member.handle_carrier(NOW, CarrierEvent::Deliver { from: a, bytes: bytes.clone() });
+    };
+    member.handle_carrier(NOW, change(&[a], &[a]));
+    let round = submit_one(&mut member);
+    back(&mut member, &round);
+    let hello = submit_one(&mut member);
+    back(&mut member, &hello);
+    let install = submit_one(&mut member);
+    assert!(matches!(envelope::decode(&install), Ok((_, Body::Install(Install { counter: 1, .. })))));
+    member.handle_carrier(NOW, change(&[a, b], &[b]));
+    back(&mut member, &install);
+    assert_eq!(member.view_id(), None);
+    assert_eq!(member.counters().installs_ignored, 1);
+    // The next round installs: B says nothing, and is waited for.
+    for _ in 0..2 {
+        let bytes = submit_one(&mut member);
+        back(&mut member, &bytes);
+    }
+    assert_eq!(member.poll_submit(), None);
+    let later = member.poll_deadline().expect("the end of the patience");
+    assert_eq!(later, NOW + admission::NEW_PATIENCE);
+    member.handle_timeout(later);
+    let bytes = submit_one(&mut member);
+    back(&mut member, &bytes);
+    assert_eq!(member.view_id().map(|id| id.counter), Some(1));
+}
+
+#[test]
+fn who_said_bye_has_left_whatever_the_carrier_saw() {
+    let mut table = Table::new();
+    let a = table.add(info("a", "192.0.2.1"), Options::default());
+    let b = table.add(info("b", "192.0.2.2"), Options::default());
+    let raw = table.connections[b].carrier().id();
+    // The BYE goes out; the process ends before the carrier has detached.
+    table.connections[b].membership.disconnect(NOW);
+    let bye = table.connections[b].membership.poll_submit().unwrap();
+    assert_eq!(table.connections[b].carrier.submit(bye), Submit::Accepted);
+    table.network.crash(raw);
+    table.settle();
+    let Some(BusEvent::View { left, .. }) = table.events[a].last() else { panic!("a view") };
+    assert_eq!(left[..], [(PrivateName::main(&"b".parse().unwrap(), 42), LeaveReason::Left)]);
+}
+
+#[test]
+fn back_pressure_by_messages_and_by_bytes() {
+    let mut table = Table::new();
+    let options = Options { max_backlog: 10, ..Options::default() };
+    let a = table.add(info("a", "192.0.2.1"), options);
+    let connection = &mut table.connections[a];
+    connection.membership.queue.busy = true;
+    let send = |connection: &mut Connection<Scripted>, bytes: usize| {
+        connection.membership.send(&to("g"), 1, Bytes::from(vec![0; bytes]), SendOptions::default())
+    };
+    for _ in 0..10 {
+        send(connection, 1).unwrap();
+    }
+    assert_eq!(send(connection, 1), Err(SendError::QueueFull));
+    for _ in 0..6 {
+        connection.membership.queue.busy = false;
+        let bytes = connection.membership.poll_submit().unwrap();
+        assert_eq!(connection.membership.poll_event(), None, "not below half yet");
+        connection.membership.submitted(NOW, bytes, Submit::Accepted);
+    }
+    assert_eq!(connection.membership.poll_event(), Some(BusEvent::SendReady));
+    connection.membership.queue.drop_ordered();
+    connection.membership.options.max_backlog = 5000;
+    let accepted = (0..100).take_while(|_| send(connection, 1_000_000).is_ok()).count();
+    assert_eq!(accepted, (64 << 20) / 1_000_000);
+    assert_eq!(connection.membership.counters().queue_full, 2);
+}
+
+#[test]
+fn own_messages_that_do_not_come_back() {
+    let a = RawId { major: 1, minor: 1 };
+    let mut member = Membership::new(a, info("a", "192.0.2.1"), Random::seeded(1), Options::default());
+    member.set_carrier_state(Duration::from_secs(4), true);
+    member.handle_carrier(NOW, change(&[a], &[a]));
+    submit_one(&mut member);
+    let mut lines = Vec::new();
+    let mut last = NOW;
+    while let Some(deadline) = member.poll_deadline() {
+        assert!(deadline > last || deadline == NOW, "time goes on");
+        last = deadline;
+        member.handle_timeout(deadline);
+        lines.extend(core::iter::from_fn(|| member.poll_notice()).map(|n| (last, n.severity)));
+    }
+    assert_eq!(member.ended(), Some(LostReason::Daemon));
+    let at = Monotonic::from_millis;
+    assert_eq!(lines, [(at(8000), Severity::Warning), (at(60_000), Severity::Error)]);
+}
+
+#[test]
+fn heartbeats_expel_who_stands_still_and_nobody_else() {
+    let mut table = Table::new();
+    let a = table.add(info("a", "192.0.2.1"), Options::default());
+    let b = table.add(info("b", "192.0.2.2"), Options::default());
+    let c = table.add(info("c", "192.0.2.3"), Options::default());
+    // Nothing is expected in the first 15 + 10 seconds.
+    table.pass(24, &[a, b], honest);
+    assert_eq!(table.connections[a].membership().members().count(), 3);
+    table.pass(4, &[a, b], honest);
+    assert_eq!(table.connections[a].membership().members().count(), 2);
+    let text = "Node c does not answer heartbeats; removed from the cluster view";
+    assert_eq!(table.has_notice(a, Severity::Error, text), 1);
+    assert_eq!(table.has_notice(b, Severity::Error, text), 1);
+    assert_eq!(table.events[c].last(), Some(&BusEvent::Lost { reason: LostReason::Expelled }));
+    assert_eq!(table.connections[c].membership().reconnect(), Reconnect::Smooth(SMOOTH));
+    // Without heartbeats of its own nobody is a witness.
+    table.pass(60, &[], honest);
+    assert_eq!(table.connections[a].membership().members().count(), 2);
+}
+
+#[test]
+fn a_machine_that_slept_expels_nobody() {
+    let mut table = Table::new();
+    let a = table.add(info("a", "192.0.2.1"), Options::default());
+    let b = table.add(info("b", "192.0.2.2"), Options::default());
+    table.pass(30, &[a, b], honest);
+    table.network.set_time(table.network.now() + Duration::from_secs(3600));
+    // A wakes up first; B's heart beats two seconds later.
+    table.pass(2, &[a], honest);
+    table.pass(10, &[a, b], honest);
+    assert_eq!(table.connections[a].membership().members().count(), 2);
+    assert_eq!(table.connections[a].membership().counters().views, 2);
+}
+
+#[test]
+fn clocks_that_differ_are_reported_once() {
+    let mut table = Table::new();
+    let members: Vec<usize> = (1..=3)
+        .map(|n| table.add(info(&format!("n{n}"), &format!("192.0.2.{n}")), Options::default()))
+        .collect();
+    let late = |index: usize, now: Monotonic| honest(index, now) - if index == 2 { 3000 } else { 0 };
+    table.pass(5, &members, late);
+    let text = "The clock of node n3 is 3000 ms behind the median of the members; series windows depend on it. \
+                Check its time synchronisation";
+    for member in members {
+        assert_eq!(table.has_notice(member, Severity::Warning, text), 1);
+        let health = table.connections[member].membership().health(table.network.now());
+        let offsets: Vec<Option<i64>> = health.iter().map(|member| member.clock_offset_millis).collect();
+        assert_eq!(offsets, [Some(0), Some(0), Some(-3000)]);
+        assert!(health.iter().all(|member| member.heartbeat_age < Some(Duration::from_secs(2))));
+    }
+}
+
+#[test]
+fn what_is_not_understood_is_counted_and_its_number_counts() {
+    let mut table = Table::new();
+    let a = table.add(info("a", "192.0.2.1"), Options::default());
+    table.connections[a].join(NOW, group("g")).unwrap();
+    let b = table.add(info("b", "192.0.2.2"), Options::default());
+    table.settle();
+    let raw = |table: &mut Table, type_code: u8, compressed: bool| {
+        let member = &mut table.connections[b].membership;
+        let body = Body::Data(Bytes::from_static(b"x"));
+        let view = member.view_id().unwrap();
+        let mut header = Header::new(&body, member.epoch, member.numbering.next_own(), view);
+        header.type_code = type_code;
+        header.compressed = compressed;
+        header.to = to("g");
+        let bytes = header.encode(&body);
+        member.numbering.sent(NOW, None);
+        assert_eq!(table.connections[b].carrier.submit(bytes), Submit::Accepted);
+        table.settle();
+    };
+    raw(&mut table, 5, true);
+    raw(&mut table, 77, false);
+    raw(&mut table, 7, false);
+    table.connections[b].send(NOW, &to("g"), 1, Bytes::from_static(b"y"), SendOptions::default()).unwrap();
+    table.settle();
+    let counters = table.connections[a].membership().counters();
+    assert_eq!((counters.unsupported_flags, counters.unknown_type, counters.malformed), (1, 1, 1));
+    assert_eq!((counters.gaps, counters.messages_delivered), (0, 1));
+    assert!(table.notices[a].iter().any(|n| n.text.starts_with("ec_cluster: unknown message type 77")));
+}
+
+#[test]
+fn an_envelope_of_the_future_is_refused_at_admission() {
+    let mut table = Table::new();
+    let a = table.add(info("a", "192.0.2.1"), Options::default());
+    let mut stranger = table.network.attach(99);
+    table.settle();
+    assert_eq!(stranger.submit(Bytes::from_static(b"MB\x02whatever")), Submit::Accepted);
+    table.settle();
+    // Nobody waits for somebody who cannot be understood.
+    let b = table.add(info("b", "192.0.2.2"), Options::default());
+    assert_eq!(table.connections[b].membership().members().count(), 2);
+    assert_eq!(table.connections[a].membership().counters().unknown_version, 1);
+    let wanted = "attachment 99.2 speaks bus envelope version 2, this node version 1; it cannot be admitted. Run \
+                  releases that share a version";
+    assert_eq!(table.has_notice(a, Severity::Error, wanted), 1);
+}
+
+#[test]
+fn only_managers_take_what_is_for_managers() {
+    let mut table = Table::new();
+    let a = table.add(info("a", "192.0.2.1"), Options::default());
+    let mut manager = info("m", "192.0.2.2");
+    manager.node_type = NodeType::Manager;
+    manager.private_name = PrivateName::manager(&manager.node_name);
+    let m = table.add(manager, Options::default());
+    for member in [a, m] {
+        table.connections[member].join(NOW, group("g")).unwrap();
+    }
+    let options = SendOptions { managers_only: true, ..SendOptions::default() };
+    table.connections[a].send(NOW, &to("g"), 1, Bytes::from_static(b"x"), options).unwrap();
+    table.settle();
+    let messages = |index: usize| {
+        table.events[index].iter().filter(|event| matches!(event, BusEvent::Message { .. })).count()
+    };
+    assert_eq!((messages(a), messages(m)), (0, 1));
+    assert_eq!(table.connections[m].membership().leader().map(|l| l.info.node_name.as_str()), Some("a"));
+}
+
+#[test]
+fn a_change_without_oneself_is_the_end() {
+    let (a, b) = (RawId { major: 1, minor: 1 }, RawId { major: 2, minor: 2 });
+    let mut member = Membership::new(a, info("a", "192.0.2.1"), Random::seeded(1), Options::default());
+    member.handle_carrier(NOW, change(&[a, b], &[a]));
+    let left = vec![(a, RawReason::NodeDown)];
+    member.handle_carrier(NOW, CarrierEvent::Change { members: vec![b], left, joined: Vec::new() });
+    assert_eq!(member.poll_event(), Some(BusEvent::Lost { reason: LostReason::Expelled }));
+    assert!(member.poll_detach());
+    assert_eq!(member.poll_submit(), None);
 }

@@ -31,6 +31,8 @@ pub(super) struct Endpoint {
     pub(super) last_origin: Monotonic,
     pub(super) owes_ready: bool,
     pub(super) leaving: bool,
+    /// It has left; the end of its stream is on its way.
+    pub(super) detached: bool,
     pub(super) lost: bool,
     pub(super) ghost: bool,
     /// Its engine stands still.

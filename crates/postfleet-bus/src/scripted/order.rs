@@ -89,7 +89,7 @@ impl State {
         let done: Vec<RawId> = self
             .endpoints
             .iter()
-            .filter(|(_, e)| e.leaving && !e.lost && !e.frozen && e.outgoing.is_empty())
+            .filter(|(_, e)| e.leaving && !e.detached && !e.lost && !e.frozen && e.outgoing.is_empty())
             .map(|(id, _)| *id)
             .collect();
         for id in done {
@@ -100,7 +100,7 @@ impl State {
                 if was_in {
                     self.change(side, now, &[(id, RawReason::Left)], &[]);
                 }
-                endpoint.leaving = false;
+                endpoint.detached = true;
                 let serial = self.serial();
                 endpoint.push(now, serial, CarrierEvent::Lost(CarrierLost::Detached));
                 self.endpoints.insert(id, endpoint);

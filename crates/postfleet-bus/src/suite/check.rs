@@ -35,7 +35,7 @@ pub use p15_view_bound::view_bound;
 pub use p16_one_view::one_view;
 
 use super::{MemberId, Record, Trace, What};
-use crate::event::{Destination, Member};
+use crate::event::{Destination, GroupCause, Member};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -225,8 +225,6 @@ impl<'a> Connection<'a> {
     /// What the connection did in each of its views.
     pub(crate) fn stays(&self) -> Vec<Stay<'a>> {
         let mut stays: Vec<Stay<'a>> = Vec::new();
-        // The group changes that follow a view at once belong to its beginning.
-        let mut at_beginning = false;
         for record in self.records {
             match &record.what {
                 What::View { id, members, .. } => {
@@ -236,26 +234,23 @@ impl<'a> Connection<'a> {
                     let own = members.iter().find(|member| member.epoch == self.epoch);
                     let groups = own.map(|own| own.groups.iter().collect()).unwrap_or_default();
                     stays.push(Stay { view: *id, messages: Vec::new(), groups, next: None });
-                    at_beginning = true;
                 }
                 What::Message { from, number, .. } => {
-                    at_beginning = false;
                     if let Some(last) = stays.last_mut() {
                         last.messages.push((from, *number));
                     }
                 }
-                What::GroupView { group, members, .. } => {
+                What::GroupView { group, members, cause: GroupCause::Joined | GroupCause::Left } => {
+                    // A group that was left, or joined late, is not comparable. Changes with the cause `View`
+                    // tell what the view's members say already.
                     if let Some(last) = stays.last_mut()
-                        && !at_beginning
+                        && last.groups.contains(group) != members.contains(self.name)
                     {
-                        // A group that was left, or joined late, is not comparable.
-                        let was_in = last.groups.contains(group);
-                        if was_in != members.contains(self.name) {
-                            last.groups.remove(group);
-                        }
+                        last.groups.remove(group);
                     }
                 }
-                What::Connecting { .. }
+                What::GroupView { cause: GroupCause::View, .. }
+                | What::Connecting { .. }
                 | What::Sent { .. }
                 | What::NotSent { .. }
                 | What::SendReady
@@ -275,3 +270,6 @@ pub(crate) fn addressed_to(sent: &Sent<'_>, groups: &BTreeSet<&GroupName>) -> bo
         Destination::Member(_) => false,
     })
 }
+
+#[cfg(test)]
+mod tests;
