@@ -6,7 +6,7 @@ use std::time::UNIX_EPOCH;
 
 /// The version that members and consoles see, `<version> r(<revision>)`.
 pub(crate) fn version() -> String {
-    format!("{} r({})", env!("CARGO_PKG_VERSION"), option_env!("POSTFLEET_REVISION").unwrap_or("unknown"))
+    format!("{} r({})", env!("CARGO_PKG_VERSION"), env!("POSTFLEET_REVISION"))
 }
 
 /// The host's name as the system has it, lower case.

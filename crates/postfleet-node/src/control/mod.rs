@@ -55,44 +55,44 @@ where
     let mut buffer = vec![0; 16 * 1024];
     let mut stop_requested = false;
     loop {
-        while let Some(event) = server.poll_event(&node.profile, clock::wall()) {
-            match event {
-                Event::Run { id, command, .. } => {
-                    let result = answers::execute(node, &command).await;
-                    server.answer(id, &node.profile, clock::wall(), result.as_ref());
-                    // What ends connections is done once the answer is on its way.
-                    stop_requested |= command == Command::Shutdown;
-                    if command == Command::ClusterReset
-                        && let Some(fleet) = &node.fleet
-                    {
-                        fleet.reset();
-                    }
-                }
-                Event::Complete { id } => server.complete(id, &node.profile, &answers::names(node)),
-                Event::Cancelled { .. } => {}
-                Event::Close => {
-                    if write_out(&mut server, &mut stream, options).await {
-                        drop(stream.shutdown().await);
-                    }
-                    if stop_requested {
-                        node.stop();
-                    }
-                    return;
+        let event = server.poll_event(&node.profile, clock::wall());
+        let idle = event.is_none();
+        let mut close = false;
+        match event {
+            Some(Event::Run { id, command, .. }) => {
+                let result = answers::execute(node, &command).await;
+                server.answer(id, &node.profile, clock::wall(), result.as_ref());
+                // What ends connections is done once the answer is on its way.
+                stop_requested |= command == Command::Shutdown;
+                if command == Command::ClusterReset
+                    && let Some(fleet) = &node.fleet
+                {
+                    fleet.reset();
                 }
             }
-            if !write_out(&mut server, &mut stream, options).await {
-                if stop_requested {
-                    node.stop();
-                }
+            Some(Event::Complete { id }) => server.complete(id, &node.profile, &answers::names(node)),
+            Some(Event::Close) => close = true,
+            // No command of this version takes long enough to be stopped half-way.
+            Some(Event::Cancelled { .. }) | None => {}
+        }
+        let sent = write_out(&mut server, &mut stream, options).await;
+        if stop_requested && server.is_idle() {
+            node.stop();
+        }
+        match sent {
+            Some(_) if close => {
+                let _gone = stream.shutdown().await;
                 return;
             }
+            None => return,
+            // Sending may have made room for the next event.
+            Some(true) => continue,
+            Some(false) if !idle => continue,
+            Some(false) => {}
         }
-        if !write_out(&mut server, &mut stream, options).await {
+        if !server.wants_input() {
+            // Everything is answered and sent, and still no input is wanted: the connection is over.
             return;
-        }
-        if stop_requested {
-            node.stop();
-            stop_requested = false;
         }
         let read = stream.read(&mut buffer);
         let outcome = if options.timeout.is_zero() {
@@ -111,23 +111,23 @@ where
     }
 }
 
-/// Sends all output. A client that does not read for the time-out is dropped.
-async fn write_out<S>(server: &mut Server, stream: &mut S, options: &ControlOptions) -> bool
+/// Sends all output, and says whether there was any; none when the client is gone, or has not read for the
+/// time-out.
+async fn write_out<S>(server: &mut Server, stream: &mut S, options: &ControlOptions) -> Option<bool>
 where
     S: tokio::io::AsyncWrite + Unpin,
 {
+    let mut any = false;
     while let Some(output) = server.poll_output() {
+        any = true;
         let write = stream.write_all(&output);
-        let written = if options.timeout.is_zero() {
-            write.await.is_ok()
+        if options.timeout.is_zero() {
+            write.await.ok()?;
         } else {
-            matches!(tokio::time::timeout(options.timeout, write).await, Ok(Ok(())))
-        };
-        if !written {
-            return false;
+            tokio::time::timeout(options.timeout, write).await.ok()?.ok()?;
         }
     }
-    true
+    Some(any)
 }
 
 /// The answer to a command that did what it says.

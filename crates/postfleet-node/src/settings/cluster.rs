@@ -4,8 +4,9 @@ use crate::fleet::{BusKind, ConfiguredObject, FleetSettings, Listed};
 use crate::system;
 use anyhow::{Context, bail};
 use postfleet_bus::event::MemberInfo;
+use postfleet_config::schema::Scope;
 use postfleet_config::{Bus, ClusterSettings, ReplicateSettings};
-use postfleet_config::{Config, identity};
+use postfleet_config::{Config, Value, identity};
 use postfleet_replica::{ObjectKind, ObjectSpec};
 use postfleet_types::{GroupName, NodeName, NodeType, PrivateName};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -75,8 +76,25 @@ pub(super) fn read(config: &Config) -> anyhow::Result<Option<(FleetSettings, Vec
         },
         main_name,
     };
-    let objects = cluster.replicate.iter().map(object).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut objects = cluster.replicate.iter().map(object).collect::<anyhow::Result<Vec<_>>>()?;
+    if limits_a_host(config) {
+        objects.push(ConfiguredObject {
+            spec: ObjectSpec::of(ObjectKind::OutboundHosts),
+            listed: Listed::default(),
+        });
+    }
     Ok(Some((settings, objects)))
+}
+
+/// Whether a `Host` stanza sets a limit for the whole fleet. Its counts need an object that nobody configures.
+fn limits_a_host(config: &Config) -> bool {
+    const LIMITS: [&str; 2] = ["Cluster_Max_Outbound_Connections", "Cluster_Scope_Max_Outbound_Connections"];
+    config.tree().instances().filter(|(_, instance)| instance.scope == Scope::Host).any(|(_, host)| {
+        LIMITS
+            .into_iter()
+            .filter_map(|limit| host.assigned(limit))
+            .any(|assigned| matches!(assigned.value, Value::Int(limit) if limit > 0))
+    })
 }
 
 /// The address other members reach this node at. A lone node is reached by nobody, so its name may lead anywhere.

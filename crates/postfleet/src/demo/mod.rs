@@ -66,11 +66,16 @@ fn start_and_serve(arguments: &DemoArguments, dir: &Path) -> anyhow::Result<Exit
     say(&format!("Starting {} nodes in {}", nodes.len(), dir.display()));
     // Signals are caught before the first node runs, so that an early Ctrl-C stops the nodes as well.
     let interrupted = interrupt_flag()?;
+    let started = std::time::Instant::now();
     let mut running = Running::default();
     for node in &nodes {
         running.0.push((node.clone(), process::start(node, life)?));
+        if let Some(newest) = running.0.last_mut() {
+            ready::wait_for_member(newest, &interrupted)?;
+        }
     }
     ready::wait(&mut running.0, &interrupted)?;
+    say(&format!("All nodes see each other after {:.1} s", started.elapsed().as_secs_f64()));
     let pids: Vec<(NodeLayout, u32)> =
         running.0.iter().map(|(node, child)| (node.clone(), child.id())).collect();
     fleet::write(dir, &pids)?;
@@ -103,25 +108,31 @@ fn start_and_serve(arguments: &DemoArguments, dir: &Path) -> anyhow::Result<Exit
 struct Running(Vec<(NodeLayout, Child)>);
 
 impl Running {
-    /// Closes the pipes, which asks the nodes to end in an orderly way, and waits; what has not ended after ten
-    /// seconds is killed.
+    /// Asks the nodes to end in an orderly way, then not to wait for open sessions, then kills what is left.
     fn stop(&mut self) {
-        for (_, child) in &mut self.0 {
-            drop(child.stdin.take());
+        for (_, child) in &self.0 {
+            process::terminate(child.id());
         }
-        let patience = std::time::Instant::now() + Duration::from_secs(10);
+        self.wait(stop::SESSIONS_PATIENCE);
+        for (_, child) in &self.0 {
+            process::terminate(child.id());
+        }
+        self.wait(stop::PATIENCE);
         for (node, child) in &mut self.0 {
-            while matches!(child.try_wait(), Ok(None)) {
-                if std::time::Instant::now() >= patience {
-                    say(&format!("{} did not stop in time and was killed", node.name));
-                    drop(child.kill());
-                    drop(child.wait());
-                    break;
-                }
-                std::thread::sleep(Duration::from_millis(10));
-            }
+            say(&format!("{} did not stop in time and was killed", node.name));
+            let _gone = child.kill();
+            let _collected = child.wait();
         }
         self.0.clear();
+    }
+
+    /// Forgets the nodes that have ended.
+    fn wait(&mut self, patience: Duration) {
+        let until = std::time::Instant::now() + patience;
+        while !self.0.is_empty() && std::time::Instant::now() < until {
+            self.0.retain_mut(|(_, child)| matches!(child.try_wait(), Ok(None)));
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 
@@ -220,5 +231,5 @@ fn absolute(dir: &Path) -> anyhow::Result<PathBuf> {
 
 /// Progress goes to standard error, so that standard output belongs to the console.
 fn say(text: &str) {
-    drop(writeln!(std::io::stderr(), "{text}"));
+    let _unread = writeln!(std::io::stderr(), "{text}");
 }

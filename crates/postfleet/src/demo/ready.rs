@@ -1,7 +1,7 @@
 //! Waiting until a fleet is up: every node answers, sees all others, and shares data with them.
 
+use super::Interrupt;
 use super::layout::NodeLayout;
-use super::{Interrupt, say};
 use anyhow::{Context, bail};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -12,28 +12,47 @@ use std::time::{Duration, Instant};
 /// A fleet on one machine is up within a second; a machine that is very busy gets more.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Waits until a node is a member. The next one is started then, so that the first is the oldest, and the leader.
+pub(crate) fn wait_for_member(node: &mut (NodeLayout, Child), interrupted: &Interrupt) -> anyhow::Result<()> {
+    let member = |control: &Path| {
+        ask(control, "cluster info")
+            .is_ok_and(|answer| answer.contains("[m:#") && !answer.contains("(no leader)"))
+    };
+    wait_until(node, interrupted, "is no member of the fleet", member)
+}
+
+/// Waits until every node shares data with every other.
 pub(crate) fn wait(nodes: &mut [(NodeLayout, Child)], interrupted: &Interrupt) -> anyhow::Result<()> {
     let names: Vec<String> = nodes.iter().map(|(node, _)| node.name.clone()).collect();
+    for node in nodes.iter_mut() {
+        wait_until(node, interrupted, "does not see the whole fleet", |control| knows_all(control, &names))?;
+    }
+    Ok(())
+}
+
+fn wait_until(
+    (node, child): &mut (NodeLayout, Child),
+    interrupted: &Interrupt,
+    problem: &str,
+    reached: impl Fn(&Path) -> bool,
+) -> anyhow::Result<()> {
     let started = Instant::now();
-    for (node, child) in nodes.iter_mut() {
-        while !knows_all(&node.control(), &names) {
-            if let Some(status) = child.try_wait().context("cannot watch a node")? {
-                bail!("{} ended at once ({status}). Its log says:\n{}", node.name, tail(&node.log()));
-            }
-            if started.elapsed() > PATIENCE {
-                bail!(
-                    "{} does not see the whole fleet after {} seconds; its log says:\n{}",
-                    node.name,
-                    PATIENCE.as_secs(),
-                    tail(&node.log())
-                );
-            }
-            if interrupted.wait(Duration::from_millis(20)) {
-                bail!("interrupted");
-            }
+    while !reached(&node.control()) {
+        if let Some(status) = child.try_wait().context("cannot watch a node")? {
+            bail!("{} ended at once ({status}). Its log says:\n{}", node.name, tail(&node.log()));
+        }
+        if started.elapsed() > PATIENCE {
+            bail!(
+                "{} {problem} after {} seconds; its log says:\n{}",
+                node.name,
+                PATIENCE.as_secs(),
+                tail(&node.log())
+            );
+        }
+        if interrupted.wait(Duration::from_millis(5)) {
+            bail!("interrupted");
         }
     }
-    say(&format!("All nodes see each other after {:.1} s", started.elapsed().as_secs_f64()));
     Ok(())
 }
 

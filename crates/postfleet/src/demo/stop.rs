@@ -5,8 +5,10 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// Nodes drain their sessions before they end.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// How long open sessions of a demo may hold up its end; a second signal ends the wait.
+pub(super) const SESSIONS_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a node may take for everything else.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) fn stop(dir: &Path) -> anyhow::Result<ExitCode> {
     let nodes = fleet::read(dir)?;
@@ -16,20 +18,20 @@ pub(crate) fn stop(dir: &Path) -> anyhow::Result<ExitCode> {
         say(&format!("No node of the fleet in {} is running.", dir.display()));
         return Ok(ExitCode::SUCCESS);
     }
-    for (_, pid) in &running {
-        process::terminate(*pid);
-    }
-    let started = Instant::now();
-    for (node, pid) in &running {
+    let is_running = |node: &fleet::Known, pid: u32| process::is_node(pid, &node.config);
+    for patience in [SESSIONS_PATIENCE, PATIENCE] {
+        for (_, pid) in running.iter().filter(|(node, pid)| is_running(node, *pid)) {
+            process::terminate(*pid);
+        }
+        let started = Instant::now();
         // A process that has ended but was not collected by its parent has no command line any more.
-        while process::is_node(*pid, &node.config) {
-            if started.elapsed() > PATIENCE {
-                process::kill(*pid);
-                say(&format!("{} did not stop in time and was killed", node.name));
-                break;
-            }
+        while running.iter().any(|(node, pid)| is_running(node, *pid)) && started.elapsed() < patience {
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+    for (node, pid) in running.iter().filter(|(node, pid)| is_running(node, *pid)) {
+        process::kill(*pid);
+        say(&format!("{} did not stop in time and was killed", node.name));
     }
     say(&format!("Stopped {} nodes.", running.len()));
     Ok(ExitCode::SUCCESS)

@@ -220,7 +220,7 @@ impl Client {
         expect(self.command(&format!("RCPT TO:<{recipient}>"))?, "250")?;
         expect(self.command("DATA")?, "354")?;
         self.send(&format!(
-            "From: <sender@client.example>\r\nDate: Sat, 21 Nov 2026 12:00:00 +0000\r\nSubject: t\r\n\r\n{body}\r\n.\r\n"
+            "From: <sender@client.example>\r\nDate: Sat, 21 Nov 2026 12:00:00 +0000\r\nMessage-ID: <1@client.example>\r\nSubject: t\r\n\r\n{body}\r\n.\r\n"
         ))?;
         expect(self.reply()?, "250")
     }
