@@ -231,3 +231,58 @@ impl Client {
         rest
     }
 }
+
+/// One node with a configuration of its own, alone on its bus.
+pub struct SingleNode {
+    pub dir: tempfile::TempDir,
+    pub smtp: String,
+    pub control: PathBuf,
+    child: Child,
+}
+
+impl SingleNode {
+    /// `global` stands at the top of the file, `listener` in `ESMTP_Listener`, `listen` in its one `Listen`.
+    pub fn start(global: &str, listener: &str, listen: &str) -> Self {
+        let dir = tempfile::Builder::new().prefix("pf").tempdir().unwrap();
+        let path = dir.path().display();
+        let smtp = std::net::TcpListener::bind("127.0.2.1:0").unwrap().local_addr().unwrap().to_string();
+        let control = dir.path().join("console");
+        let global = global.replace("{dir}", &path.to_string());
+        let listen = listen.replace("{dir}", &path.to_string());
+        let text = format!(
+            "Hostname = \"mx.test.example\"\nSpoolbase = \"{path}/spool\"\nPidfile = \"{path}/pid\"\n{global}\n\
+             ESMTP_Listener {{\n{listener}\n  Listen \"{smtp}\" {{\n{listen}\n  }}\n}}\n\
+             Control_Listener {{ Listen \"{}\" {{}} }}\n\
+             ECCluster_Listener {{ Listen \"127.0.2.1:4802\" {{ Enable = false }} }}\n\
+             cluster {{ bus = \"solo\" nodename = \"solo\" nodeaddr = \"127.0.2.1\" Replicate \"inbound_cidr\" {{}} }}\n",
+            control.display()
+        );
+        let config = dir.path().join("postfleet.conf");
+        std::fs::write(&config, text).unwrap();
+        let log = dir.path().join("node.log");
+        let child = start_node(&config, &log);
+        let node = Self { dir, smtp, control, child };
+        wait_until(Duration::from_secs(20), "the node answers", || {
+            console(&node.control, "cluster info").stdout.windows(4).any(|text| text == b"[m:#")
+        });
+        node
+    }
+
+    pub fn console(&self, command: &str) -> String {
+        String::from_utf8(console(&self.control, command).stdout).unwrap()
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("node.log")).unwrap()
+    }
+}
+
+impl Drop for SingleNode {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- log:\n{}", self.log());
+        }
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
