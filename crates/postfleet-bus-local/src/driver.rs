@@ -77,8 +77,6 @@ pub enum Step {
     Numbered,
     /// The socket is there.
     Listening,
-    /// It is known whose log counts.
-    Gathered,
     /// The hub works.
     Running,
     /// The hub has written something to one member's socket.

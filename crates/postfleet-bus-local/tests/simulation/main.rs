@@ -3,7 +3,11 @@
 //!
 //! Promises checked: C1, C2 (what they are built from: P5, P7, P9 to P12), and that after the faults have ended
 //! everybody is in one configuration and every accepted message of a survivor has been delivered.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "a test fails by panicking, and its modules are its own"
+)]
 
 mod check;
 mod world;
