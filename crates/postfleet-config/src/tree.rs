@@ -69,6 +69,7 @@ pub struct Instance {
     options: BTreeMap<&'static str, Assigned>,
     order: Vec<&'static str>,
     index: BTreeMap<(Scope, String), InstanceId>,
+    blocks: BTreeMap<(Scope, Prefix), InstanceId>,
 }
 
 impl Instance {
@@ -107,6 +108,7 @@ impl Tree {
                 options: BTreeMap::new(),
                 order: Vec::new(),
                 index: BTreeMap::new(),
+                blocks: BTreeMap::new(),
             }],
         }
     }
@@ -188,17 +190,14 @@ impl Tree {
     /// The instances of a block scope that contain a block, longest prefix first.
     #[must_use]
     pub fn containing(&self, parent: InstanceId, scope: Scope, block: Prefix) -> Vec<InstanceId> {
-        let mut found: Vec<(u8, InstanceId)> = self
-            .children(parent, scope)
-            .filter_map(|(id, instance)| match &instance.applies {
-                Applies::Cidr(prefix) => (prefix.length() <= block.length()
-                    && prefix.contains(block.address()))
-                .then_some((prefix.length(), id)),
-                Applies::Name | Applies::Pattern(_) | Applies::Listen(_) => None,
-            })
-            .collect();
-        found.sort_by_key(|(length, _)| core::cmp::Reverse(*length));
-        found.into_iter().map(|(_, id)| id).collect()
+        let Some(parent) = self.instance(parent).filter(|parent| !parent.blocks.is_empty()) else {
+            return Vec::new();
+        };
+        (0..=block.length())
+            .rev()
+            .filter_map(|length| Prefix::containing(block.address(), length).ok())
+            .filter_map(|prefix| parent.blocks.get(&(scope, prefix)).copied())
+            .collect()
     }
 
     /// The path as the console writes it: `SCOPE:INSTANCE:` for each level, empty for the global scope.
@@ -231,6 +230,7 @@ impl Tree {
             return found;
         }
         let id = InstanceId(crate::source::narrow(self.instances.len()));
+        let block = if let Applies::Cidr(prefix) = applies { Some(prefix) } else { None };
         let service = scope.service().or_else(|| self.instance(parent).and_then(|parent| parent.service));
         self.instances.push(Instance {
             scope,
@@ -243,10 +243,12 @@ impl Tree {
             options: BTreeMap::new(),
             order: Vec::new(),
             index: BTreeMap::new(),
+            blocks: BTreeMap::new(),
         });
         if let Some(parent) = self.instance_mut(parent) {
             parent.children.push(id);
             parent.index.insert((scope, key.to_string()), id);
+            parent.blocks.extend(block.map(|block| ((scope, block), id)));
         }
         id
     }
