@@ -53,10 +53,13 @@ pub(crate) fn main(arguments: impl IntoIterator<Item = String>) -> ExitCode {
     }
 }
 
-/// Opens the console on a Unix socket: a session at a terminal, or the lines of standard input.
-#[allow(dead_code, reason = "for callers that start a node themselves")]
+/// Opens the console of a demo node: a session at a terminal. The prompt names the node, not its long path.
 pub(crate) fn open(socket: &Path) -> ExitCode {
-    run(ConsoleOptions { endpoint: Endpoint::Unix(socket.to_path_buf()), ..ConsoleOptions::default() })
+    run(ConsoleOptions {
+        endpoint: Endpoint::Unix(socket.to_path_buf()),
+        prompt: Some("%t %p(%n)> ".into()),
+        ..ConsoleOptions::default()
+    })
 }
 
 /// Runs the console and gives the exit code of section "Exit codes" of docs/console.md.
