@@ -13,7 +13,7 @@ fn cases(few: u64) -> u64 {
 }
 
 /// Ways a single power cut may turn out that are tried before chance picks among the rest.
-const WAYS_MAX: usize = 48;
+const WAYS_MAX: usize = 32;
 
 fn choose(random: &mut Random) -> impl FnMut(usize) -> usize + '_ {
     |ways| usize::try_from(random.below(ways as u64)).unwrap()
@@ -24,7 +24,7 @@ fn mta_case_11_power_cut_at_every_call_of_a_reception() {
     let base = fresh();
     let offers = offers();
     let mut cuts = 0_u64;
-    for seed in 0..cases(6) {
+    for seed in 0..cases(3) {
         let whole = base.after_kill();
         let outcome = receive(&whole, &offers, seed);
         assert_eq!(outcome.acknowledged.len(), 3, "nothing is refused by a healthy disk");
