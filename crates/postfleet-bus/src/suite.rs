@@ -2,7 +2,7 @@
 //!
 //! A backend supplies a [`Rig`], which starts members and does things to them; the suite never assumes that
 //! members share memory. A member is an [`Agent`]: it takes [`Command`]s and yields [`Record`]s, and both have a
-//! wire form, so that a member may be a process of its own. [`conformance_tests!`] makes one test of every
+//! wire form, so that a member may be a process of its own. [`crate::conformance_tests!`] makes one test of every
 //! [`Case`]. A case that needs what a rig cannot do is left out and says so on standard error.
 //!
 //! Random cases print the seed when they fail. `POSTFLEET_SEED` repeats one, `POSTFLEET_CASES` sets how many are

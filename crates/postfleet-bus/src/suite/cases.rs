@@ -139,9 +139,9 @@ impl Case {
     #[must_use]
     pub const fn schedules(self) -> u32 {
         match self {
-            Self::T15 => 300,
-            Self::T16 => 120,
-            Self::T26 | Self::T36 | Self::T25 => 100,
+            Self::T15 => 200,
+            Self::T16 => 60,
+            Self::T26 | Self::T36 | Self::T25 => 50,
             Self::T17 | Self::T18 | Self::T19 | Self::T20 | Self::T21 | Self::T22 | Self::T23 | Self::T24 => {
                 40
             }
