@@ -1,53 +1,8 @@
-//! Lines for the operator's log. The layer only words them; who writes them is the driver's business.
+//! Lines for the operator's log that wait to be fetched.
 
 use alloc::collections::VecDeque;
 use alloc::string::String;
-use core::fmt;
-
-/// How much a line matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Severity {
-    /// For those who look for it.
-    Debug,
-    /// Normal operation.
-    Info,
-    /// Normal, but worth a line.
-    Notice,
-    /// Something may need attention.
-    Warning,
-    /// Something failed.
-    Error,
-    /// Somebody must act.
-    Critical,
-}
-
-/// One line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
-    /// How much it matters.
-    pub severity: Severity,
-    /// What happened, and what to do.
-    pub text: String,
-}
-
-impl fmt::Display for Severity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Debug => "DEBUG",
-            Self::Info => "INFO",
-            Self::Notice => "NOTICE",
-            Self::Warning => "WARNING",
-            Self::Error => "ERROR",
-            Self::Critical => "CRITICAL",
-        })
-    }
-}
-
-impl fmt::Display for Notice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.severity, self.text)
-    }
-}
+pub use postfleet_types::{Notice, Severity};
 
 /// Lines that nobody has fetched yet. Bounded: a driver that never fetches loses the oldest.
 #[derive(Debug, Default)]

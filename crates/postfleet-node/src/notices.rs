@@ -4,38 +4,9 @@
 //! handled. The durable logs come with the loggers; this is what a service manager collects.
 
 use crate::clock;
+pub(crate) use postfleet_types::Severity;
 use std::fmt;
 use std::io::Write;
-
-/// How much a line matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Severity {
-    /// For developers.
-    Debug,
-    /// Normal life.
-    Info,
-    /// Worth knowing.
-    Notice,
-    /// Will hurt if it lasts.
-    Warning,
-    /// Something failed.
-    Error,
-    /// Somebody must act.
-    Critical,
-}
-
-impl Severity {
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Debug => "debug",
-            Self::Info => "info",
-            Self::Notice => "notice",
-            Self::Warning => "warning",
-            Self::Error => "error",
-            Self::Critical => "critical",
-        }
-    }
-}
 
 /// Prints one line. Control characters are shown as `\xNN`, so that nobody can forge a second line.
 pub(crate) fn notice(severity: Severity, text: impl fmt::Display) {
@@ -53,28 +24,4 @@ pub(crate) fn notice(severity: Severity, text: impl fmt::Display) {
     line.push('\n');
     // A closed standard error must not take the relay down.
     drop(std::io::stderr().lock().write_all(line.as_bytes()));
-}
-
-impl From<postfleet_bus::Severity> for Severity {
-    fn from(severity: postfleet_bus::Severity) -> Self {
-        match severity {
-            postfleet_bus::Severity::Debug => Self::Debug,
-            postfleet_bus::Severity::Info => Self::Info,
-            postfleet_bus::Severity::Notice => Self::Notice,
-            postfleet_bus::Severity::Warning => Self::Warning,
-            postfleet_bus::Severity::Error => Self::Error,
-            postfleet_bus::Severity::Critical => Self::Critical,
-        }
-    }
-}
-
-impl From<postfleet_replica::Severity> for Severity {
-    fn from(severity: postfleet_replica::Severity) -> Self {
-        match severity {
-            postfleet_replica::Severity::Info => Self::Info,
-            postfleet_replica::Severity::Notice => Self::Notice,
-            postfleet_replica::Severity::Warning => Self::Warning,
-            postfleet_replica::Severity::Error => Self::Error,
-        }
-    }
 }

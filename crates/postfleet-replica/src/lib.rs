@@ -17,7 +17,6 @@ extern crate alloc;
 mod counts;
 mod entries;
 mod members;
-mod notice;
 mod object;
 mod pacing;
 mod peer;
@@ -30,8 +29,8 @@ mod session;
 mod shared;
 mod wire;
 
-pub use notice::{Notice, Severity};
 pub use object::{ObjectKind, ObjectSpec, Structure};
+pub use postfleet_types::{Notice, Severity};
 pub use reads::{ColumnPhase, ColumnStatus, ListRow, ObjectView, Of, ReadError, Rows, Show};
 pub use replica::{Counted, Counters, JOIN_PATIENCE, Outbound, Outgoing, Replica, ReplicaOptions};
 pub use wire::{

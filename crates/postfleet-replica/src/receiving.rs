@@ -1,7 +1,6 @@
 //! What arrives: batches, markers, chunks, questions and answers of the members, and the own messages back.
 
 use crate::counts::{ApplyError, Origin};
-use crate::notice::Severity;
 use crate::object::ObjectKind;
 use crate::peer::Peer;
 use crate::replica::{Outgoing, Replica, noticed};
@@ -22,6 +21,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use core::cmp::Ordering;
 use postfleet_bus::event::Destination;
+use postfleet_types::Severity;
 use postfleet_types::{Monotonic, PrivateName, WireError};
 
 /// Batches kept for a column whose chunks are on their way, in bytes. Beyond it the column is asked for anew.

@@ -1,7 +1,6 @@
 //! The state machine of the shared-data connection: local events and deliveries in, messages and notices out.
 
 use crate::counts::{Key, Origin};
-use crate::notice::{Notice, Severity};
 use crate::object::{ObjectKind, ObjectSpec};
 use crate::pacing::{Pacing, Which};
 use crate::peer::{NOTICE_INTERVAL, Peer};
@@ -18,6 +17,7 @@ use core::time::Duration;
 use postfleet_bus::event::Destination;
 use postfleet_gauge::keys;
 use postfleet_types::{GroupName, Monotonic, NodeName, PrivateName, normalised};
+use postfleet_types::{Notice, Severity};
 
 /// Settings of a [`Replica`].
 #[derive(Clone, Debug)]
@@ -307,8 +307,12 @@ impl Replica {
         if self.produce_question(now) {
             return true;
         }
-        if self.session.as_ref().is_some_and(|session| session.finished(now)) {
-            self.session = None;
+        let others_wait = !self.need.is_empty();
+        if let Some(session) = self.session.take_if(|session| session.finished(now, others_wait)) {
+            // Members that have not answered yet are covered by the next marker.
+            for member in session.unanswered {
+                self.needs(&member, Need::All);
+            }
         }
         if self.session.is_none() && !self.need.is_empty() {
             self.start_session(now);
@@ -335,10 +339,7 @@ impl Replica {
         if self.sharing() {
             deadlines[2] = self.pacing.deadline(&self.objects);
             deadlines[3] = self.question_deadline();
-            deadlines[4] = self
-                .session
-                .as_ref()
-                .and_then(|session| if session.started { None } else { session.start() });
+            deadlines[4] = self.session.as_ref().and_then(|session| session.deadline(!self.need.is_empty()));
         }
         deadlines.into_iter().flatten().min()
     }

@@ -1,6 +1,5 @@
 //! What leaves: batches, markers, chunks, questions.
 
-use crate::notice::Severity;
 use crate::pacing::Which;
 use crate::peer::ANSWER_PATIENCE;
 use crate::replica::{Outgoing, Replica, push_notice};
@@ -17,6 +16,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use postfleet_bus::event::Destination;
+use postfleet_types::Severity;
 use postfleet_types::{Monotonic, PrivateName};
 
 /// The longest body of a chunk: with what is around it, a chunk message stays below 64 KiB.

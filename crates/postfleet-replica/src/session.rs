@@ -11,7 +11,8 @@ use postfleet_types::{Monotonic, PrivateName};
 /// 20 ms transit four of them carry 12 MB/s, or some two million keys a second.
 pub(crate) const CHUNKS_UNDER_WAY_MAX: u32 = 4;
 
-/// How long the chunks wait for members that do not answer the marker; these ask again on their own.
+/// How long chunks, and members of a next session, wait for members that do not answer the marker. Those are
+/// covered by the next marker; while nobody else waits, a session waits for their answer as long as they are members.
 pub(crate) const ANSWER_GRACE: Duration = Duration::from_millis(500);
 
 /// What a member lacks.
@@ -67,7 +68,8 @@ impl Session {
 
     /// The next chunk to send at `now`: object, index, body.
     pub(crate) fn next_chunk(&mut self, now: Monotonic) -> Option<(usize, usize, Bytes)> {
-        if self.under_way >= CHUNKS_UNDER_WAY_MAX || self.start().is_none_or(|start| start > now) {
+        let is_time = self.start().is_some_and(|start| start <= now);
+        if self.under_way >= CHUNKS_UNDER_WAY_MAX || self.wanted_by.is_empty() || !is_time {
             return None;
         }
         self.started = true;
@@ -85,13 +87,22 @@ impl Session {
         }
     }
 
-    /// Whether nothing is left to do for it.
-    pub(crate) fn finished(&self, now: Monotonic) -> bool {
-        let nobody = self.unanswered.is_empty() && self.wanted_by.is_empty();
-        let over = self.start().is_some_and(|start| start <= now)
-            && self.under_way == 0
-            && (self.wanted_by.is_empty() || self.cursor.0 >= self.objects.len());
-        nobody || over
+    /// Whether it makes way for the next. `others_wait`: members that it does not cover need something.
+    ///
+    /// A session whose members are slow to answer stays: were it dropped, their answers would come to nothing, they
+    /// would ask again, and the next session would end in the same way.
+    pub(crate) fn finished(&self, now: Monotonic, others_wait: bool) -> bool {
+        if self.wanted_by.is_empty() {
+            let patience_is_over = self.start().is_some_and(|start| start <= now);
+            return self.unanswered.is_empty() || (others_wait && patience_is_over);
+        }
+        self.started && self.under_way == 0 && self.cursor.0 >= self.objects.len()
+    }
+
+    /// When time alone changes what is to be done for it.
+    pub(crate) fn deadline(&self, others_wait: bool) -> Option<Monotonic> {
+        let waits_for_answers_only = self.wanted_by.is_empty() && !others_wait;
+        if self.started || waits_for_answers_only { None } else { self.start() }
     }
 
     /// Takes a member out.

@@ -355,6 +355,37 @@ fn replication_s2_5_a_large_column_travels_in_chunks_and_only_to_who_needs_it() 
     );
 }
 
+/// A member that reads its messages only every two seconds answers every marker late. It must get the columns all
+/// the same: an answer that came to nothing would be followed by the next late one, for ever.
+#[test]
+fn replication_s2_5_a_joiner_that_answers_late_gets_the_chunks() {
+    let mut fleet = fleet(&["a", "b"], &specs(), at_once);
+    let count = 20_000u32;
+    for host in 0..count {
+        fleet.open(1, Connection::Inbound(IpAddr::from((0x0a00_0000 + host * 3001).to_be_bytes())));
+    }
+    fleet.run(50);
+    let joiner = fleet.start("c", specs());
+    for _ in 0..6 {
+        for host in 0..200u32 {
+            for at in 0..2 {
+                while fleet.sequence(at) {}
+                while fleet.deliver(at) {}
+            }
+            fleet.open(1, Connection::Inbound(IpAddr::from((0xc000_0200 + host % 256).to_be_bytes())));
+            fleet.advance(Duration::from_millis(10));
+        }
+        while fleet.deliver(joiner) {}
+        while fleet.sequence(joiner) {}
+    }
+    assert!(fleet.processes[joiner].replica.complete(), "after twelve seconds and six looks at its messages");
+    fleet.run(50);
+    assert_eq!(
+        fleet.shown(joiner, "inbound_cidr", Of::Global),
+        Ok(fleet.truth(1, "inbound_cidr", ObjectKind::InboundCidr).unwrap())
+    );
+}
+
 #[test]
 fn replication_s2_5_a_joiner_waits_five_seconds_and_warns() {
     let mut fleet = fleet(&["a"], &specs(), at_once);

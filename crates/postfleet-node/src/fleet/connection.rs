@@ -160,7 +160,7 @@ async fn attend(
             deadline = earlier(deadline, Some(pulse.next));
         }
         while let Some(told) = connection.poll_notice() {
-            notice(told.severity.into(), told.text);
+            notice(told.severity, told.text);
         }
         let timer = async {
             match deadline {
@@ -178,7 +178,7 @@ async fn attend(
                 match event {
                     BusEvent::Lost { reason } => {
                         while let Some(told) = connection.poll_notice() {
-                            notice(told.severity.into(), told.text);
+                            notice(told.severity, told.text);
                         }
                         return match asked {
                             Some(Commands { leave: true, .. }) => End::Left,

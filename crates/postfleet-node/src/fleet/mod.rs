@@ -176,7 +176,7 @@ impl Fleet {
         }
         let deadline = replica.poll_deadline();
         while let Some(told) = replica.poll_notice() {
-            notice(told.severity.into(), told.text);
+            notice(told.severity, told.text);
         }
         deadline
     }

@@ -10,14 +10,9 @@ use postfleet_config::{Config, Value, identity};
 use postfleet_replica::{ObjectKind, ObjectSpec};
 use postfleet_types::{GroupName, NodeName, NodeType, PrivateName};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::time::Duration;
 
 /// The bus protocols this build speaks.
 const PROTOCOL: (u16, u16) = (1, 1);
-/// Messages that may wait for the bus.
-const MAX_BACKLOG: usize = 5000;
-/// Pause before a lost bus is tried again.
-const RECONNECT_INTERVAL: Duration = Duration::from_secs(5);
 
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
@@ -58,8 +53,8 @@ pub(super) fn read(config: &Config) -> anyhow::Result<Option<(FleetSettings, Vec
         cluster_group: group(&cluster.cluster_group)?,
         log_group: cluster.log_group.clone(),
         heartbeat_start_delay: cluster.heartbeat_start_delay,
-        max_backlog: MAX_BACKLOG,
-        reconnect_interval: RECONNECT_INTERVAL,
+        max_backlog: usize::try_from(cluster.max_backlog).unwrap_or(usize::MAX),
+        reconnect_interval: cluster.reconnect_interval,
         min_delay: cluster.min_delay,
         info: MemberInfo {
             private_name: main_name.clone(),
@@ -123,8 +118,8 @@ fn object(stanza: &ReplicateSettings) -> anyhow::Result<ConfiguredObject> {
             ..ObjectSpec::new(&stanza.name, kind)
         },
         listed: Listed {
-            type_name: Some(stanza.kind.word().into()),
-            class: None,
+            type_name: stanza.type_word.map(str::to_owned),
+            class: stanza.class.map(str::to_owned),
             parameters: stanza.parameters.clone(),
         },
     })
