@@ -8,7 +8,7 @@ pub const PROTOCOL_VERSION: u32 = 1;
 /// Longest command line, in bytes; from the protocol. A longer one ends the connection.
 pub const COMMAND_BYTES_MAX: usize = 65_536;
 
-/// Longest unit of output that a client accepts. Servers cut output at [`OUT_BYTES`]; the text of a failure is
+/// Longest unit of output that a client accepts. Servers cut output at 32 KiB; the text of a failure is
 /// one unit, and no failure comes near this.
 pub const OUT_BYTES_MAX: usize = 1 << 20;
 

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The caller's duties, in order: `push` what comes in; `flush` whenever `push` returns true; at the end of the data
-//! `seal` and `sync`, on any thread, several transactions at once; hand the result to [`crate::commit`], on one
+//! `seal` and `sync`, on any thread, several transactions at once; hand the result to [`crate::commit()`], on one
 //! thread. 250 may be sent for what `commit` returned as committed, for nothing else. A draft that is given up is
 //! handed to [`Draft::abandon`]. Whatever fails has taken its file away again as far as the disk allowed it.
 
@@ -116,7 +116,7 @@ impl StoreError {
 
 /// A transaction whose content is coming in.
 ///
-/// Holds at most the envelope, [`Draft::threshold_bytes`] of content and one more `push` in memory.
+/// Holds at most the envelope, `threshold_bytes` of content and one more `push` in memory.
 #[derive(Debug)]
 pub struct Draft<F> {
     envelope: Box<Envelope>,

@@ -1,6 +1,6 @@
 //! The durable spool: message ids, message files, group commit, recovery, and the index of what is queued.
 //!
-//! Promises to whoever accepts mail: a transaction that [`commit`] returned as stored survives kill and power cut
+//! Promises to whoever accepts mail: a transaction that [`commit()`] returned as stored survives kill and power cut
 //! whole, with all its copies; one that it did not return is never half there; nothing unreadable is deleted.
 //!
 //! Pure: no file, clock, task or randomness. Everything it wants from a file system goes through [`Disk`], which

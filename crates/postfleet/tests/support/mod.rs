@@ -1,5 +1,11 @@
 //! A fleet of real processes for end-to-end tests, and a small SMTP client.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::print_stderr, reason = "test support; not every test file uses all of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "test support; not every test file uses all of it"
+)]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, TcpStream};
