@@ -134,8 +134,14 @@ impl<K: Bits> Plane<K> {
         // now lets both arrive at the same time; which cell is wanted is known only when the keys are there.
         black_box([cells[0], cells[BLOCK / 4], cells[BLOCK / 2], cells[BLOCK / 4 * 3]]);
         let from = K::below(keys, len, low);
-        let inside = keys.iter().zip(cells).take(len).skip(from).take_while(|(key, _)| **key <= high);
-        inside.fold(0, |sum, (key, cell)| sum.wrapping_add(self.decode(*cell, *key)))
+        let to = if low == high {
+            len.min(from + usize::from(keys.get(from) == Some(&low)))
+        } else if len.checked_sub(1).and_then(|last| keys.get(last)).is_none_or(|last| *last <= high) {
+            len
+        } else {
+            K::up_to(keys, len, high)
+        };
+        self.cells_sum(leaf, keys, from, to)
     }
 
     /// Whether the cell is blank.

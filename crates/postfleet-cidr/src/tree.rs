@@ -28,6 +28,12 @@ const FILL_ASCENDING: usize = BLOCK * 7 / 8;
 /// Fewer free leaves than this are kept for later, however few are used. They take less than a megabyte.
 const SPARE_MAX: usize = 256;
 
+/// No leaf.
+const NONE: u32 = u32::MAX;
+
+/// How many leaves to either side of the one that a head names are looked at before the tree is searched.
+const STEPS_MAX: usize = 2;
+
 /// More levels than 2^32 blocks with at least [`FILL_MIN`] children each can have.
 const HEIGHT_MAX: usize = 12;
 
@@ -54,6 +60,8 @@ impl Path {
 pub(crate) struct Tree<K> {
     keys: Blocks<K>,
     leaf_len: Vec<u8>,
+    /// The leaves before and behind each leaf.
+    beside: Vec<(u32, u32)>,
     free_leaves: Vec<u32>,
     /// The lowest key that may be below each child.
     lows: Blocks<K>,
@@ -72,6 +80,7 @@ impl<K: Bits> Tree<K> {
         Self {
             keys: Blocks::new(K::HIGHEST),
             leaf_len: Vec::new(),
+            beside: Vec::new(),
             free_leaves: Vec::new(),
             lows: Blocks::new(K::HIGHEST),
             children: Blocks::new(0),
@@ -248,6 +257,9 @@ impl<K: Bits> Tree<K> {
         for plane in &mut self.planes {
             plane.sums_mut().open_slot(inner, child + 1);
         }
+        if level == 0 {
+            self.link(left, right);
+        }
         self.spread(inner, child, level, if at_end { FILL_ASCENDING } else { BLOCK / 2 });
     }
 
@@ -329,6 +341,7 @@ impl<K: Bits> Tree<K> {
         self.spread(inner, left, level, both);
         let emptied = self.children.at(inner, left + 1);
         if level == 0 {
+            self.unlink(emptied);
             self.free_leaf(emptied);
         } else {
             self.free_inner(emptied);
@@ -348,12 +361,38 @@ impl<K: Bits> Tree<K> {
         let high = low.last(length);
         match self.heads.find(low, length) {
             Found::Sum(sum) => sum,
-            Found::Leaf(leaf) => match self.leaf_around(leaf, low, high) {
-                Some(keys) => global.sum_between(leaf, keys, self.leaf_len(leaf), low, high),
-                None => self.sum(global, low, high),
-            },
+            Found::Leaf(leaf) => {
+                self.sum_near(global, leaf, low, high).unwrap_or_else(|| self.sum(global, low, high))
+            }
             Found::Unknown => self.sum(global, low, high),
         }
+    }
+
+    /// The sum of a plane over the keys from `low` to `high`, if they are in a leaf or close to it.
+    ///
+    /// From wherever the leaf is, the leaves up to the one that begins at or before `low`, and up to the one that
+    /// ends at or behind `high`, hold all keys between.
+    #[inline]
+    fn sum_near(&self, plane: &Plane<K>, leaf: u32, low: K, high: K) -> Option<u64> {
+        let mut sum = 0u64;
+        let mut visit = |leaf: u32| {
+            let keys = self.keys.block(leaf)?;
+            let len = self.leaf_len(leaf);
+            let ends = (*keys.first()? <= low, high <= *keys.get(len.checked_sub(1)?)?);
+            sum = sum.wrapping_add(plane.sum_between(leaf, keys, len, low, high));
+            let (before, behind) = self.beside.get(leaf as usize).copied()?;
+            Some((ends, before, behind))
+        };
+        let ((mut begins, mut ends), mut before, mut behind) = visit(leaf)?;
+        for _ in 0..STEPS_MAX {
+            if !begins && before != NONE {
+                ((begins, _), before, _) = visit(before)?;
+            }
+            if !ends && behind != NONE {
+                ((_, ends), _, behind) = visit(behind)?;
+            }
+        }
+        ((begins || before == NONE) && (ends || behind == NONE)).then_some(sum)
     }
 
     /// The keys of a leaf if all keys between `low` and `high` are certainly among them.
@@ -392,14 +431,7 @@ impl<K: Bits> Tree<K> {
             node = self.children.at(node, from);
         }
         let Some(keys) = self.keys.block(node) else { return 0 };
-        let len = self.leaf_len(node);
-        let from = K::below(keys, len, low);
-        let to = if low == high {
-            len.min(from + usize::from(keys.get(from) == Some(&low)))
-        } else {
-            K::up_to(keys, len, high)
-        };
-        plane.cells_sum(node, keys, from, to)
+        plane.sum_between(node, keys, self.leaf_len(node), low, high)
     }
 
     /// The sum below an inner node where the ends of the range lie below different children.
@@ -493,6 +525,7 @@ impl<K: Bits> Tree<K> {
             *plane.sums_mut() = Blocks::new(0);
         }
         self.leaf_len.clear();
+        self.beside.clear();
         self.free_leaves.clear();
         (self.lows, self.children) = (Blocks::new(K::HIGHEST), Blocks::new(0));
         self.inner_len.clear();
@@ -510,6 +543,7 @@ impl<K: Bits> Tree<K> {
                     Some((target, _)) if self.leaf_len(*target) < FILL_ASCENDING => *target,
                     _ => {
                         let target = self.new_leaf();
+                        self.link(level.last().map_or(NONE, |(last, _)| *last), target);
                         level.push((target, if level.is_empty() { K::LOWEST } else { key }));
                         target
                     }
@@ -569,8 +603,30 @@ impl<K: Bits> Tree<K> {
     fn new_leaf(&mut self) -> u32 {
         self.free_leaves.pop().unwrap_or_else(|| {
             self.leaf_len.push(0);
+            self.beside.push((NONE, NONE));
             to_u32(self.leaf_len.len() - 1)
         })
+    }
+
+    /// Puts a new leaf behind another; `NONE` for the first.
+    fn link(&mut self, left: u32, leaf: u32) {
+        let right = self.beside.get(left as usize).map_or(NONE, |beside| beside.1);
+        self.set_beside(left, None, Some(leaf));
+        self.set_beside(right, Some(leaf), None);
+        self.set_beside(leaf, Some(left), Some(right));
+    }
+
+    fn unlink(&mut self, leaf: u32) {
+        let (left, right) = self.beside.get(leaf as usize).copied().unwrap_or((NONE, NONE));
+        self.set_beside(left, None, Some(right));
+        self.set_beside(right, Some(left), None);
+        self.set_beside(leaf, Some(NONE), Some(NONE));
+    }
+
+    fn set_beside(&mut self, leaf: u32, before: Option<u32>, behind: Option<u32>) {
+        if let Some(beside) = self.beside.get_mut(leaf as usize) {
+            *beside = (before.unwrap_or(beside.0), behind.unwrap_or(beside.1));
+        }
     }
 
     fn new_inner(&mut self) -> u32 {
@@ -617,6 +673,7 @@ impl<K: Bits> Tree<K> {
             + self.children.memory_bytes()
             + self.heads.memory_bytes()
             + self.leaf_len.capacity()
+            + self.beside.capacity() * size_of::<(u32, u32)>()
             + self.inner_len.capacity()
             + (self.free_leaves.capacity() + self.free_inners.capacity()) * size_of::<u32>()
             + self.planes.iter().map(|plane| size_of::<Plane<K>>() + plane.memory_bytes()).sum::<usize>()
