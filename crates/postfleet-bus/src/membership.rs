@@ -570,17 +570,6 @@ impl Membership {
         if self.has_ended() {
             return;
         }
-        let text = match reason {
-            LostReason::Local => None,
-            LostReason::Daemon => Some("the bus engine is gone or does not return messages"),
-            LostReason::Overrun => Some("events were not read in time"),
-            LostReason::Expelled => Some("the other members went on without this connection"),
-            LostReason::OwnGap => Some("one of the own messages was lost on the way"),
-            LostReason::Protocol => Some("the bus engine broke its protocol"),
-        };
-        if let Some(text) = text {
-            self.notices.push(Severity::Error, format!("Error on messaging bus: {text}; connecting anew"));
-        }
         if reason == LostReason::Overrun {
             self.counters.overruns += 1;
         }

@@ -56,14 +56,14 @@ impl Membership {
             .pulses
             .iter()
             .filter_map(|(raw, pulse)| {
-                let last = pulse.last?;
+                let (last, theirs) = (pulse.last?, pulse.wall?);
                 let since = |a: Monotonic, b: Monotonic| {
                     signed(u64::try_from(a.since(b).as_millis()).unwrap_or(u64::MAX))
                 };
                 let ours = signed(wall.unix_millis())
                     .saturating_add(since(last, at))
                     .saturating_sub(since(at, last));
-                Some((*raw, signed(pulse.wall.unix_millis()).saturating_sub(ours)))
+                Some((*raw, signed(theirs.unix_millis()).saturating_sub(ours)))
             })
             .collect()
     }

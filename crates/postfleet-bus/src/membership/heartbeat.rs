@@ -17,13 +17,17 @@ use postfleet_types::{Epoch, Monotonic, NodeType, WallTime};
 const AGAIN: Duration = Duration::from_secs(3);
 
 /// What one member's heartbeats told.
+/// Own heartbeats leave every second at least; one that is older than this means that the process stood still.
+const IN_TIME: Duration = Duration::from_secs(2);
+
 #[derive(Debug)]
 pub(super) struct Pulse {
     pub(super) epoch: Epoch,
     pub(super) seen_since: Monotonic,
     pub(super) last: Option<Monotonic>,
     pub(super) load: Load,
-    pub(super) wall: WallTime,
+    /// What its clock said; none when it was not read in time to compare.
+    pub(super) wall: Option<WallTime>,
     /// Its clock has been reported.
     pub(super) clock_reported: bool,
 }
@@ -51,7 +55,7 @@ impl Heartbeats {
                 seen_since: now,
                 last: None,
                 load: Load::default(),
-                wall: WallTime::default(),
+                wall: None,
                 clock_reported: false,
             });
         }
@@ -75,12 +79,14 @@ impl Heartbeats {
     }
 
     pub(super) fn delivered(&mut self, now: Monotonic, from: RawId, epoch: Epoch, heartbeat: &Heartbeat) {
+        // A process that stood still reads at once what was sent long ago: that says nothing about clocks.
+        let in_time = self.clocks.is_some_and(|(own_sent, _)| now.since(own_sent) < IN_TIME);
         if let Some(pulse) = self.pulses.get_mut(&from)
             && pulse.epoch == epoch
         {
             pulse.last = Some(now);
             pulse.load = heartbeat.load;
-            pulse.wall = heartbeat.wall;
+            pulse.wall = in_time.then_some(heartbeat.wall);
         }
     }
 
