@@ -49,7 +49,9 @@ pub const RETIRE: Duration = Duration::from_secs(2);
 
 const BATCH_ENTRIES: usize = 64;
 const BATCH_BYTES: usize = 256 << 10;
-const PENDING_BYTES: usize = 1 << 20;
+/// Nobody has more submissions under way: an attachment is busy above 4 MiB and one message. What a member sends is
+/// always read, because its acknowledgements come behind its submissions.
+const PENDING_BYTES_MAX: usize = 8 << 20;
 
 /// What the hub must know of the host it runs on.
 pub trait Surroundings {
@@ -253,12 +255,6 @@ impl Hub {
         self.log.cost()
     }
 
-    /// Whether more should be read from the stream now.
-    #[must_use]
-    pub fn wants_input(&self, stream: Stream) -> bool {
-        self.peers.get(&stream).is_some_and(|peer| peer.pending_bytes < PENDING_BYTES)
-    }
-
     /// Whether the driver should say when the stream can be written, although nothing waits to be.
     #[must_use]
     pub fn is_full(&self, stream: Stream) -> bool {
@@ -353,7 +349,7 @@ impl Hub {
                     peer.pending_bytes += bytes.len();
                     peer.pending.push_back((no, bytes));
                 }
-                no <= next
+                no <= next && peer.pending_bytes <= PENDING_BYTES_MAX
             }
             (ToHub::Ack { seq }, Role::Member | Role::Detaching) => {
                 peer.acked = peer.acked.max(seq.min(self.log.last().seq));

@@ -1,5 +1,9 @@
 //! Attachments of one process: the first words of a bus.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test fails by panicking, and waits for one kind of event"
+)]
 
 use bytes::Bytes;
 use postfleet_bus::carrier::{Carrier, CarrierEvent, CarrierLost, RawId, RawReason, Submit};
@@ -128,4 +132,83 @@ fn buses_of_two_names_do_not_mix() {
     assert_eq!(next(&mut stranger), CarrierEvent::Lost(CarrierLost::Protocol));
     assert_eq!(a.submit(Bytes::from_static(b"x")), Submit::Accepted);
     assert_eq!(next(&mut a), deliver(&a, "x"));
+}
+
+#[test]
+fn bus_p21_busy_and_ready_again_and_nothing_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut a, mut b) = (open(&dir), open(&dir));
+    let joined =
+        |event: &CarrierEvent| matches!(event, CarrierEvent::Change { members, .. } if members.len() == 2);
+    while !joined(&next(&mut a)) {}
+    while !joined(&next(&mut b)) {}
+    let mut sent = 0_u64;
+    let mut times = Vec::new();
+    let mut was_busy = 0;
+    while was_busy < 5 {
+        let mut message = vec![0; 20_000];
+        message[..8].copy_from_slice(&sent.to_be_bytes());
+        let start = Instant::now();
+        let answer = b.submit(Bytes::from(message));
+        times.push(start.elapsed());
+        match answer {
+            Submit::Accepted => sent += 1,
+            Submit::Gone => panic!("gone"),
+            Submit::Busy => {
+                was_busy += 1;
+                let mut received = 0;
+                loop {
+                    match next(&mut b) {
+                        CarrierEvent::Ready => break,
+                        CarrierEvent::Deliver { .. } => received += 1,
+                        other => panic!("{other:?}"),
+                    }
+                }
+                assert!(received > 0 || was_busy > 1, "room without a delivery");
+            }
+        }
+    }
+    times.sort_unstable();
+    let slow = times[times.len() * 99 / 100];
+    println!("bus_p21: 99 % of {} calls returned within {slow:?}", times.len());
+    for expected in 0..sent {
+        let CarrierEvent::Deliver { bytes, .. } = next(&mut a) else { panic!("no message {expected}") };
+        assert_eq!(bytes[..8], expected.to_be_bytes());
+    }
+}
+
+#[test]
+fn everybody_at_full_speed_loses_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut carriers = [open(&dir), open(&dir), open(&dir)];
+    let joined =
+        |event: &CarrierEvent| matches!(event, CarrierEvent::Change { members, .. } if members.len() == 3);
+    for carrier in &mut carriers {
+        while !joined(&next(carrier)) {}
+    }
+    // 90 MB: more than the tail may hold, so the fast must wait for the slow.
+    let (each, bytes) = (3000, 10_000);
+    let threads = carriers.map(|mut carrier| {
+        std::thread::spawn(move || {
+            let message = Bytes::from(vec![7; bytes]);
+            let (mut sent, mut received, mut busy) = (0, 0, false);
+            while received < 3 * each {
+                if sent < each && !busy {
+                    match carrier.submit(message.clone()) {
+                        Submit::Accepted => sent += 1,
+                        Submit::Busy => busy = true,
+                        Submit::Gone => panic!("gone"),
+                    }
+                    continue;
+                }
+                match next(&mut carrier) {
+                    CarrierEvent::Deliver { .. } => received += 1,
+                    CarrierEvent::Ready => busy = false,
+                    other => panic!("{other:?}"),
+                }
+            }
+            carrier
+        })
+    });
+    drop(threads.map(|thread| thread.join().unwrap()));
 }

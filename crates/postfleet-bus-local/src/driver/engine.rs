@@ -211,9 +211,8 @@ impl Engine {
         if let Some(hosting) = &self.hosting {
             let listener = Arc::clone(&hosting.listener);
             watched.push(Watched { token: Token::Listener, fd: listener as _, flags: PollFlags::POLLIN });
-            for (stream, socket, read, write) in hosting.watched() {
-                let mut flags = PollFlags::empty();
-                flags.set(PollFlags::POLLIN, read);
+            for (stream, socket, write) in hosting.watched() {
+                let mut flags = PollFlags::POLLIN;
                 flags.set(PollFlags::POLLOUT, write);
                 watched.push(Watched { token: Token::Guest(stream), fd: socket as _, flags });
             }

@@ -74,12 +74,11 @@ impl Hosting {
         Self { hub, listener: Arc::new(listener), guests: BTreeMap::new(), next: OWN + 1, observer }
     }
 
-    /// The guests whose sockets are watched, and whether for reading and for writing.
-    pub(super) fn watched(&self) -> impl Iterator<Item = (Stream, Arc<UnixStream>, bool, bool)> {
+    /// The guests whose sockets are watched, and whether for writing too.
+    pub(super) fn watched(&self) -> impl Iterator<Item = (Stream, Arc<UnixStream>, bool)> {
         self.guests.iter().map(|(stream, guest)| {
-            let read = self.hub.wants_input(*stream);
             let write = guest.connection.wants_output() || self.hub.is_full(*stream);
-            (*stream, Arc::clone(&guest.connection.stream), read, write)
+            (*stream, Arc::clone(&guest.connection.stream), write)
         })
     }
 
@@ -117,8 +116,8 @@ impl Hosting {
                 }
             }
             match reading {
-                Reading::More if self.hub.wants_input(stream) => {}
-                Reading::More | Reading::Dry => return,
+                Reading::More => {}
+                Reading::Dry => return,
                 Reading::Ended => return self.end(stream),
             }
         }

@@ -13,7 +13,7 @@ use std::thread::Thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Kinds of what a member tells the rig.
-pub const RECORD: u8 = 1;
+pub const RECORDS: u8 = 1;
 pub const STEP: u8 = 2;
 
 /// Names of the variables through which the rig tells a member what it is.
@@ -130,13 +130,14 @@ pub fn run() {
             if child {
                 child = false;
                 // Outlives this process for a while, with whatever it was left.
-                std::process::Command::new("sleep").arg("8").spawn().unwrap();
+                let child = std::process::Command::new("sleep").arg("8").spawn().unwrap();
+                std::mem::forget(child);
             }
             let mut out = Vec::new();
             for record in records {
-                write_frame(&mut out, RECORD, &record.encode()).unwrap();
+                write_frame(&mut out, 0, &record.encode()).unwrap();
             }
-            control.lock().unwrap().write_all(&out).unwrap();
+            write_frame(&mut *control.lock().unwrap(), RECORDS, &out).unwrap();
         }
         if !more {
             let now = clock();

@@ -26,9 +26,11 @@ pub fn all(world: &World) -> Result<(), String> {
     }
     one_entry_for_each_mark(world)?;
     one_configuration_for_each_message(world)?;
+    let keys: Vec<(Vec<Key>, BTreeSet<Key>)> = world.lives().iter().map(keys).collect();
     for (index, one) in world.lives().iter().enumerate() {
         for (other_index, other) in world.lives().iter().enumerate().take(index) {
-            one_order(one, other).map_err(|fault| format!("lives {index} and {other_index}: {fault}"))?;
+            one_order(&keys[index], &keys[other_index])
+                .map_err(|fault| format!("lives {index} and {other_index}: {fault}"))?;
             virtual_synchrony(one, other)
                 .map_err(|fault| format!("lives {index} and {other_index}: {fault}"))?;
         }
@@ -88,7 +90,10 @@ fn sender_is_new(life: &Life, place: usize, from: RawId) -> bool {
             CarrierEvent::Change { joined, .. } if joined.contains(&from) => {
                 return item.mark != life.delivered[0].mark || from == life.id.raw;
             }
-            _ => {}
+            CarrierEvent::Deliver { .. }
+            | CarrierEvent::Change { .. }
+            | CarrierEvent::Ready
+            | CarrierEvent::Lost(_) => {}
         }
     }
     false
@@ -133,15 +138,18 @@ enum Key {
     Change(Mark),
 }
 
-fn keys(life: &Life) -> Vec<Key> {
-    life.delivered.iter().map(|item| message(item).map_or(Key::Change(item.mark), Key::Message)).collect()
+fn keys(life: &Life) -> (Vec<Key>, BTreeSet<Key>) {
+    let key = |item| message(item).map_or(Key::Change(item.mark), Key::Message);
+    let keys: Vec<Key> = life.delivered.iter().map(key).collect();
+    let set = keys.iter().copied().collect();
+    (keys, set)
 }
 
 /// P5 and P9: no event twice, common events in one order.
-fn one_order(one: &Life, other: &Life) -> Result<(), String> {
-    let (one, other) = (keys(one), keys(other));
-    let in_one: BTreeSet<Key> = one.iter().copied().collect();
-    let in_other: BTreeSet<Key> = other.iter().copied().collect();
+fn one_order(
+    (one, in_one): &(Vec<Key>, BTreeSet<Key>),
+    (other, in_other): &(Vec<Key>, BTreeSet<Key>),
+) -> Result<(), String> {
     if in_one.len() != one.len() || in_other.len() != other.len() {
         return Err("P5: an event was delivered twice".to_owned());
     }

@@ -26,7 +26,7 @@ fn number(name: &str) -> Option<u64> {
 struct Outcome {
     delivered: usize,
     takeovers: u64,
-    digest: u64,
+    world: World,
 }
 
 fn run(seed: u64) -> Result<Outcome, String> {
@@ -34,19 +34,8 @@ fn run(seed: u64) -> Result<Outcome, String> {
     world.run_with_faults();
     world.heal();
     check::all(&world).map_err(|fault| format!("{fault}\n{}", world.describe()))?;
-    let mut digest = 0_u64;
-    let mut delivered = 0;
-    for life in world.lives() {
-        for item in &life.delivered {
-            delivered += 1;
-            let mut text = String::new();
-            write!(text, "{item:?}").unwrap();
-            digest = text
-                .bytes()
-                .fold(digest, |digest, byte| digest.wrapping_mul(0x0000_0100_0000_01b3) ^ u64::from(byte));
-        }
-    }
-    Ok(Outcome { delivered, takeovers: world.number(), digest })
+    let delivered = world.lives().iter().map(|life| life.delivered.len()).sum();
+    Ok(Outcome { delivered, takeovers: world.number(), world })
 }
 
 #[test]
@@ -78,7 +67,14 @@ fn bus_12a_3_schedules_keep_the_promises() {
 
 #[test]
 fn the_same_seed_gives_the_same_bytes() {
+    let bytes = |seed| {
+        let mut text = String::new();
+        for life in run(seed).unwrap().world.lives() {
+            write!(text, "{life:?}").unwrap();
+        }
+        text
+    };
     for seed in 0..5 {
-        assert_eq!(run(seed).unwrap().digest, run(seed).unwrap().digest);
+        assert!(bytes(seed) == bytes(seed), "seed {seed}");
     }
 }

@@ -32,8 +32,8 @@ pub struct Life {
 
 #[derive(Debug, Default)]
 struct Socket {
-    to_hub: VecDeque<u8>,
-    from_hub: VecDeque<u8>,
+    to_hub: Vec<u8>,
+    from_hub: Vec<u8>,
     /// The member has shut its reading side: the hub cannot write any more.
     shut: bool,
     member_closed: bool,
@@ -51,7 +51,7 @@ enum Link {
 struct Guest {
     socket: usize,
     input: Vec<u8>,
-    output: VecDeque<u8>,
+    output: Vec<u8>,
     accepted: u64,
     closing: bool,
 }
@@ -70,7 +70,7 @@ struct Process {
     attachment: Attachment,
     link: Link,
     input: Vec<u8>,
-    output: VecDeque<u8>,
+    output: Vec<u8>,
     hosting: Option<Hosting>,
     known: Option<u64>,
     next_turn: u64,
@@ -94,6 +94,12 @@ pub struct World {
     quiet: bool,
     /// Only kills, and everybody has time enough: nobody may be expelled.
     gentle: bool,
+}
+
+/// Moves the first bytes from one place to another.
+fn shift(from: &mut Vec<u8>, to: &mut Vec<u8>, count: usize) {
+    to.extend_from_slice(&from[..count]);
+    from.drain(..count);
 }
 
 /// Why an attempt was not finished.
@@ -190,7 +196,7 @@ impl World {
             attachment: Attachment::new(id, "sim"),
             link: Link::None,
             input: Vec::new(),
-            output: VecDeque::new(),
+            output: Vec::new(),
             hosting: None,
             known: None,
             next_turn: self.now + TURN,
@@ -416,10 +422,10 @@ impl World {
         if socket.hub_closed {
             process.output.clear();
         } else {
-            socket.to_hub.extend(process.output.drain(..room));
+            shift(&mut process.output, &mut socket.to_hub, room);
         }
         let count = most.min(socket.from_hub.len());
-        process.input.extend(socket.from_hub.drain(..count));
+        shift(&mut socket.from_hub, &mut process.input, count);
         let dry = socket.from_hub.is_empty();
         let ended = dry && socket.hub_closed;
         self.deliver_input(slot);
@@ -492,7 +498,7 @@ impl World {
                 return hosting.hub.closed(stream, accepted);
             }
             let room = self.capacity.saturating_sub(socket.from_hub.len()).min(guest.output.len()).min(most);
-            socket.from_hub.extend(guest.output.drain(..room));
+            shift(&mut guest.output, &mut socket.from_hub, room);
             guest.accepted += room as u64;
             let accepted = guest.accepted;
             if guest.closing && guest.output.is_empty() {
@@ -501,9 +507,9 @@ impl World {
                 return hosting.hub.closed(stream, accepted);
             }
             hosting.hub.accepted(stream, accepted);
-        } else if hosting.hub.wants_input(stream) {
+        } else {
             let count = most.min(socket.to_hub.len());
-            guest.input.extend(socket.to_hub.drain(..count));
+            shift(&mut socket.to_hub, &mut guest.input, count);
             while let Some((kind, body, taken)) = split(&guest.input).unwrap() {
                 let frame = ToHub::decode(kind, body).unwrap();
                 guest.input.drain(..taken);
@@ -535,7 +541,7 @@ impl World {
                 (Link::Socket(_), _) => {
                     let mut out = Vec::new();
                     frames.iter().for_each(|frame| frame.encode(&mut out));
-                    process.output.extend(out);
+                    process.output.append(&mut out);
                 }
                 (Link::Own, Some(hosting)) => {
                     frames.into_iter().for_each(|frame| hosting.hub.frame(OWN, frame));
@@ -550,7 +556,7 @@ impl World {
                         match order {
                             Order::Write { stream, bytes } => {
                                 if let Some(guest) = hosting.guests.get_mut(&stream) {
-                                    guest.output.extend(bytes);
+                                    guest.output.extend_from_slice(&bytes);
                                 }
                             }
                             Order::Withdraw { stream } => {
@@ -661,7 +667,7 @@ impl World {
         let Some(process) = &mut self.processes[slot] else { return };
         let Link::Socket(index) = process.link else { return };
         self.sockets[index].shut = true;
-        process.input.extend(self.sockets[index].from_hub.drain(..));
+        process.input.append(&mut self.sockets[index].from_hub);
         self.deliver_input(slot);
         self.close_member(index);
         let Some(process) = &mut self.processes[slot] else { return };
