@@ -391,6 +391,8 @@ fn old_heartbeats_say_nothing_about_clocks() {
     table.network.set_paused(stopped, true);
     table.pass(8, &[a], honest);
     table.network.set_paused(stopped, false);
+    // It reads before it does anything else.
+    table.settle();
     table.pass(3, &[a, b], honest);
     let warnings: Vec<&Notice> =
         table.notices[b].iter().filter(|n| n.severity == Severity::Warning).collect();
