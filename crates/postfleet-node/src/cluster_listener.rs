@@ -6,15 +6,15 @@
 use crate::counts;
 use crate::node::Node;
 use crate::notices::{Severity, notice};
-use crate::socket::{Accepted, Listening};
+use crate::socket::{Listening, Socket};
 use crate::system;
 use postfleet_types::{PrivateName, Random, normalised};
 use ring::hmac;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// The protocol version of the greeting.
 const VERSION: u32 = 1;
@@ -147,34 +147,14 @@ fn admit(
 
 /// Accepts until the task is aborted.
 pub(crate) async fn listen(node: Arc<Node>, listening: Listening, options: ClusterListenerOptions) {
-    loop {
-        match listening.accept().await {
-            Ok(accepted) => {
-                let (node, options) = (Arc::clone(&node), options.clone());
-                tokio::spawn(async move {
-                    match accepted {
-                        Accepted::Tcp(stream, peer) => serve(&node, stream, peer.ip(), &options).await,
-                        Accepted::Unix(stream) => {
-                            serve(&node, stream, IpAddr::V4(Ipv4Addr::LOCALHOST), &options).await;
-                        }
-                    }
-                });
-            }
-            Err(error) => {
-                notice(
-                    Severity::Error,
-                    format_args!("cluster listener cannot accept: {error}; trying again"),
-                );
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
+    let connection = |socket, peer: SocketAddr| {
+        let (node, options) = (Arc::clone(&node), options.clone());
+        async move { serve(&node, socket, peer.ip(), &options).await }
+    };
+    listening.serve("ECCluster_Listener", connection).await;
 }
 
-async fn serve<S>(node: &Arc<Node>, mut stream: S, peer: IpAddr, options: &ClusterListenerOptions)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+async fn serve(node: &Arc<Node>, mut stream: Socket, peer: IpAddr, options: &ClusterListenerOptions) {
     let _counted = node.connections.open(counts::CLUSTER, peer);
     let admitted = tokio::time::timeout(ADMISSION, admission(node, &mut stream, peer, options)).await;
     if !matches!(admitted, Ok(Some(()))) {
@@ -185,15 +165,12 @@ where
     while stream.read_exact(&mut byte).await.is_ok() && stream.write_all(&byte).await.is_ok() {}
 }
 
-async fn admission<S>(
+async fn admission(
     node: &Node,
-    stream: &mut S,
+    stream: &mut Socket,
     peer: IpAddr,
     options: &ClusterListenerOptions,
-) -> Option<()>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+) -> Option<()> {
     let mut random = Random::seeded(system::random_seed());
     let nonce = format!("{:016x}{:016x}", system::random_seed(), random.next_u64() ^ system::random_seed());
     let name = node.identity.name.as_str();
@@ -228,7 +205,7 @@ fn is_member(node: &Node, peer: IpAddr) -> bool {
 }
 
 /// One line, without its end; none when it is too long, not UTF-8, or the connection ends.
-async fn read_line<S: AsyncRead + Unpin>(stream: &mut S) -> Option<String> {
+async fn read_line(stream: &mut Socket) -> Option<String> {
     let mut line = Vec::new();
     while line.len() < LINE_BYTES_MAX {
         match stream.read_u8().await.ok()? {

@@ -1,12 +1,17 @@
 //! Listening sockets: TCP and Unix, opened the way every listener scope wants them.
 
+use crate::notices::{Severity, notice};
 use rustix::fs::Mode;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Type};
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 /// Where a listener listens.
@@ -37,7 +42,6 @@ pub(crate) struct SocketOptions {
 /// A socket that is listening. A Unix socket's path goes with it.
 pub(crate) struct Listening {
     kind: Kind,
-    no_delay: bool,
 }
 
 enum Kind {
@@ -59,17 +63,33 @@ impl Drop for OwnedPath {
     }
 }
 
-/// One accepted connection.
-pub(crate) enum Accepted {
-    Tcp(TcpStream, SocketAddr),
+/// An accepted connection.
+pub(crate) enum Socket {
+    Tcp(TcpStream),
     Unix(UnixStream),
 }
+
+impl Socket {
+    /// The address it was accepted at; clients of a Unix socket count as coming from this machine.
+    pub(crate) fn local_address(&self) -> SocketAddr {
+        match self {
+            Self::Tcp(stream) => stream.local_addr().unwrap_or(LOCAL),
+            Self::Unix(_) => LOCAL,
+        }
+    }
+}
+
+/// Where clients of a Unix socket come from, as `Peer` stanzas and counts see it.
+const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// How long accepting pauses after a failure, such as a lack of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 impl Listening {
     pub(crate) fn open(endpoint: &Endpoint, options: &SocketOptions) -> io::Result<Self> {
         match endpoint {
             Endpoint::Tcp(address) => {
-                let socket = Socket::new(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP))?;
+                let socket = socket2::Socket::new(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP))?;
                 socket.set_reuse_address(true)?;
                 if address.is_ipv6() {
                     // IPv6 sockets never take IPv4 connections, so that `*:25` and `[*]:25` can coexist.
@@ -85,7 +105,7 @@ impl Listening {
                 socket.listen(options.backlog)?;
                 socket.set_nonblocking(true)?;
                 let listener = TcpListener::from_std(socket.into())?;
-                Ok(Self { kind: Kind::Tcp(listener), no_delay: true })
+                Ok(Self { kind: Kind::Tcp(listener) })
             }
             Endpoint::Unix(path) => {
                 make_way(path)?;
@@ -94,29 +114,75 @@ impl Listening {
                 let owned = OwnedPath { path: path.clone(), inode };
                 // The process runs with umask 0077: until here only its own user could connect.
                 std::fs::set_permissions(path, std::fs::Permissions::from_mode(options.file_mode))?;
-                Ok(Self { kind: Kind::Unix { listener, _path: owned }, no_delay: false })
+                Ok(Self { kind: Kind::Unix { listener, _path: owned } })
             }
         }
     }
 
-    pub(crate) async fn accept(&self) -> io::Result<Accepted> {
+    async fn accept(&self) -> io::Result<(Socket, SocketAddr)> {
         match &self.kind {
             Kind::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
                 // Replies are written whole; waiting for more to send would only delay them.
-                stream.set_nodelay(self.no_delay)?;
-                Ok(Accepted::Tcp(stream, peer))
+                stream.set_nodelay(true)?;
+                Ok((Socket::Tcp(stream), peer))
             }
-            Kind::Unix { listener, .. } => listener.accept().await.map(|(stream, _)| Accepted::Unix(stream)),
+            Kind::Unix { listener, .. } => {
+                listener.accept().await.map(|(stream, _)| (Socket::Unix(stream), LOCAL))
+            }
         }
     }
 
-    /// The address that was bound, for displays and tests.
-    pub(crate) fn local_address(&self) -> Option<SocketAddr> {
-        match &self.kind {
-            Kind::Tcp(listener) => listener.local_addr().ok(),
-            Kind::Unix { .. } => Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
+    /// Accepts until the task is aborted, and serves each connection in a task of its own.
+    pub(crate) async fn serve<F>(self, name: &str, mut connection: impl FnMut(Socket, SocketAddr) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        loop {
+            match self.accept().await {
+                Ok((socket, peer)) => drop(tokio::spawn(connection(socket, peer))),
+                Err(error) => {
+                    notice(
+                        Severity::Error,
+                        format_args!("{name}: cannot accept connections: {error}; trying again"),
+                    );
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
         }
+    }
+}
+
+macro_rules! delegate {
+    ($self:ident, $stream:ident => $call:expr) => {
+        match $self.get_mut() {
+            Self::Tcp($stream) => $call,
+            Self::Unix($stream) => $call,
+        }
+    };
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        delegate!(self, stream => Pin::new(stream).poll_read(cx, buffer))
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        delegate!(self, stream => Pin::new(stream).poll_write(cx, bytes))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        delegate!(self, stream => Pin::new(stream).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        delegate!(self, stream => Pin::new(stream).poll_shutdown(cx))
     }
 }
 

@@ -5,10 +5,9 @@ mod answers;
 use crate::clock;
 use crate::counts;
 use crate::node::Node;
-use crate::notices::{Severity, notice};
-use crate::socket::{Accepted, Listening};
+use crate::socket::{Listening, Socket};
 use postfleet_console::{Answer, Command, Event, Server};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -20,36 +19,16 @@ pub(crate) struct ControlOptions {
     pub(crate) timeout: Duration,
 }
 
-/// Accepts until the listener is dropped.
+/// Accepts until the task is aborted.
 pub(crate) async fn listen(node: Arc<Node>, listening: Listening, options: ControlOptions) {
-    loop {
-        match listening.accept().await {
-            Ok(accepted) => {
-                let (node, options) = (Arc::clone(&node), options.clone());
-                tokio::spawn(async move {
-                    match accepted {
-                        Accepted::Tcp(stream, peer) => serve(&node, stream, peer.ip(), &options).await,
-                        Accepted::Unix(stream) => {
-                            serve(&node, stream, IpAddr::V4(Ipv4Addr::LOCALHOST), &options).await;
-                        }
-                    }
-                });
-            }
-            Err(error) => {
-                notice(
-                    Severity::Error,
-                    format_args!("control listener cannot accept: {error}; trying again"),
-                );
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
+    let connection = |socket, peer: SocketAddr| {
+        let (node, options) = (Arc::clone(&node), options.clone());
+        async move { serve(&node, socket, peer.ip(), &options).await }
+    };
+    listening.serve("Control_Listener", connection).await;
 }
 
-async fn serve<S>(node: &Arc<Node>, mut stream: S, peer: IpAddr, options: &ControlOptions)
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
-{
+async fn serve(node: &Arc<Node>, mut stream: Socket, peer: IpAddr, options: &ControlOptions) {
     let _counted = node.connections.open(counts::CONTROL, peer);
     let mut server = Server::new(&node.profile);
     let mut buffer = vec![0; 16 * 1024];
@@ -113,10 +92,7 @@ where
 
 /// Sends all output, and says whether there was any; none when the client is gone, or has not read for the
 /// time-out.
-async fn write_out<S>(server: &mut Server, stream: &mut S, options: &ControlOptions) -> Option<bool>
-where
-    S: tokio::io::AsyncWrite + Unpin,
-{
+async fn write_out(server: &mut Server, stream: &mut Socket, options: &ControlOptions) -> Option<bool> {
     let mut any = false;
     while let Some(output) = server.poll_output() {
         any = true;

@@ -16,14 +16,14 @@ use crate::clock;
 use crate::counts;
 use crate::node::Node;
 use crate::notices::{Severity, notice};
-use crate::socket::{Accepted, Listening};
+use crate::socket::{Listening, Socket};
 use postfleet_smtp::{ConnectRefusal, SessionFacts, SessionSettings};
 use postfleet_types::normalised;
 use session::Beginning;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use stream::{Socket, Stream};
+use stream::Stream;
 
 /// What a listener's options come to for one client.
 #[derive(Clone)]
@@ -49,37 +49,12 @@ pub(crate) struct SmtpListener {
 
 /// Accepts until the task is aborted.
 pub(crate) async fn listen(node: Arc<Node>, listening: Listening, listener: Arc<SmtpListener>) {
-    let local = listening.local_address();
-    loop {
-        match listening.accept().await {
-            Ok(accepted) => {
-                tokio::spawn(connection(Arc::clone(&node), Arc::clone(&listener), accepted, local));
-            }
-            Err(error) => {
-                notice(
-                    Severity::Error,
-                    format_args!("{}: cannot accept connections: {error}; trying again", listener.name),
-                );
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
+    let connect = |socket, peer| connection(Arc::clone(&node), Arc::clone(&listener), socket, peer);
+    listening.serve(&listener.name, connect).await;
 }
 
-async fn connection(
-    node: Arc<Node>,
-    listener: Arc<SmtpListener>,
-    accepted: Accepted,
-    bound: Option<SocketAddr>,
-) {
-    let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let (mut socket, mut client, mut local) = match accepted {
-        Accepted::Tcp(stream, peer) => {
-            let local = stream.local_addr().ok().or(bound).unwrap_or(loopback);
-            (Socket::Tcp(stream), peer, local)
-        }
-        Accepted::Unix(stream) => (Socket::Unix(stream), loopback, loopback),
-    };
+async fn connection(node: Arc<Node>, listener: Arc<SmtpListener>, mut socket: Socket, peer: SocketAddr) {
+    let (mut client, mut local) = (peer, socket.local_address());
     if let Some(patience) = listener.proxy {
         // `Always_Deny` keeps everybody but the proxies away, so it is judged by the real address.
         if (listener.resolve)(normalised(client.ip())).deny {

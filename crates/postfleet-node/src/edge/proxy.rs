@@ -1,6 +1,6 @@
 //! Reads a PROXY header off a socket, and not an octet more: TLS may begin right behind it.
 
-use super::stream::Socket;
+use crate::socket::Socket;
 use postfleet_smtp::{ProxyAddresses, ProxyHeader, parse_proxy_header};
 use std::io;
 use std::time::Duration;
