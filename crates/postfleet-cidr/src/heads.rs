@@ -16,6 +16,9 @@ use crate::bits::Bits;
 /// one where addresses are scattered.
 pub(crate) const HEAD_KEYS_MIN: u32 = 192;
 
+/// A block with more keys than this is likely to lie in more than one leaf.
+const LEAF_KEYS_MAX: u32 = 64;
+
 /// No head lies below a prefix of this length or longer. IPv4 ends here; for IPv6 it is the allocation of a
 /// provider, and each further level would cost every change.
 const TOP_END: u8 = 32;
@@ -23,10 +26,10 @@ const TOP_END: u8 = 32;
 /// A head with fewer keys is given up. Far below [`HEAD_KEYS_MIN`], so that heads do not come and go.
 const HEAD_KEYS_LOW: u32 = HEAD_KEYS_MIN / 4;
 
-/// In [`Head::below`]: nothing known.
+/// In [`Part::below`]: nothing known.
 const NONE: u32 = u32::MAX;
 
-/// In [`Head::below`]: the other bits are the number of a head, not of a leaf.
+/// In [`Part::below`]: the other bits are the number of a head, not of a leaf.
 const HEAD: u32 = 0x8000_0000;
 
 #[derive(Clone, Debug)]
@@ -35,10 +38,23 @@ struct Head {
     short: [u64; 16],
     /// The sums of the blocks of eight bits.
     long: [u64; 256],
-    /// How many keys of the tree each of the 256 blocks has.
-    keys: [u32; 256],
     /// What lies below each of the 256 blocks.
-    below: [u32; 256],
+    parts: [Part; 256],
+}
+
+/// One of the 256 blocks of a head.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    /// How many keys of the tree it has.
+    keys: u32,
+    /// The head below, with the bit [`HEAD`], or a leaf, or [`NONE`].
+    below: u32,
+}
+
+impl Part {
+    const fn head(self) -> Option<u32> {
+        if self.below != NONE && self.below & HEAD != 0 { Some(self.below & !HEAD) } else { None }
+    }
 }
 
 impl Head {
@@ -96,12 +112,13 @@ impl Heads {
             if depth <= 8 {
                 return Found::Sum(head.sum(usize::from(byte), depth));
             }
-            match head.below[usize::from(byte)] {
-                NONE => {
-                    return if head.keys[usize::from(byte)] == 0 { Found::Sum(0) } else { Found::Unknown };
-                }
-                leaf if leaf & HEAD == 0 => return Found::Leaf(leaf),
-                below => number = below & !HEAD,
+            let part = head.parts[usize::from(byte)];
+            match part.head() {
+                Some(below) => number = below,
+                None if part.keys == 0 => return Found::Sum(0),
+                // Keys that fill more than a leaf are found faster from the root than by trying.
+                None if part.below == NONE || part.keys > LEAF_KEYS_MAX => return Found::Unknown,
+                None => return Found::Leaf(part.below),
             }
             top += 8;
         }
@@ -117,12 +134,12 @@ impl Heads {
             let byte = usize::from(key.byte(top));
             head.long[byte] = head.long[byte].wrapping_add(change);
             head.short[byte >> 4] = head.short[byte >> 4].wrapping_add(change);
-            let below = &mut head.below[byte];
-            if *below == NONE || *below & HEAD == 0 {
-                *below = leaf;
+            let part = &mut head.parts[byte];
+            let Some(below) = part.head() else {
+                part.below = leaf;
                 return;
-            }
-            number = *below & !HEAD;
+            };
+            number = below;
             top += 8;
         }
     }
@@ -132,13 +149,13 @@ impl Heads {
         let (mut number, mut top) = (0, 0);
         while let Some(head) = self.head_mut(number) {
             let byte = usize::from(key.byte(top));
-            head.keys[byte] += 1;
-            let (keys, below) = (head.keys[byte], head.below[byte]);
+            let part = &mut head.parts[byte];
+            part.keys += 1;
             top += 8;
-            if below == NONE || below & HEAD == 0 {
-                return (keys > HEAD_KEYS_MIN && top < TOP_END).then_some(top);
-            }
-            number = below & !HEAD;
+            let Some(below) = part.head() else {
+                return (part.keys > HEAD_KEYS_MIN && top < TOP_END).then_some(top);
+            };
+            number = below;
         }
         None
     }
@@ -148,17 +165,15 @@ impl Heads {
         let (mut number, mut top) = (0, 0);
         while let Some(head) = self.head_mut(number) {
             let byte = usize::from(key.byte(top));
-            head.keys[byte] = head.keys[byte].saturating_sub(1);
-            let below = head.below[byte];
-            if below == NONE || below & HEAD == 0 {
+            let part = &mut head.parts[byte];
+            part.keys = part.keys.saturating_sub(1);
+            let Some(below) = part.head() else { return };
+            if part.keys < HEAD_KEYS_LOW {
+                part.below = NONE;
+                self.give_up(below);
                 return;
             }
-            if head.keys[byte] < HEAD_KEYS_LOW {
-                head.below[byte] = NONE;
-                self.give_up(below & !HEAD);
-                return;
-            }
-            number = below & !HEAD;
+            number = below;
             top += 8;
         }
     }
@@ -168,7 +183,7 @@ impl Heads {
         let mut left = Vec::from([number]);
         while let Some(number) = left.pop() {
             if let Some(head) = self.heads.get_mut(number as usize).and_then(Option::take) {
-                left.extend(head.below.iter().filter(|b| **b != NONE && **b & HEAD != 0).map(|b| b & !HEAD));
+                left.extend(head.parts.iter().filter_map(|part| part.head()));
                 self.free.push(number);
             }
         }
@@ -181,13 +196,14 @@ impl Heads {
             self.heads.push(None);
             u32::try_from(self.heads.len() - 1).unwrap_or(NONE)
         });
-        let mut head = Box::new(Head { short: [0; 16], long: [0; 256], keys: [0; 256], below: [NONE; 256] });
+        let mut head =
+            Box::new(Head { short: [0; 16], long: [0; 256], parts: [Part { keys: 0, below: NONE }; 256] });
         for (key, count, leaf) in keys {
             let byte = usize::from(key.byte(length));
             head.long[byte] = head.long[byte].wrapping_add(count);
             head.short[byte >> 4] = head.short[byte >> 4].wrapping_add(count);
-            head.keys[byte] += 1;
-            head.below[byte] = leaf;
+            head.parts[byte].keys += 1;
+            head.parts[byte].below = leaf;
         }
         if let Some(slot) = self.heads.get_mut(number as usize) {
             *slot = Some(head);
@@ -198,13 +214,14 @@ impl Heads {
         // The head above now leads here.
         let (mut above, mut top) = (0, 0);
         while let Some(head) = self.head_mut(above) {
-            let below = &mut head.below[usize::from(key.byte(top))];
+            let part = &mut head.parts[usize::from(key.byte(top))];
             top += 8;
             if top == length {
-                *below = HEAD | number;
+                part.below = HEAD | number;
                 return;
             }
-            above = *below & !HEAD;
+            let Some(below) = part.head() else { return };
+            above = below;
         }
     }
 
@@ -214,14 +231,15 @@ impl Heads {
             return Vec::new();
         }
         let (mut number, mut top) = (0, 0);
-        while top < length
-            && let Some(head) = self.head(number)
-        {
-            number = head.below[usize::from(key.byte(top))] & !HEAD;
+        while top < length {
+            let part = self.head(number).map(|head| head.parts[usize::from(key.byte(top))]);
+            let Some(below) = part.and_then(Part::head) else { return Vec::new() };
+            number = below;
             top += 8;
         }
-        let keys = self.head(number).map(|head| &head.keys[..]).unwrap_or_default();
-        (0..=u8::MAX).zip(keys).filter(|(_, keys)| **keys > HEAD_KEYS_MIN).map(|(byte, _)| byte).collect()
+        let Some(head) = self.head(number) else { return Vec::new() };
+        let parts = (0..=u8::MAX).zip(&head.parts);
+        parts.filter(|(_, part)| part.keys > HEAD_KEYS_MIN).map(|(byte, _)| byte).collect()
     }
 
     pub(crate) fn memory_bytes(&self) -> usize {
