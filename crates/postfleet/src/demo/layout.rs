@@ -1,6 +1,7 @@
 //! Where the demo fleet keeps its files, and which addresses its nodes use.
 
 use anyhow::{Context, bail};
+use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
@@ -45,6 +46,15 @@ impl NodeLayout {
     pub(crate) fn spool(&self) -> PathBuf {
         self.home.join("spool")
     }
+}
+
+/// Held from the choice of ports until the nodes listen there: two fleets that start at once would choose the same
+/// ones. Fleets of users who cannot share the lock file take their chance.
+pub(crate) fn turn() -> Option<File> {
+    let path = std::env::temp_dir().join("postfleet-demo.lock");
+    let file = File::options().create(true).truncate(false).write(true).open(path).ok()?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).ok()?;
+    Some(file)
 }
 
 /// Prepares the folder for `count` nodes and picks addresses that are free now.

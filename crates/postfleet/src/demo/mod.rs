@@ -56,6 +56,7 @@ pub(crate) fn run(arguments: &DemoArguments) -> anyhow::Result<ExitCode> {
 fn start_and_serve(arguments: &DemoArguments, dir: &Path) -> anyhow::Result<ExitCode> {
     refuse_second_fleet(dir)?;
     std::fs::create_dir_all(dir.join("bus")).with_context(|| format!("cannot write to {}", dir.display()))?;
+    let turn = layout::turn();
     let nodes = layout::prepare(dir, arguments.nodes)?;
     for node in &nodes {
         let path = node.configuration();
@@ -75,6 +76,7 @@ fn start_and_serve(arguments: &DemoArguments, dir: &Path) -> anyhow::Result<Exit
         }
     }
     ready::wait(&mut running.0, &interrupted)?;
+    drop(turn);
     say(&format!("All nodes see each other after {:.1} s", started.elapsed().as_secs_f64()));
     let pids: Vec<(NodeLayout, u32)> =
         running.0.iter().map(|(node, child)| (node.clone(), child.id())).collect();

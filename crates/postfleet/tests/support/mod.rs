@@ -77,8 +77,8 @@ impl Fleet {
         self.nodes[node].pid = child.id();
         self.restarted.push(child);
         let control = self.nodes[node].control.clone();
-        wait_until(Duration::from_secs(20), "the node answers again", || {
-            console(&control, "pid").status.success()
+        wait_until(Duration::from_secs(20), "the node is a member again", || {
+            console(&control, "cluster membership").status.success()
         });
     }
 }
