@@ -12,9 +12,9 @@ use core::mem::size_of;
 
 use crate::bits::Bits;
 
-/// A block with more keys than this gets a head of its own: 4 KiB, so 22 bytes for each key at worst, and about
+/// A block with more keys than this gets a head of its own: 4 KiB, so 33 bytes for each key at worst, and about
 /// one where addresses are scattered.
-pub(crate) const HEAD_KEYS_MIN: u32 = 192;
+pub(crate) const HEAD_KEYS_MIN: u32 = 128;
 
 /// A block with more keys than this is likely to lie in more than one leaf.
 const LEAF_KEYS_MAX: u32 = 64;

@@ -167,6 +167,10 @@ fn warmed<T: Copy>(work: &[T], mut each: impl FnMut(T)) -> f64 {
     nanoseconds(measured.len(), || measured.iter().for_each(|item| each(*item)))
 }
 
+fn digest(sum: &mut u64, read: u64) {
+    *sum = sum.wrapping_mul(31).wrapping_add(read);
+}
+
 fn median(mut times: Vec<f64>) -> f64 {
     times.sort_unstable_by(f64::total_cmp);
     times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
@@ -238,13 +242,35 @@ fn run_set(spread: Spread, size: Size, report: &mut Report) {
                     Prefix::containing(pick(random), length).ok()
                 })
                 .collect();
-            let digest = |sum: &mut u64, read: u64| *sum = sum.wrapping_mul(31).wrapping_add(read);
             read.0.push(warmed(&chosen, |at| digest(&mut digests.0, ours.object.sum(View::Global, at))));
             read.1.push(warmed(&chosen, |at| digest(&mut digests.1, peer.sum(at))));
         }
         let what = if low == high { format!("sum of a /{low}") } else { format!("sum of /{low} to /{high}") };
         table(&what, &read.0, &read.1);
     }
+    // What a node does for a connection: it counts it and reads a sum to decide.
+    let mut decide = (Vec::new(), Vec::new());
+    for _ in 0..size.rounds {
+        let chosen: Vec<(IpAddr, Prefix)> = (0..size.operations)
+            .filter_map(|_| {
+                let length = 8 + u8::try_from(random.below(u64::from(top) - 7)).unwrap_or(0);
+                Prefix::containing(pick(random), length).ok().map(|prefix| (pick(random), prefix))
+            })
+            .collect();
+        decide.0.push(warmed(&chosen, |(address, at)| {
+            ours.change(address, 1);
+            digest(&mut digests.0, ours.object.sum(View::Global, at));
+        }));
+        decide.1.push(warmed(&chosen, |(address, at)| {
+            peer.change(address, 1);
+            digest(&mut digests.1, peer.sum(at));
+        }));
+        for (address, _) in chosen {
+            ours.change(address, -1);
+            peer.change(address, -1);
+        }
+    }
+    table("change and sum", &decide.0, &decide.1);
     // What the peer does not do: closing the last connection keeps the address for a while, opening finds it there.
     let mut close = Vec::new();
     for _ in 0..size.rounds {
