@@ -23,6 +23,9 @@ const LINE_BYTES_MAX: usize = 512;
 /// The whole admission must be over by then.
 const ADMISSION: Duration = Duration::from_secs(10);
 
+/// A `ping` connection that is silent for so long is closed.
+const PING_IDLE: Duration = Duration::from_secs(60);
+
 /// What the listener is told by the configuration.
 #[derive(Clone)]
 pub(crate) struct ClusterListenerOptions {
@@ -162,7 +165,11 @@ async fn serve(node: &Arc<Node>, mut stream: Socket, peer: IpAddr, options: &Clu
     }
     // `ping`: every byte comes back.
     let mut byte = [0];
-    while stream.read_exact(&mut byte).await.is_ok() && stream.write_all(&byte).await.is_ok() {}
+    let echo = async |byte: &mut [u8; 1], stream: &mut Socket| {
+        stream.read_exact(byte).await?;
+        stream.write_all(byte).await
+    };
+    while matches!(tokio::time::timeout(PING_IDLE, echo(&mut byte, &mut stream)).await, Ok(Ok(()))) {}
 }
 
 async fn admission(

@@ -75,6 +75,7 @@ pub fn run(options: &NodeOptions) -> ExitCode {
             return ExitCode::from(EXIT_CONFIGURATION);
         }
     };
+    system::raise_descriptor_limit(config.node_settings().max_file_descriptors);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

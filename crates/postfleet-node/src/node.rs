@@ -182,6 +182,9 @@ async fn prune(node: Arc<Node>) {
     loop {
         tokio::time::sleep(Duration::from_secs(15)).await;
         node.connections.prune();
+        if let Some(fleet) = &node.fleet {
+            fleet.maintain();
+        }
     }
 }
 

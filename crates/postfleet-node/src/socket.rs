@@ -89,7 +89,8 @@ impl Listening {
     pub(crate) fn open(endpoint: &Endpoint, options: &SocketOptions) -> io::Result<Self> {
         match endpoint {
             Endpoint::Tcp(address) => {
-                let socket = socket2::Socket::new(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP))?;
+                let socket =
+                    socket2::Socket::new(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP))?;
                 socket.set_reuse_address(true)?;
                 if address.is_ipv6() {
                     // IPv6 sockets never take IPv4 connections, so that `*:25` and `[*]:25` can coexist.
@@ -138,14 +139,24 @@ impl Listening {
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        let mut failing = false;
         loop {
             match self.accept().await {
-                Ok((socket, peer)) => drop(tokio::spawn(connection(socket, peer))),
+                Ok((socket, peer)) => {
+                    if std::mem::take(&mut failing) {
+                        notice(Severity::Notice, format_args!("{name}: connections are accepted again"));
+                    }
+                    drop(tokio::spawn(connection(socket, peer)));
+                }
                 Err(error) => {
-                    notice(
-                        Severity::Error,
-                        format_args!("{name}: cannot accept connections: {error}; trying again"),
-                    );
+                    if !std::mem::replace(&mut failing, true) {
+                        notice(
+                            Severity::Error,
+                            format_args!(
+                                "{name}: cannot accept connections: {error}; trying again until it works"
+                            ),
+                        );
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }

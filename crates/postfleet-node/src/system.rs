@@ -35,6 +35,16 @@ pub(crate) fn random_seed() -> u64 {
     u64::from_be_bytes(bytes)
 }
 
+/// Asks for as many file descriptors as the configuration wants and the system allows.
+pub(crate) fn raise_descriptor_limit(wanted: u64) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let maximum = limit.maximum.unwrap_or(u64::MAX);
+    let current = limit.current.unwrap_or(u64::MAX).max(wanted.min(maximum));
+    // What cannot be had is not worth a failed start; a lack shows when connections are accepted.
+    let _refused = setrlimit(Resource::Nofile, Rlimit { current: Some(current), maximum: limit.maximum });
+}
+
 /// The answer to `sysinfo`; `release` is the text of `/etc/os-release`.
 pub(crate) fn sysinfo(release: &str) -> Sysinfo {
     let uname = rustix::system::uname();

@@ -95,3 +95,16 @@ fn bus_case_06_a_loopback_node_address_is_refused() {
     assert_ne!(output.status.code(), Some(0));
     assert!(text(&output.stderr).contains("CFG-6201"), "{}", text(&output.stderr));
 }
+
+/// A relay that was told to demand certificates must not run as if it did.
+#[test]
+fn a_demand_that_cannot_be_kept_stops_the_start() {
+    let (output, _) =
+        run(&["node", "-c"], "ESMTP_Listener { Listen \"127.0.2.1:4199\" { TLS_Verify_Mode = require } }\n");
+    assert_eq!(output.status.code(), Some(78));
+    assert!(
+        text(&output.stderr).contains("TLS_Verify_Mode = require is not available"),
+        "{}",
+        text(&output.stderr)
+    );
+}

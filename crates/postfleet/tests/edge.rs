@@ -93,6 +93,27 @@ fn a_connection_without_the_wanted_proxy_header_is_closed() {
     });
 }
 
+/// `Always_Deny` closes the console to clients it is written for; deny wins over allow.
+#[test]
+fn a_denied_console_gets_no_greeting() {
+    let port = std::net::TcpListener::bind("127.0.2.1:0").unwrap().local_addr().unwrap();
+    let node = SingleNode::start(
+        &format!(
+            "Control_Listener {{ Listen \"{port}\" {{ Always_Allow = true\n\
+             Peer \"127.0.0.0/8\" {{ Always_Deny = true }}\n}} }}"
+        ),
+        "",
+        "",
+    );
+    let mut stream = TcpStream::connect(port).unwrap();
+    let mut answer = Vec::new();
+    drop(stream.write_all(b"pid\n"));
+    drop(stream.read_to_end(&mut answer));
+    assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
+    // The Unix socket of the same node is another Listen.
+    assert!(node.console("cluster nodename").starts_with("solo"));
+}
+
 fn certificate(dir: &std::path::Path) -> rustls::RootCertStore {
     let made = rcgen::generate_simple_self_signed(vec!["mx.test.example".to_owned()]).unwrap();
     std::fs::write(dir.join("cert.pem"), made.cert.pem()).unwrap();

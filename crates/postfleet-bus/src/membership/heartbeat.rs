@@ -40,6 +40,8 @@ pub(super) struct Heartbeats {
     number: u64,
     /// Our two clocks read at one moment, to compare others' wall clocks with.
     pub(super) clocks: Option<(Monotonic, WallTime)>,
+    /// From when on others' clocks may be compared.
+    clocks_from: Monotonic,
     expelled_at: Option<Monotonic>,
     looked_at: Monotonic,
     /// Since when this process has run without standing still.
@@ -63,6 +65,10 @@ impl Heartbeats {
 
     /// Notes an own heartbeat and gives it a number.
     pub(super) fn sent(&mut self, now: Monotonic, wall: WallTime) -> u64 {
+        if self.clocks.is_some_and(|(before, _)| now.since(before) >= IN_TIME) {
+            // This process stood still; what it reads next was sent long ago.
+            self.clocks_from = now + IN_TIME;
+        }
         self.number += 1;
         self.own.push_back((self.number, now, false));
         if self.own.len() > 1024 {
@@ -80,7 +86,8 @@ impl Heartbeats {
 
     pub(super) fn delivered(&mut self, now: Monotonic, from: RawId, epoch: Epoch, heartbeat: &Heartbeat) {
         // A process that stood still reads at once what was sent long ago: that says nothing about clocks.
-        let in_time = self.clocks.is_some_and(|(own_sent, _)| now.since(own_sent) < IN_TIME);
+        let in_time =
+            now >= self.clocks_from && self.clocks.is_some_and(|(own_sent, _)| now.since(own_sent) < IN_TIME);
         if let Some(pulse) = self.pulses.get_mut(&from)
             && pulse.epoch == epoch
         {

@@ -5,6 +5,7 @@ mod answers;
 use crate::clock;
 use crate::counts;
 use crate::node::Node;
+use crate::notices::{Severity, notice};
 use crate::socket::{Listening, Socket};
 use postfleet_console::{Answer, Command, Event, Server};
 use std::net::{IpAddr, SocketAddr};
@@ -12,18 +13,29 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// What one control listener is told by the configuration.
-#[derive(Clone, Debug)]
+/// What a control listener is told by the configuration for one client.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct ControlOptions {
     /// Idle connections are closed after this; zero means never.
     pub(crate) timeout: Duration,
+    /// `Always_Deny`: the connection is closed before the greeting.
+    pub(crate) deny: bool,
 }
 
+/// The options for a client address. Clients of a Unix socket come from 127.0.0.1.
+pub(crate) type OptionsOf = Arc<dyn Fn(IpAddr) -> ControlOptions + Send + Sync>;
+
 /// Accepts until the task is aborted.
-pub(crate) async fn listen(node: Arc<Node>, listening: Listening, options: ControlOptions) {
+pub(crate) async fn listen(node: Arc<Node>, listening: Listening, options: OptionsOf) {
     let connection = |socket, peer: SocketAddr| {
-        let (node, options) = (Arc::clone(&node), options.clone());
-        async move { serve(&node, socket, peer.ip(), &options).await }
+        let (node, options) = (Arc::clone(&node), options(peer.ip()));
+        async move {
+            if options.deny {
+                notice(Severity::Notice, format_args!("Control_Listener: {} is denied", peer.ip()));
+            } else {
+                serve(&node, socket, peer.ip(), &options).await;
+            }
+        }
     };
     listening.serve("Control_Listener", connection).await;
 }

@@ -33,6 +33,8 @@ pub(crate) struct PeerSettings {
     /// TLS from the first octet.
     pub(crate) implicit_tls: bool,
     pub(crate) caps: Vec<Cap>,
+    /// `Always_Allow`: the client may send to any destination.
+    pub(crate) can_relay: bool,
     /// `Always_Deny`: the connection is closed without a word.
     pub(crate) deny: bool,
 }
@@ -95,7 +97,13 @@ async fn connection(node: Arc<Node>, listener: Arc<SmtpListener>, mut socket: So
     session::serve(
         &node,
         stream,
-        Beginning { settings: Arc::clone(&settings.session), facts, tls: settings.tls.clone(), refusal },
+        Beginning {
+            settings: Arc::clone(&settings.session),
+            facts,
+            tls: settings.tls.clone(),
+            can_relay: settings.can_relay,
+            refusal,
+        },
     )
     .await;
     drop(place);

@@ -23,21 +23,23 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(300);
 /// A TLS handshake that takes longer is given up.
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(60);
 /// Octets read from the socket at once.
-const READ_OCTETS: usize = 64 * 1024;
+const READ_OCTETS: usize = 16 * 1024;
 
 /// What a session is given besides its socket.
 pub(super) struct Beginning {
     pub(super) settings: Arc<SessionSettings>,
     pub(super) facts: SessionFacts,
     pub(super) tls: Option<Arc<rustls::ServerConfig>>,
+    pub(super) can_relay: bool,
     pub(super) refusal: Option<postfleet_smtp::ConnectRefusal>,
 }
 
 /// Serves the session until it ends.
 pub(super) async fn serve(node: &Arc<Node>, stream: Stream, beginning: Beginning) {
-    let Beginning { settings, facts, tls, refusal } = beginning;
+    let Beginning { settings, facts, tls, can_relay, refusal } = beginning;
     let client = facts.client;
     let mut session = Session::new(settings, facts);
+    session.set_can_relay(can_relay);
     let refusal = refusal.or_else(|| {
         (node.store.room() == Room::Critical).then_some(postfleet_smtp::ConnectRefusal::Resources)
     });

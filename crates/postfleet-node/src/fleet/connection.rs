@@ -9,11 +9,11 @@ use postfleet_bus::carrier::Carrier;
 use postfleet_bus::envelope::Load;
 use postfleet_bus::event::{BusEvent, LostReason, MemberInfo, SendError, SendOptions};
 use postfleet_bus::membership::{Options, Reconnect};
-use postfleet_bus::{Connection, Solo};
+use postfleet_bus::{Connection, Membership, Solo};
 use postfleet_bus_local::{LocalCarrier, LocalOptions};
 use postfleet_replica::Outgoing;
-use postfleet_types::{Monotonic, Random};
-use std::collections::VecDeque;
+use postfleet_types::{Monotonic, NodeType, PrivateName, Random};
+use std::collections::{BTreeSet, VecDeque};
 use std::future::{pending, poll_fn};
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,7 +49,8 @@ pub(crate) async fn run(fleet: Arc<Fleet>, class: Class, load: LoadOf) {
     let mut commands = fleet.commands.subscribe();
     let mut failing = false;
     loop {
-        if commands.borrow_and_update().leave {
+        let known = *commands.borrow_and_update();
+        if known.leave {
             return;
         }
         let pause = match open(&fleet, class).await {
@@ -96,7 +97,8 @@ pub(crate) async fn run(fleet: Arc<Fleet>, class: Class, load: LoadOf) {
         };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            _ = commands.wait_for(|commands| commands.leave) => return,
+            // A reset ends the pause; leaving is seen at the top.
+            _ = commands.wait_for(|commands| *commands != known) => {}
         }
     }
 }
@@ -146,11 +148,29 @@ async fn attend(
 ) -> End {
     let started = *commands.borrow_and_update();
     let mut asked: Option<Commands> = None;
+    let mut disagreements = Disagreements::default();
     let mut pulse = Pulse::new(fleet);
     // Messages that the bus had no room for, oldest first.
     let mut kept: VecDeque<Outgoing> = VecDeque::new();
     loop {
+        // However many events wait, other tasks of this thread get their turn.
+        tokio::task::consume_budget().await;
         let now = clock::monotonic();
+        if connection.membership().view_id().is_some() && pulse.due(now) {
+            connection.heartbeat(now, clock::wall(), load());
+            publish_members(fleet, class, &connection);
+        }
+        if asked.is_none() {
+            let wanted = *commands.borrow();
+            if wanted != started {
+                asked = Some(wanted);
+                if class == Class::Shared {
+                    fleet.flush(now);
+                    exchange(fleet, &mut connection, &mut kept, now);
+                }
+                connection.disconnect(now);
+            }
+        }
         let mut deadline = connection.deadline();
         if class == Class::Shared && asked.is_none() {
             let replica = exchange(fleet, &mut connection, &mut kept, now);
@@ -160,7 +180,7 @@ async fn attend(
             deadline = earlier(deadline, Some(pulse.next));
         }
         while let Some(told) = connection.poll_notice() {
-            notice(told.severity, told.text);
+            notice(told.severity, format_args!("{} ({})", told.text, class.word()));
         }
         let timer = async {
             match deadline {
@@ -178,7 +198,7 @@ async fn attend(
                 match event {
                     BusEvent::Lost { reason } => {
                         while let Some(told) = connection.poll_notice() {
-                            notice(told.severity, told.text);
+                            notice(told.severity, format_args!("{} ({})", told.text, class.word()));
                         }
                         return match asked {
                             Some(Commands { leave: true, .. }) => End::Left,
@@ -189,31 +209,18 @@ async fn attend(
                     BusEvent::View { .. } => {
                         pulse.start(now);
                         publish_members(fleet, class, &connection);
+                        if class == Class::Main {
+                            disagreements.look(connection.membership());
+                        }
                     }
                     BusEvent::GroupView { .. } => publish_members(fleet, class, &connection),
                     BusEvent::Message { .. } | BusEvent::SendReady => {}
                 }
             }
-            () = timer => {
-                let now = clock::monotonic();
-                if pulse.due(now) && connection.membership().view_id().is_some() {
-                    connection.heartbeat(now, clock::wall(), load());
-                    publish_members(fleet, class, &connection);
-                }
-            }
+            // What time, changes and commands bring is done at the top.
+            () = timer => {}
             () = fleet.changed.notified(), if class == Class::Shared => {}
-            Ok(()) = commands.changed(), if asked.is_none() => {
-                let wanted = *commands.borrow_and_update();
-                if wanted != started {
-                    asked = Some(wanted);
-                    let now = clock::monotonic();
-                    if class == Class::Shared {
-                        fleet.flush(now);
-                        exchange(fleet, &mut connection, &mut kept, now);
-                    }
-                    connection.disconnect(now);
-                }
-            }
+            Ok(()) = commands.changed(), if asked.is_none() => {}
         }
     }
 }
@@ -252,6 +259,32 @@ fn submit(connection: &mut AnyConnection, now: Monotonic, outgoing: Outgoing) ->
         Err(error @ (SendError::TooLarge { .. } | SendError::Unsupported | SendError::BadDestination)) => {
             notice(Severity::Error, format_args!("a replication message could not be sent: {error}"));
             Ok(())
+        }
+    }
+}
+
+/// Members whose options differ from ours in what must agree, each told once a connection.
+#[derive(Default)]
+struct Disagreements(BTreeSet<PrivateName>);
+
+impl Disagreements {
+    fn look(&mut self, membership: &Membership) {
+        let ours = membership.info().options_digest;
+        for member in membership.members() {
+            let info = &member.info;
+            if info.node_type == NodeType::Node
+                && info.options_digest != ours
+                && self.0.insert(info.private_name.clone())
+            {
+                notice(
+                    Severity::Warning,
+                    format_args!(
+                        "CFG-7021 node {} has other values of options that must agree (partition, \
+                         duravip_balance_set_size); make them equal on all members. It stays a member",
+                        info.node_name
+                    ),
+                );
+            }
         }
     }
 }

@@ -181,6 +181,15 @@ impl Fleet {
         deadline
     }
 
+    /// Does what time has brought, also while the shared connection is down: idle addresses are forgotten.
+    pub(crate) fn maintain(&self) {
+        let now = clock::monotonic();
+        let mut replica = self.locked();
+        if replica.poll_deadline().is_some_and(|deadline| deadline <= now) {
+            replica.handle_timeout(now);
+        }
+    }
+
     /// Puts everything that waits into messages, before an orderly leave.
     fn flush(&self, now: Monotonic) {
         self.locked().flush(now);

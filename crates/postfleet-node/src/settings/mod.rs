@@ -5,7 +5,7 @@ mod cluster;
 mod smtp;
 
 use crate::cluster_listener::ClusterListenerOptions;
-use crate::control::ControlOptions;
+use crate::control::{ControlOptions, OptionsOf};
 use crate::edge::SmtpListener;
 use crate::fleet::{ConfiguredObject, FleetSettings};
 use crate::node::Identity;
@@ -18,7 +18,7 @@ use postfleet_config::{Config, ListenAddress};
 use postfleet_config::{ListenSettings, NodeSettings, SocketSettings};
 use postfleet_console::Profile;
 use postfleet_spool::RoomLimits;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -51,7 +51,7 @@ pub(crate) struct Listener {
 #[derive(Clone)]
 pub(crate) enum ListenerKind {
     Smtp(Arc<SmtpListener>),
-    Control(ControlOptions),
+    Control(OptionsOf),
     Cluster(ClusterListenerOptions),
 }
 
@@ -123,14 +123,19 @@ fn pid_file(node: &NodeSettings) -> Option<PathBuf> {
 fn listeners(config: &Config, node: &NodeSettings, key: Option<&Arc<[u8]>>) -> anyhow::Result<Vec<Listener>> {
     let mut listeners = Vec::new();
     for listen in config.control_listeners() {
-        let options = Arc::clone(listen.resolve(None));
         let shown = &listen.address;
-        if options.unprotected || (options.authenticate && !options.always_allow) {
-            let why = if options.unprotected {
-                "it needs credentials, and none are configured"
+        let why = listen.all().filter(|options| !options.always_deny).find_map(|options| {
+            if options.unprotected {
+                Some("it needs credentials, and none are configured")
+            } else if options.authenticate && !options.always_allow {
+                Some("console passwords are not available in this version")
+            } else if options.authorize {
+                Some("authorization of console commands is not available in this version")
             } else {
-                "console passwords are not available in this version"
-            };
+                None
+            }
+        });
+        if let Some(why) = why {
             notice(
                 Severity::Critical,
                 format_args!(
@@ -139,7 +144,14 @@ fn listeners(config: &Config, node: &NodeSettings, key: Option<&Arc<[u8]>>) -> a
             );
             continue;
         }
-        push(&mut listeners, &listen, ListenerKind::Control(ControlOptions { timeout: options.timeout }));
+        let (endpoint, socket) = (endpoint(&listen.address), socket(&listen.socket));
+        if listen.socket.enable {
+            let resolve = move |client: IpAddr| {
+                let options = listen.resolve(Some(client));
+                ControlOptions { timeout: options.timeout, deny: options.always_deny }
+            };
+            listeners.push(Listener { endpoint, socket, kind: ListenerKind::Control(Arc::new(resolve)) });
+        }
     }
     for listen in config.eccluster_listeners() {
         if listen.resolve(None).tls {

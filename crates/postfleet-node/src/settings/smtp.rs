@@ -6,8 +6,8 @@ use crate::notices::{Severity, notice};
 use anyhow::Context;
 use postfleet_config::ListenAddress;
 use postfleet_config::{
-    DateHeader, EsmtpSettings, LineLength, ListenSettings, LoneLf, LongLines, MailRules, MissingHeaders,
-    NodeSettings, SessionCapKind, StarttlsInjection,
+    ClientCertificates, DateHeader, EsmtpSettings, LineLength, ListenSettings, LoneLf, LongLines, MailRules,
+    MissingHeaders, NodeSettings, SessionCapKind, StarttlsInjection,
 };
 use postfleet_smtp::{
     DateRule, DomainGlob, Extensions, FormatRules, Injection, LineRule, LoneRule, RelayControl,
@@ -69,7 +69,14 @@ impl Reader {
             }
             (None, _) => None,
         };
+        // A relay that was told to ask for certificates must not run as if it had.
+        if settings.client_certificates == ClientCertificates::Required {
+            anyhow::bail!(
+                "ESMTP_Listener {address}: TLS_Verify_Mode = require is not available in this version; remove the option"
+            );
+        }
         Ok(PeerSettings {
+            can_relay: settings.always_allow && !settings.always_deny,
             session: Arc::new(self.session(address, settings, tls.is_some())?),
             tls,
             implicit_tls: settings.use_ssl,

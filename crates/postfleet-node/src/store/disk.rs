@@ -80,7 +80,10 @@ impl Disk for FolderDisk {
             // Some file systems do not know the flag; a link fails in the same way when the name is taken.
             Err(Errno::INVAL | Errno::NOSYS) => rustix::fs::linkat(CWD, &from, CWD, &to, AtFlags::empty())
                 .map_err(io::Error::from)
-                .and_then(|()| std::fs::remove_file(&from)),
+                .and_then(|()| {
+                    // Under both names it would be taken for a message at the next start.
+                    std::fs::remove_file(&from).inspect_err(|_| drop(std::fs::remove_file(&to)))
+                }),
             other => other.map_err(io::Error::from),
         }
         .map_err(failed)

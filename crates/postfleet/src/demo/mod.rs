@@ -95,6 +95,7 @@ fn start_and_serve(arguments: &DemoArguments, dir: &Path) -> anyhow::Result<Exit
         say(
             "\nThis is the console of relay-1; try `cluster membership`. `quit` ends the console and the fleet.\n",
         );
+        end_with_the_terminal()?;
         console::open(&first)
     } else {
         say("\nThe fleet runs until this command is interrupted.");
@@ -102,6 +103,8 @@ fn start_and_serve(arguments: &DemoArguments, dir: &Path) -> anyhow::Result<Exit
         ExitCode::SUCCESS
     };
     running.stop();
+    // A node that the user has started again belongs to the fleet as well.
+    stop::stop_rest(dir)?;
     Ok(code)
 }
 
@@ -184,6 +187,25 @@ fn interrupt_flag() -> anyhow::Result<Interrupt> {
         }
     });
     Ok(Interrupt(receiver))
+}
+
+/// SIGTERM and SIGHUP end the demo while its console is open: the terminal gets its settings back, and the nodes see
+/// our end of their pipes close. Ctrl-C belongs to the console.
+fn end_with_the_terminal() -> anyhow::Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGTERM};
+    let mut signals =
+        signal_hook::iterator::Signals::new([SIGTERM, SIGHUP]).context("cannot catch signals")?;
+    let settings = rustix::termios::tcgetattr(std::io::stdin());
+    std::thread::spawn(move || {
+        if signals.forever().next().is_some() {
+            if let Ok(settings) = settings {
+                let when = rustix::termios::OptionalActions::Now;
+                let _gone = rustix::termios::tcsetattr(std::io::stdin(), when, &settings);
+            }
+            std::process::exit(128 + SIGTERM);
+        }
+    });
+    Ok(())
 }
 
 fn introduce(nodes: &[(NodeLayout, u32)], dir: &Path) {

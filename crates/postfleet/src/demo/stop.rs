@@ -11,13 +11,18 @@ pub(super) const SESSIONS_PATIENCE: Duration = Duration::from_secs(2);
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) fn stop(dir: &Path) -> anyhow::Result<ExitCode> {
+    match stop_rest(dir)? {
+        0 => say(&format!("No node of the fleet in {} is running.", dir.display())),
+        count => say(&format!("Stopped {count} nodes.")),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Stops whatever nodes of the fleet are running, and says how many there were.
+pub(super) fn stop_rest(dir: &Path) -> anyhow::Result<usize> {
     let nodes = fleet::read(dir)?;
     let running: Vec<(&fleet::Known, u32)> =
         nodes.iter().filter_map(|node| pid_of(node).map(|pid| (node, pid))).collect();
-    if running.is_empty() {
-        say(&format!("No node of the fleet in {} is running.", dir.display()));
-        return Ok(ExitCode::SUCCESS);
-    }
     let is_running = |node: &fleet::Known, pid: u32| process::is_node(pid, &node.config);
     for patience in [SESSIONS_PATIENCE, PATIENCE] {
         for (_, pid) in running.iter().filter(|(node, pid)| is_running(node, *pid)) {
@@ -33,8 +38,7 @@ pub(crate) fn stop(dir: &Path) -> anyhow::Result<ExitCode> {
         process::kill(*pid);
         say(&format!("{} did not stop in time and was killed", node.name));
     }
-    say(&format!("Stopped {} nodes.", running.len()));
-    Ok(ExitCode::SUCCESS)
+    Ok(running.len())
 }
 
 /// The process of a node: the one that `fleet.json` names, or the one that was started again since.
