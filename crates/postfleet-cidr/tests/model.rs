@@ -355,3 +355,46 @@ fn replication_4_4_idle_leaves_are_limited() {
     assert_eq!(object.prune(at(200_000) + Duration::from_secs(IDLE_SECONDS)), IDLE_LEAVES_MAX);
     assert!(object.is_empty());
 }
+
+/// Columns come and go in a tree that is large enough for every short cut; all sums agree with plain maps.
+#[test]
+fn whole_columns_leave_all_sums_right() {
+    let dense = |n: u32| IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + ((n % 7) << 16) + n / 7));
+    let v6 = |n: u32| {
+        IpAddr::V6(Ipv6Addr::from_bits(0x2001_0db8_u128 << 96 | u128::from(n % 50) << 64 | u128::from(n)))
+    };
+    let leaves = |from: u32, to: u32| -> BTreeMap<IpAddr, u64> {
+        (from..to).flat_map(|n| [(dense(n), u64::from(n % 5 + 1)), (v6(n), 2), (scattered(n), 1)]).collect()
+    };
+    let mut object = CidrColumns::new();
+    let [a, b, c] = [(); 3].map(|()| object.insert_column());
+    let mut model: BTreeMap<ColumnId, BTreeMap<IpAddr, u64>> = BTreeMap::new();
+    let mut put = |object: &mut CidrColumns, column, leaves: BTreeMap<IpAddr, u64>| {
+        object.replace_column(column, leaves.clone(), Monotonic::ZERO);
+        model.insert(column, leaves);
+        let mut sum: BTreeMap<IpAddr, u64> = BTreeMap::new();
+        for (address, count) in model.values().flatten() {
+            *sum.entry(*address).or_default() += count;
+        }
+        for (view, leaves) in
+            model.iter().map(|(id, leaves)| (View::Column(*id), leaves)).chain([(View::Global, &sum)])
+        {
+            assert!(object.leaves(view).eq(leaves.clone()));
+            for (n, length) in (0..129u8).step_by(3).flat_map(|length| [(1, length), (4000, length)]) {
+                for address in [dense(n), v6(n), scattered(n)] {
+                    let Ok(prefix) = Prefix::containing(address, length) else { continue };
+                    let inside = leaves.iter().filter(|(address, _)| prefix.contains(**address));
+                    assert_eq!(object.sum(view, prefix), inside.map(|leaf| leaf.1).sum::<u64>(), "{prefix}");
+                }
+            }
+        }
+    };
+    put(&mut object, a, leaves(0, 4500));
+    put(&mut object, b, leaves(3900, 8000));
+    put(&mut object, c, leaves(7000, 7100));
+    put(&mut object, a, leaves(4400, 4600));
+    put(&mut object, b, leaves(0, 10));
+    object.prune_all_idle();
+    put(&mut object, c, BTreeMap::new());
+    put(&mut object, a, leaves(0, 8000));
+}
