@@ -1,5 +1,6 @@
-//! Times and rates of the carrier alone, printed and not judged: `cargo test --release -p postfleet-bus-local --test
-//! measure -- --ignored --nocapture`. Three attachments, threads of one process; the hub is that of the first.
+//! Times and rates of the carrier alone, printed and not judged: `POSTFLEET_CASES=20000 cargo test --release -p
+//! postfleet-bus-local --test measure -- --nocapture --test-threads=1`. An ordinary run is short, and only shows that it
+//! works. Three attachments, threads of one process; the hub is that of the first.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use bytes::Bytes;
@@ -9,6 +10,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
+
+/// Messages of each measurement.
+fn rounds() -> usize {
+    std::env::var("POSTFLEET_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(200)
+}
 
 struct Unpark(Thread);
 
@@ -50,14 +56,13 @@ fn three(dir: &tempfile::TempDir) -> Vec<LocalCarrier> {
 }
 
 #[test]
-#[ignore = "a measurement"]
 fn round_trip_on_an_idle_bus() {
     for (name, which) in [("member", 1), ("host", 0)] {
         let dir = tempfile::tempdir().unwrap();
         let mut carriers = three(&dir);
         let carrier = &mut carriers[which];
         let waker = waker();
-        let mut times: Vec<Duration> = (0..20_000)
+        let mut times: Vec<Duration> = (0..rounds())
             .map(|_| {
                 let start = Instant::now();
                 assert_eq!(carrier.submit(Bytes::from_static(&[7; 100])), Submit::Accepted);
@@ -78,7 +83,6 @@ fn round_trip_on_an_idle_bus() {
 }
 
 #[test]
-#[ignore = "a measurement"]
 fn from_one_member_to_another_on_an_idle_bus() {
     let dir = tempfile::tempdir().unwrap();
     let mut carriers = three(&dir);
@@ -88,7 +92,7 @@ fn from_one_member_to_another_on_an_idle_bus() {
     let reader = std::thread::spawn(move || {
         let waker = waker();
         let mut times = Vec::new();
-        while times.len() < 20_000 {
+        while times.len() < rounds() {
             if let CarrierEvent::Deliver { bytes, .. } = next(&mut receiver, &waker) {
                 let sent = Duration::from_nanos(u64::from_be_bytes(*bytes.first_chunk().unwrap()));
                 times.push(origin.elapsed().saturating_sub(sent));
@@ -97,7 +101,7 @@ fn from_one_member_to_another_on_an_idle_bus() {
         times
     });
     let waker = waker();
-    for _ in 0..20_000 {
+    for _ in 0..rounds() {
         let sent = u64::try_from(origin.elapsed().as_nanos()).unwrap();
         assert_eq!(sender.submit(Bytes::copy_from_slice(&sent.to_be_bytes())), Submit::Accepted);
         while !matches!(next(&mut sender, &waker), CarrierEvent::Deliver { .. }) {}
@@ -113,9 +117,9 @@ fn from_one_member_to_another_on_an_idle_bus() {
 }
 
 #[test]
-#[ignore = "a measurement"]
 fn messages_a_second() {
-    for (bytes, each) in [(100, 200_000), (1000, 100_000), (10_000, 20_000), (100_000, 2000)] {
+    for (bytes, share) in [(100, 10), (1000, 5), (10_000, 1)] {
+        let each = i32::try_from(rounds()).unwrap() * share;
         let dir = tempfile::tempdir().unwrap();
         let carriers = three(&dir);
         let start = Instant::now();

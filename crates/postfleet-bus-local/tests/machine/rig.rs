@@ -13,6 +13,9 @@ use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
+/// Set for the processes that are members.
+pub const IS_MEMBER: &str = "POSTFLEET_TEST_MEMBER";
+
 enum Told {
     /// What one turn of the member brought; cases may ask for all of it as soon as they see any.
     Records(Vec<Record>),
@@ -66,7 +69,8 @@ impl ProcessRig {
         let listener = UnixListener::bind(&path).unwrap();
         let mut command = std::process::Command::new(std::env::current_exe().unwrap());
         command
-            .args(["--exact", "member_process", "--ignored", "--nocapture", "--test-threads=1"])
+            .args(["--exact", "member_process", "--nocapture", "--test-threads=1"])
+            .env(IS_MEMBER, "1")
             .env(CONTROL, &path)
             .env(BUS, self.dir.path().join("bus"))
             .env(ORIGIN, self.origin.to_string())
