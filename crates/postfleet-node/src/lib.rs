@@ -186,7 +186,8 @@ fn check_one(file: Option<&std::path::Path>, options: &CheckOptions, named: bool
     };
     drop(errors.write_all(report.as_bytes()));
     let (verdict, code) = match (&outcome.config, &outcome.main_file) {
-        (Some(_), _) => ("Configuration valid\n", 0),
+        // With --json both outputs are for programs: no finding is no line, and the exit status is the verdict.
+        (Some(_), _) => (if options.json { "" } else { "Configuration valid\n" }, 0),
         (None, None) => ("No configuration found\n", 2),
         (None, Some(_)) => ("", 1),
     };

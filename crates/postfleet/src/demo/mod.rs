@@ -20,7 +20,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct DemoArguments {
     /// Number of nodes (1 to 16)
-    #[arg(long, default_value_t = 3, value_name = "N")]
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=i64::from(layout::NODES_MAX)))]
     nodes: u8,
     /// Folder of the fleet: configuration, spools, sockets, logs [default: a temporary one]
     #[arg(long, value_name = "DIR")]

@@ -1,6 +1,7 @@
 //! `postfleet demo --stop`.
 
 use super::{fleet, process, say};
+use anyhow::bail;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -36,6 +37,13 @@ pub(super) fn stop_rest(dir: &Path) -> anyhow::Result<usize> {
     }
     for (node, pid) in running.iter().filter(|(node, pid)| is_running(node, *pid)) {
         process::kill(*pid);
+        std::thread::sleep(Duration::from_millis(100));
+        if is_running(node, *pid) {
+            bail!(
+                "{} (process {pid}) cannot be stopped; it belongs to another user, or hangs in the kernel",
+                node.name
+            );
+        }
         say(&format!("{} did not stop in time and was killed", node.name));
     }
     Ok(running.len())
