@@ -66,6 +66,11 @@ impl Fleet {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// Ends a process that the test has started with this fleet.
+    pub fn adopt(&mut self, child: Child) {
+        self.restarted.push(child);
+    }
+
     /// SIGKILL, and nothing else.
     pub fn kill(&self, node: usize) {
         kill_9(self.nodes[node].pid);
