@@ -19,7 +19,7 @@ pub(super) fn duplicate_node_name(field: &mut Field<'_>) {
         }
         _ => false,
     };
-    assert!(field.trace(twin).has(told), "it says why");
+    field.wait("it says why", SOON, |f| f.trace(twin).has(told));
     field.run(Duration::from_secs(3));
     assert!(field.trace(twin).view().is_none());
     assert_eq!(field.trace(twin).epochs().len(), 1, "it does not come again at once");
@@ -35,8 +35,11 @@ pub(super) fn version_skew(field: &mut Field<'_>) {
     let b = field.start_spec(&spec);
     field.set_away(b, true);
     field.wait("the newer one is refused", SOON, |f| f.trace(b).has_lost(LostReason::Expelled));
-    assert!(field.trace(b).has_logged("This node speaks bus protocol 2 to 2, the cluster 1 to 1"));
-    assert!(field.trace(a).has_logged("it speaks bus protocol 2 to 2, the cluster 1 to 1"));
+    // What members log reaches the rig when it reaches it: members may be processes.
+    field.wait("both sides say why", SOON, |f| {
+        f.trace(b).has_logged("This node speaks bus protocol 2 to 2, the cluster 1 to 1")
+            && f.trace(a).has_logged("it speaks bus protocol 2 to 2, the cluster 1 to 1")
+    });
     assert_eq!(field.trace(a).view_size(), 1);
     // One that speaks both is welcome.
     let mut spec = field.spec("c", &[]);
