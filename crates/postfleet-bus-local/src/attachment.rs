@@ -300,6 +300,10 @@ impl Attachment {
                 let entries = self.log.range(from, to).cloned().collect();
                 self.out.push_back(ToHub::Hold { entries });
             }
+            // Its leaving may have been logged by a hub that died before it could say so.
+            FromHub::Gone(Gone::Expelled) if self.detaching && self.kept.is_empty() => {
+                self.end(CarrierLost::Detached);
+            }
             FromHub::Gone(Gone::Expelled) => self.end(CarrierLost::Expelled),
             FromHub::Gone(Gone::Version | Gone::BusName | Gone::Protocol) => self.end(CarrierLost::Protocol),
             FromHub::Tick { generation, stable } => {

@@ -214,11 +214,13 @@ fn progress(world: &World) -> Result<(), String> {
         if life.lost == Some(CarrierLost::Protocol) {
             return Err(format!("{} ended because the hub broke the protocol", life.id));
         }
-        // A newcomer of whose admission only a dead hub knew begins again; nobody else is left behind.
+        // A newcomer of whose admission only a dead hub and other newcomers knew begins again, because the next hub
+        // does not know whom to wait for; nobody else is left behind.
         let admission = life.delivered.first().map(|item| item.mark);
         let known = world.lives().iter().any(|other| {
             other.id != life.id
                 && !other.killed
+                && !matches!(other.lost, Some(CarrierLost::Expelled | CarrierLost::Daemon))
                 && other.delivered.iter().any(|item| Some(item.mark) == admission)
         });
         let left_behind = matches!(life.lost, Some(CarrierLost::Expelled | CarrierLost::Daemon));
