@@ -76,10 +76,7 @@ impl Config {
             let loaded = loader::load(files, &search, main, &mut sources, &mut findings);
             if !findings.has_errors() {
                 let merged = merge::merge(&loaded, search.role, &mut findings);
-                compatible = merged
-                    .instance(InstanceId::GLOBAL)
-                    .and_then(|global| global.assigned("Compatibility"))
-                    .is_some_and(|assigned| assigned.value == Value::Word("ecelerity"));
+                compatible = is_compatible(&merged);
                 tree = Some(merged);
             }
         }
@@ -106,6 +103,19 @@ impl Config {
             searched: search.directories,
             vendor_tree: search.vendor_tree,
             sources,
+        }
+    }
+
+    /// The same configuration with another tree, whose places lie in these texts. The caller has checked it.
+    pub(crate) fn with_tree(&self, tree: Tree, sources: Arc<Sources>) -> Self {
+        let compatible = is_compatible(&tree);
+        Self {
+            tree,
+            sources,
+            role: self.role,
+            main_file: self.main_file.clone(),
+            compatible,
+            node_name: self.node_name.clone(),
         }
     }
 
@@ -164,6 +174,12 @@ impl Config {
             })
             .collect()
     }
+}
+
+fn is_compatible(tree: &Tree) -> bool {
+    tree.instance(InstanceId::GLOBAL)
+        .and_then(|global| global.assigned("Compatibility"))
+        .is_some_and(|assigned| assigned.value == Value::Word("ecelerity"))
 }
 
 /// Reads arbitrary bytes as a main file. It must not panic, whatever the bytes.

@@ -19,6 +19,7 @@ mod diagnostic;
 mod files;
 pub mod identity;
 mod lexer;
+pub mod live;
 mod loader;
 mod merge;
 mod parser;

@@ -81,7 +81,7 @@ impl Merger<'_> {
                     .see_also(first),
             );
         }
-        self.tree.assign(into, row, checked, name.span, written.span());
+        self.tree.assign(into, row, checked, name.span, written.clone());
     }
 
     /// Whether a look-up can come by: some chains pass a scope only outside, or only inside, another.
@@ -264,7 +264,7 @@ impl Merger<'_> {
             self.findings.push(finding);
             return;
         }
-        let id = self.tree.open(into, row.scope, &key, shown, applies, word.span);
+        let id = self.tree.open(into, row.scope, &key, shown, applies, Some(word.span));
         match row.body {
             Body::Read => self.body(body, id),
             Body::Accepted => {}

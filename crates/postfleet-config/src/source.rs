@@ -132,6 +132,13 @@ impl Sources {
         }
     }
 
+    /// Takes a text of another load over. The includes that led to it there are not known here.
+    pub(crate) fn adopt(&mut self, source: &Source) -> SourceId {
+        let id = SourceId(narrow(self.0.len()));
+        self.0.push(Source { included_at: None, ..source.clone() });
+        id
+    }
+
     /// What stands in the range.
     #[must_use]
     pub fn text(&self, span: Span) -> &str {

@@ -10,6 +10,7 @@ use postfleet_types::Prefix;
 use crate::address::ListenAddress;
 use crate::schema::{InstanceName, Row, Scope, Service};
 use crate::source::Span;
+use crate::syntax::Written;
 use crate::value::{Pattern, Value};
 
 /// One instance of a scope.
@@ -45,6 +46,8 @@ pub struct Assigned {
     pub name: Span,
     /// Where its value stands.
     pub span: Span,
+    /// The value as written, for displays.
+    pub written: Written,
     /// Values given before, which no longer count, oldest first.
     pub shadowed: Vec<(Value, Span)>,
 }
@@ -58,6 +61,8 @@ pub struct Instance {
     pub service: Option<Service>,
     /// The name as first written; `None` for an anonymous scope.
     pub name: Option<String>,
+    /// The canonical name, which tells the instances of a scope apart; empty for an anonymous scope.
+    pub(crate) key: String,
     /// What it applies to.
     pub applies: Applies,
     /// The stanza around it; its own id for the global scope.
@@ -101,6 +106,7 @@ impl Tree {
                 scope: Scope::Global,
                 service: None,
                 name: None,
+                key: String::new(),
                 applies: Applies::Name,
                 parent: InstanceId::GLOBAL,
                 opened: None,
@@ -224,7 +230,7 @@ impl Tree {
         key: &str,
         name: Option<String>,
         applies: Applies,
-        opened: Span,
+        opened: Option<Span>,
     ) -> InstanceId {
         if let Some(found) = self.child(parent, scope, key) {
             return found;
@@ -236,9 +242,10 @@ impl Tree {
             scope,
             service,
             name,
+            key: key.to_string(),
             applies,
             parent,
-            opened: Some(opened),
+            opened,
             children: Vec::new(),
             options: BTreeMap::new(),
             order: Vec::new(),
@@ -253,7 +260,14 @@ impl Tree {
         id
     }
 
-    pub(crate) fn assign(&mut self, id: InstanceId, row: &'static Row, value: Value, name: Span, span: Span) {
+    pub(crate) fn assign(
+        &mut self,
+        id: InstanceId,
+        row: &'static Row,
+        value: Value,
+        name: Span,
+        written: Written,
+    ) {
         let Some(instance) = self.instance_mut(id) else {
             return;
         };
@@ -267,7 +281,86 @@ impl Tree {
                 Vec::new()
             }
         };
-        instance.options.insert(row.name, Assigned { row, value, name, span, shadowed });
+        let span = written.span();
+        instance.options.insert(row.name, Assigned { row, value, name, span, written, shadowed });
+    }
+
+    /// Sets an option with everything known about it, in place of what was set before.
+    pub(crate) fn put(&mut self, id: InstanceId, assigned: Assigned) {
+        if let Some(instance) = self.instance_mut(id) {
+            let name = assigned.row.name;
+            if instance.options.insert(name, assigned).is_none() {
+                instance.order.push(name);
+            }
+        }
+    }
+
+    /// Takes an option out of an instance; says whether it was set.
+    pub(crate) fn unassign(&mut self, id: InstanceId, row: &Row) -> bool {
+        self.instance_mut(id).is_some_and(|instance| {
+            instance.order.retain(|name| *name != row.name);
+            instance.options.remove(row.name).is_some()
+        })
+    }
+
+    /// Takes an instance out with everything below it. The ids of later instances change.
+    pub(crate) fn remove(&mut self, id: InstanceId) {
+        if id == InstanceId::GLOBAL {
+            return;
+        }
+        // An instance always comes behind the one around it, so one pass finds everything below.
+        let mut renamed: Vec<Option<InstanceId>> = Vec::with_capacity(self.instances.len());
+        let mut kept = 0_usize;
+        for (at, instance) in self.instances.iter().enumerate() {
+            let stays = at == 0
+                || (at != id.0 as usize
+                    && renamed.get(instance.parent.0 as usize).is_some_and(Option::is_some));
+            renamed.push(stays.then(|| InstanceId(crate::source::narrow(kept))));
+            kept += usize::from(stays);
+        }
+        let new = |id: InstanceId| renamed.get(id.0 as usize).copied().flatten();
+        let mut at = 0;
+        self.instances.retain(|_| {
+            at += 1;
+            renamed.get(at - 1).is_some_and(Option::is_some)
+        });
+        for instance in &mut self.instances {
+            instance.parent = new(instance.parent).unwrap_or(InstanceId::GLOBAL);
+            instance.children = instance.children.iter().filter_map(|id| new(*id)).collect();
+            instance.index.retain(|_, id| match new(*id) {
+                Some(renamed) => {
+                    *id = renamed;
+                    true
+                }
+                None => false,
+            });
+            instance.blocks.retain(|_, id| match new(*id) {
+                Some(renamed) => {
+                    *id = renamed;
+                    true
+                }
+                None => false,
+            });
+        }
+    }
+
+    /// The scopes and canonical names that lead to an instance, outermost first.
+    pub(crate) fn keys(&self, id: InstanceId) -> Vec<(Scope, String)> {
+        let mut keys = Vec::new();
+        let mut at = id;
+        while at != InstanceId::GLOBAL
+            && let Some(instance) = self.instance(at)
+        {
+            keys.push((instance.scope, instance.key.clone()));
+            at = instance.parent;
+        }
+        keys.reverse();
+        keys
+    }
+
+    /// The instance that these scopes and canonical names lead to.
+    pub(crate) fn find(&self, keys: &[(Scope, String)]) -> Option<InstanceId> {
+        keys.iter().try_fold(InstanceId::GLOBAL, |at, (scope, key)| self.child(at, *scope, key))
     }
 }
 
