@@ -26,7 +26,6 @@ use core::task::{Context, Poll};
 use core::time::Duration;
 use engine::Engine;
 use events::Events;
-pub use events::{EVENT_BYTES_MAX, EVENTS_MAX};
 use nix::poll::{PollFd, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use postfleet_bus::carrier::{Carrier, CarrierEvent, RawId, Submit};

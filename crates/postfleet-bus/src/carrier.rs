@@ -3,12 +3,16 @@
 //! A carrier knows no private name, group or view. One value is one attachment to one class (main or shared) of
 //! one bus.
 
+mod queue;
+
+use crate::notice::Notice;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::fmt;
 use core::task::{Context, Poll};
 use core::time::Duration;
+pub use queue::{EVENT_BYTES_MAX, EVENTS_MAX, EventQueue};
 
 /// The identity of one attachment, unique among those attached. The order ("lowest") picks who starts a round.
 ///
@@ -120,6 +124,11 @@ pub trait Carrier {
 
     /// The longest message, at least 1 004 096 bytes (a payload of 1 000 000 and the longest header).
     fn bytes_max(&self) -> usize;
+
+    /// The next line for the operator's log. Carriers that have nothing to say say nothing.
+    fn poll_notice(&mut self) -> Option<Notice> {
+        None
+    }
 }
 
 impl<C: Carrier + ?Sized> Carrier for Box<C> {
@@ -149,5 +158,9 @@ impl<C: Carrier + ?Sized> Carrier for Box<C> {
 
     fn bytes_max(&self) -> usize {
         (**self).bytes_max()
+    }
+
+    fn poll_notice(&mut self) -> Option<Notice> {
+        (**self).poll_notice()
     }
 }

@@ -151,7 +151,7 @@ impl<C: Carrier> Connection<C> {
 
     /// The next line for the operator's log.
     pub fn poll_notice(&mut self) -> Option<Notice> {
-        self.membership.poll_notice()
+        self.carrier.poll_notice().or_else(|| self.membership.poll_notice())
     }
 
     /// The state, with what the carrier says of itself now.
