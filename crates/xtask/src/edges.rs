@@ -15,7 +15,7 @@ pub(crate) enum Kind {
 }
 
 /// Every crate, its kind, and the crates of ours that it may be built with. Development dependencies are free.
-pub(crate) const CRATES: [(&str, Kind, &[&str]); 13] = [
+pub(crate) const CRATES: [(&str, Kind, &[&str]); 14] = [
     ("postfleet-types", Kind::Pure, &[]),
     ("postfleet-bus", Kind::Pure, &["postfleet-types"]),
     ("postfleet-cidr", Kind::Pure, &["postfleet-types"]),
@@ -30,6 +30,7 @@ pub(crate) const CRATES: [(&str, Kind, &[&str]); 13] = [
     ("postfleet-spool", Kind::Pure, &["postfleet-types"]),
     ("postfleet-console", Kind::Pure, &["postfleet-types"]),
     ("postfleet-bus-local", Kind::Impure, &["postfleet-types", "postfleet-bus"]),
+    ("postfleet-bus-corosync", Kind::Impure, &["postfleet-types", "postfleet-bus"]),
     (
         "postfleet-node",
         Kind::Impure,
@@ -37,6 +38,7 @@ pub(crate) const CRATES: [(&str, Kind, &[&str]); 13] = [
             "postfleet-types",
             "postfleet-bus",
             "postfleet-bus-local",
+            "postfleet-bus-corosync",
             "postfleet-cidr",
             "postfleet-gauge",
             "postfleet-replica",

@@ -18,6 +18,8 @@ const TYPES: [&str; 6] = [
     "std::fs::File",
     "std::net::TcpStream",
 ];
+/// The one crate that may call C.
+const CALLS_C: &str = "postfleet-bus-corosync";
 const METHODS: [&str; 2] = ["std::thread::spawn", "std::env::var"];
 
 fn pure() -> impl Iterator<Item = &'static str> {
@@ -77,7 +79,12 @@ pub(crate) fn check_lints(tree: &Tree) -> Vec<Finding> {
         let place = format!("crates/{name}/Cargo.toml");
         let table: Table = tree.file(&place).parse().unwrap_or_default();
         let opted = table.get("lints").and_then(|lints| lints.get("workspace")).and_then(Value::as_bool);
-        if opted != Some(true) {
+        if name == CALLS_C {
+            if table.get("lints") != lints_of_c(tree).as_ref() {
+                let text = "`[lints]` must be the workspace's, with `unsafe_code = \"deny\"`";
+                findings.push(Finding::new(place.clone(), text));
+            }
+        } else if opted != Some(true) {
             findings.push(Finding::new(place.clone(), "add `[lints] workspace = true`"));
         }
         let package = table.get("package").and_then(|package| package.get("name")).and_then(Value::as_str);
@@ -86,6 +93,14 @@ pub(crate) fn check_lints(tree: &Tree) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// The workspace's lints, but that a module may allow `unsafe`: what cannot be said with `workspace = true`.
+fn lints_of_c(tree: &Tree) -> Option<Value> {
+    let workspace: Table = tree.file("Cargo.toml").parse().ok()?;
+    let mut lints = workspace.get("workspace")?.get("lints")?.clone();
+    lints.get_mut("rust")?.as_table_mut()?.insert("unsafe_code".into(), "deny".into());
+    Some(lints)
 }
 
 #[cfg(test)]
@@ -148,5 +163,18 @@ mod tests {
             check("[package]\nname = \"b\"\n[lints]\nworkspace = true\n"),
             ["crates/a/Cargo.toml: the folder is not named like its crate"]
         );
+    }
+
+    #[test]
+    fn the_crate_that_calls_c_has_the_workspace_lints_but_one() {
+        let root = "[workspace.lints.rust]\nunsafe_code = \"forbid\"\nmissing_docs = \"warn\"\n";
+        let check = |lints: &str| {
+            let own = format!("[package]\nname = \"{CALLS_C}\"\n[lints.rust]\n{lints}");
+            let place = format!("crates/{CALLS_C}/Cargo.toml");
+            texts(check_lints(&Tree::of(&[("Cargo.toml", root), (&place, &own)])))
+        };
+        assert_eq!(check("unsafe_code = \"deny\"\nmissing_docs = \"warn\"\n"), [""; 0]);
+        assert_eq!(check("unsafe_code = \"allow\"\nmissing_docs = \"warn\"\n").len(), 1);
+        assert_eq!(check("unsafe_code = \"deny\"\n").len(), 1);
     }
 }
