@@ -188,6 +188,17 @@ impl GaugeColumns {
         self.numbers.is_empty()
     }
 
+    /// Frees the first keys of an object that is not used any more, so that dropping it does not take long at once;
+    /// `true` when no key is left. What is counted afterwards means nothing.
+    pub fn discard(&mut self, keys: usize) -> bool {
+        for _ in 0..keys {
+            if self.numbers.pop_first().is_none() {
+                return true;
+            }
+        }
+        self.numbers.is_empty()
+    }
+
     /// The memory held, in bytes, without what the allocator adds. Passes all keys. For the map of keys it is an
     /// estimate: nodes of eleven entries, two thirds full.
     #[must_use]

@@ -20,6 +20,7 @@ pub(crate) const CRATES: [(&str, Kind, &[&str]); 14] = [
     ("postfleet-bus", Kind::Pure, &["postfleet-types"]),
     ("postfleet-cidr", Kind::Pure, &["postfleet-types"]),
     ("postfleet-gauge", Kind::Pure, &["postfleet-types"]),
+    ("postfleet-series", Kind::Pure, &["postfleet-types", "postfleet-cidr", "postfleet-gauge"]),
     (
         "postfleet-replica",
         Kind::Pure,

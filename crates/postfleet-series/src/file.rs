@@ -1,0 +1,247 @@
+//! Series as text: what is written to `<series>.<timestamp>` and read back.
+//!
+//! ```text
+//! # series <name> <type> <interval> <number>
+//! <window start, seconds since the epoch> TAB <address or key> TAB <count>
+//! ```
+//!
+//! UTF-8, one line a window and key. In names and keys `%`, blanks that would split the line and control characters are
+//! written as `%` and two hexadecimal digits.
+
+use alloc::borrow::Cow;
+use alloc::string::String;
+use core::fmt::Write;
+use core::net::IpAddr;
+
+use postfleet_types::{View, WallTime};
+
+use crate::monitor::{Monitor, MonitorError};
+use crate::series::{Key, Series, SeriesKind};
+
+/// The longest line that is read. Keys of policies are far shorter.
+const LINE_BYTES_MAX: usize = 65_536;
+
+/// The first line of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Name of the series.
+    pub name: String,
+    /// What it counts by.
+    pub kind: SeriesKind,
+    /// Its windows.
+    pub monitor: Monitor,
+}
+
+/// One line of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// When the window begins.
+    pub begin: WallTime,
+    /// What was counted.
+    pub key: EntryKey<'a>,
+    /// How often; may be negative.
+    pub count: i64,
+}
+
+/// A key as read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EntryKey<'a> {
+    /// An address.
+    Address(IpAddr),
+    /// A text.
+    Text(Cow<'a, str>),
+}
+
+impl EntryKey<'_> {
+    /// The key to book.
+    #[must_use]
+    pub fn key(&self) -> Key<'_> {
+        match self {
+            Self::Address(address) => Key::Address(*address),
+            Self::Text(text) => Key::Text(text),
+        }
+    }
+}
+
+/// Why a file could not be read on. The file is at fault; lines before hold. `line` counts from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FileError {
+    /// The first line is not a header.
+    #[error("line 1: expected '# series NAME TYPE INTERVAL NUMBER'")]
+    Header,
+    /// The type is unknown.
+    #[error("line 1: the type must be cidr, cidr_ipv6 or string")]
+    Kind,
+    /// The windows are out of range.
+    #[error("line 1: {0}")]
+    Monitor(MonitorError),
+    /// A line has not three parts.
+    #[error("line {line}: expected WINDOW START, KEY and COUNT with a tab between them")]
+    Parts {
+        /// Where.
+        line: usize,
+    },
+    /// A window does not begin at a multiple of the interval.
+    #[error("line {line}: the window must begin at a multiple of the interval, in seconds since the epoch")]
+    Begin {
+        /// Where.
+        line: usize,
+    },
+    /// A key is not what the series counts by.
+    #[error("line {line}: the key is not of the series' type, or has an incomplete %XX")]
+    Key {
+        /// Where.
+        line: usize,
+    },
+    /// A count is no number.
+    #[error("line {line}: the count must be a whole number")]
+    Count {
+        /// Where.
+        line: usize,
+    },
+    /// A line is too long.
+    #[error("line {line}: longer than {LINE_BYTES_MAX} bytes")]
+    Long {
+        /// Where.
+        line: usize,
+    },
+}
+
+/// `<series>.<timestamp>`, the time in UTC: `spam.20080424T200000`.
+#[must_use]
+pub fn name(series: &str, at: WallTime) -> String {
+    let at = at.civil();
+    alloc::format!(
+        "{series}.{:04}{:02}{:02}T{:02}{:02}{:02}",
+        at.year,
+        at.month,
+        at.day,
+        at.hour,
+        at.minute,
+        at.second
+    )
+}
+
+/// A view of a series as text.
+#[must_use]
+pub fn write(name: &str, series: &Series, view: View) -> String {
+    let mut text = String::new();
+    let monitor = series.monitor();
+    // Writing to a string does not fail.
+    let _ = writeln!(
+        text,
+        "# series {} {} {} {}",
+        escaped(name),
+        series.kind().word(),
+        monitor.interval(),
+        monitor.number()
+    );
+    series.for_each(view, |begin, key, count| {
+        let begin = begin.unix_seconds();
+        let _ = match key {
+            Key::Address(address) => writeln!(text, "{begin}\t{address}\t{count}"),
+            Key::Text(key) => writeln!(text, "{begin}\t{}\t{count}", escaped(key)),
+        };
+    });
+    text
+}
+
+/// Reads the header and gives the entries that follow, each with its own error.
+///
+/// # Errors
+/// [`FileError::Header`], [`FileError::Kind`] and [`FileError::Monitor`] when the first line is none.
+pub fn read(
+    text: &str,
+) -> Result<(Header, impl Iterator<Item = Result<Entry<'_>, FileError>> + '_), FileError> {
+    let mut lines = text.lines().enumerate();
+    let header = header(lines.next().map_or("", |(_, line)| line))?;
+    let (kind, monitor) = (header.kind, header.monitor);
+    let entries = lines
+        .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+        .map(move |(at, line)| entry(at + 1, line, kind, monitor));
+    Ok((header, entries))
+}
+
+fn header(line: &str) -> Result<Header, FileError> {
+    let rest = line.strip_prefix("# series ").ok_or(FileError::Header)?;
+    let mut words = rest.split(' ');
+    let mut word = || words.next().filter(|word| !word.is_empty()).ok_or(FileError::Header);
+    let (name, kind, interval, number) = (word()?, word()?, word()?, word()?);
+    if words.next().is_some() {
+        return Err(FileError::Header);
+    }
+    Ok(Header {
+        name: unescaped(name).ok_or(FileError::Header)?.into_owned(),
+        kind: SeriesKind::from_word(kind).ok_or(FileError::Kind)?,
+        monitor: alloc::format!("{interval},{number}").parse().map_err(FileError::Monitor)?,
+    })
+}
+
+fn entry(line: usize, text: &str, kind: SeriesKind, monitor: Monitor) -> Result<Entry<'_>, FileError> {
+    if text.len() > LINE_BYTES_MAX {
+        return Err(FileError::Long { line });
+    }
+    let mut parts = text.split('\t');
+    let (Some(begin), Some(key), Some(count), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(FileError::Parts { line });
+    };
+    let begin = begin
+        .parse::<u64>()
+        .ok()
+        .filter(|begin| begin % u64::from(monitor.interval()) == 0)
+        .ok_or(FileError::Begin { line })?;
+    let key = match kind {
+        SeriesKind::Text => unescaped(key).map(EntryKey::Text),
+        // A file of a built-in series has both families under the word `cidr`.
+        SeriesKind::Cidr | SeriesKind::CidrIpv6 | SeriesKind::Clients => {
+            key.parse().ok().map(EntryKey::Address)
+        }
+    };
+    Ok(Entry {
+        begin: WallTime::from_unix_seconds(begin),
+        key: key.ok_or(FileError::Key { line })?,
+        count: count.parse().map_err(|_| FileError::Count { line })?,
+    })
+}
+
+/// Whether a character would break the line or the escaping.
+fn must_be_escaped(character: char) -> bool {
+    character == '%' || character == ' ' || character.is_control()
+}
+
+fn escaped(text: &str) -> Cow<'_, str> {
+    if !text.contains(must_be_escaped) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::new();
+    for character in text.chars() {
+        if must_be_escaped(character) {
+            for byte in character.encode_utf8(&mut [0; 4]).bytes() {
+                let _ = write!(out, "%{byte:02X}");
+            }
+        } else {
+            out.push(character);
+        }
+    }
+    Cow::Owned(out)
+}
+
+fn unescaped(text: &str) -> Option<Cow<'_, str>> {
+    if !text.contains('%') {
+        return Some(Cow::Borrowed(text));
+    }
+    let mut bytes = alloc::vec::Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let mut digit = || char::from(rest.next()?).to_digit(16);
+            let value = digit()? * 16 + digit()?;
+            bytes.push(u8::try_from(value).ok()?);
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok().map(Cow::Owned)
+}

@@ -1,0 +1,108 @@
+//! How long a window is and how many are kept: `"300,6"`.
+
+use core::fmt;
+use core::num::NonZeroU32;
+use core::str::FromStr;
+
+/// The longest interval, in seconds: a year.
+const INTERVAL_MAX: u32 = 31_536_000;
+/// The most past windows. Each costs its own trees, and a query over all of them a look-up in each.
+const NUMBER_MAX: u16 = 1024;
+
+/// A monitor: windows of `interval` seconds, the running one and `number` past ones. Written `interval,number`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Monitor {
+    interval: NonZeroU32,
+    number: u16,
+}
+
+/// Why a text is no monitor. The caller's input is at fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MonitorError {
+    /// Not two numbers with a comma between them.
+    #[error("expected INTERVAL,NUMBER, for example 300,6: six windows of 300 seconds")]
+    Form,
+    /// The interval is out of range.
+    #[error("the interval must be 1 to {INTERVAL_MAX} seconds")]
+    Interval,
+    /// The number is out of range.
+    #[error("the number of windows must be 1 to {NUMBER_MAX}")]
+    Number,
+}
+
+impl Monitor {
+    /// Windows of `interval` seconds (1 to 31,536,000), and `number` (1 to 1024) past ones.
+    ///
+    /// # Errors
+    /// [`MonitorError::Interval`] and [`MonitorError::Number`] outside of these ranges.
+    pub fn new(interval: u32, number: u16) -> Result<Self, MonitorError> {
+        let interval = NonZeroU32::new(interval)
+            .filter(|interval| interval.get() <= INTERVAL_MAX)
+            .ok_or(MonitorError::Interval)?;
+        if !(1..=NUMBER_MAX).contains(&number) {
+            return Err(MonitorError::Number);
+        }
+        Ok(Self { interval, number })
+    }
+
+    /// The length of a window in seconds.
+    #[must_use]
+    pub const fn interval(self) -> u32 {
+        self.interval.get()
+    }
+
+    /// How many past windows are kept beside the running one; also the highest number of a window.
+    #[must_use]
+    pub const fn number(self) -> u16 {
+        self.number
+    }
+
+    /// Which window since the epoch a time lies in.
+    pub(crate) fn index(self, unix_seconds: u64) -> u64 {
+        unix_seconds / u64::from(self.interval.get())
+    }
+}
+
+impl fmt::Display for Monitor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{},{}", self.interval, self.number)
+    }
+}
+
+impl FromStr for Monitor {
+    type Err = MonitorError;
+
+    fn from_str(text: &str) -> Result<Self, MonitorError> {
+        let (interval, number) = text.split_once(',').ok_or(MonitorError::Form)?;
+        // `parse` would take a leading plus.
+        let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        let (interval, number) = (interval.trim_matches(' '), number.trim_matches(' '));
+        if !digits(interval) || !digits(number) {
+            return Err(MonitorError::Form);
+        }
+        Self::new(
+            interval.parse().map_err(|_| MonitorError::Interval)?,
+            number.parse().map_err(|_| MonitorError::Number)?,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts() {
+        let check = |text: &str, expected| assert_eq!(text.parse::<Monitor>(), expected, "{text}");
+        check("300,6", Monitor::new(300, 6));
+        check("300, 6", Monitor::new(300, 6));
+        check("0,6", Err(MonitorError::Interval));
+        check("99999999999,6", Err(MonitorError::Interval));
+        check("300,0", Err(MonitorError::Number));
+        check("300,70000", Err(MonitorError::Number));
+        for text in ["", "300", "300,", ",6", "300,6,1", "+300,6", "5m,6", "300;6"] {
+            check(text, Err(MonitorError::Form));
+        }
+        assert_eq!(Monitor::new(1800, 4).map(|monitor| monitor.to_string()), Ok("1800,4".into()));
+    }
+}
