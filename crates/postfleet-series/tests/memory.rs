@@ -1,5 +1,6 @@
 //! A million addresses in six past windows and the running one, in three columns: bytes, and how long a window change
 //! takes. Small in a debug build.
+#![allow(clippy::disallowed_types, clippy::unwrap_used, reason = "a measurement needs a clock")]
 
 use std::alloc::System;
 use std::time::{Duration, Instant};
@@ -12,7 +13,6 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 #[test]
-#[allow(clippy::disallowed_types, reason = "measured, not decided by")]
 fn bytes_an_address_and_the_longest_step_of_a_window_change() {
     let count: u64 = if cfg!(debug_assertions) { 20_000 } else { 1_000_000 };
     let region = Region::new(ALLOCATOR);

@@ -1,5 +1,9 @@
 //! A series beside the plainest model: a list of events, summed up for every question.
-#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test that fails says so by a panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test that fails says so by a panic"
+)]
 
 use postfleet_series::{Booked, Key, Query, Range, Series, SeriesKind};
 use postfleet_types::{ColumnId, Prefix, View, WallTime};

@@ -15,11 +15,12 @@ pub(crate) enum Kind {
 }
 
 /// Every crate, its kind, and the crates of ours that it may be built with. Development dependencies are free.
-pub(crate) const CRATES: [(&str, Kind, &[&str]); 14] = [
+pub(crate) const CRATES: [(&str, Kind, &[&str]); 15] = [
     ("postfleet-types", Kind::Pure, &[]),
     ("postfleet-bus", Kind::Pure, &["postfleet-types"]),
     ("postfleet-cidr", Kind::Pure, &["postfleet-types"]),
     ("postfleet-gauge", Kind::Pure, &["postfleet-types"]),
+    ("postfleet-cache", Kind::Pure, &["postfleet-types"]),
     ("postfleet-series", Kind::Pure, &["postfleet-types", "postfleet-cidr", "postfleet-gauge"]),
     (
         "postfleet-replica",
