@@ -15,7 +15,7 @@ pub(crate) enum Kind {
 }
 
 /// Every crate, its kind, and the crates of ours that it may be built with. Development dependencies are free.
-pub(crate) const CRATES: [(&str, Kind, &[&str]); 15] = [
+pub(crate) const CRATES: &[(&str, Kind, &[&str])] = &[
     ("postfleet-types", Kind::Pure, &[]),
     ("postfleet-bus", Kind::Pure, &["postfleet-types"]),
     ("postfleet-cidr", Kind::Pure, &["postfleet-types"]),
