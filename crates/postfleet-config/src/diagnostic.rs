@@ -185,6 +185,12 @@ impl fmt::Display for Diagnostic {
 /// `Reconfigure failed.` behind them when there is an error.
 #[must_use]
 pub fn report(diagnostics: &[Diagnostic]) -> String {
+    report_with(diagnostics, &|_| String::new())
+}
+
+/// The same with something below each finding: whole lines, or nothing.
+#[must_use]
+pub fn report_with(diagnostics: &[Diagnostic], below: &dyn Fn(&Diagnostic) -> String) -> String {
     let mut text = String::new();
     let errors = diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).count();
     let mut shown = 0;
@@ -196,6 +202,7 @@ pub fn report(diagnostics: &[Diagnostic]) -> String {
             }
         }
         let _ = writeln!(text, "{diagnostic}");
+        text.push_str(&below(diagnostic));
     }
     if errors > ERRORS_SHOWN_MAX {
         let _ = writeln!(text, "… {} more errors", errors - ERRORS_SHOWN_MAX);

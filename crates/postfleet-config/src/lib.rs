@@ -22,6 +22,7 @@ mod lexer;
 pub mod live;
 mod loader;
 mod merge;
+mod online;
 mod parser;
 mod reference;
 mod resolve;
@@ -34,8 +35,11 @@ mod value;
 
 pub use address::{AddressError, ListenAddress};
 pub use config::{Config, LoadOutcome, WithoutEffect, fuzz_entry};
-pub use diagnostic::{Code, Diagnostic, ERRORS_SHOWN_MAX, Labelled, Severity, report, report_json};
+pub use diagnostic::{
+    Code, Diagnostic, ERRORS_SHOWN_MAX, Labelled, Severity, report, report_json, report_with,
+};
 pub use files::{FileError, FileKind, Files, LoadRequest, MemoryFiles, Role};
+pub use loader::etc_directory;
 pub use reference::reference_markdown;
 pub use resolve::{Facts, Origin, Resolved};
 pub use settings::{

@@ -41,18 +41,23 @@ pub(crate) struct Search {
     pub(crate) vendor_tree: bool,
 }
 
+fn exists(files: &dyn Files, path: &str) -> bool {
+    !matches!(files.kind(path), Ok(FileKind::Missing))
+}
+
+/// The directory that configuration is looked for in: the given one, else our own, else that of the older product
+/// where only it exists, which the second part says.
+pub fn etc_directory(files: &dyn Files, given: Option<&str>) -> (String, bool) {
+    match given {
+        Some(etc) => (etc.to_string(), false),
+        None if !exists(files, OWN_ETC) && exists(files, VENDOR_ETC) => (VENDOR_ETC.to_string(), true),
+        None => (OWN_ETC.to_string(), false),
+    }
+}
+
 /// The search path of the request and the main file found on it.
 pub(crate) fn search(files: &dyn Files, request: &LoadRequest) -> Search {
-    let exists = |path: &str| !matches!(files.kind(path), Ok(FileKind::Missing));
-    let mut vendor_tree = false;
-    let etc = match &request.etc {
-        Some(etc) => etc.clone(),
-        None if !exists(OWN_ETC) && exists(VENDOR_ETC) => {
-            vendor_tree = true;
-            VENDOR_ETC.to_string()
-        }
-        None => OWN_ETC.to_string(),
-    };
+    let (etc, vendor_tree) = etc_directory(files, request.etc.as_deref());
     let list = match &request.search_path {
         Some(list) => list.clone(),
         None => format!("{etc}:{etc}/conf/global:{etc}/conf/{{NODENAME}}:{etc}/conf/default"),
@@ -82,7 +87,7 @@ pub(crate) fn search(files: &dyn Files, request: &LoadRequest) -> Search {
         None => directories
             .iter()
             .flat_map(|directory| names.iter().map(move |name| files::absolute(directory, name)))
-            .find(|path| exists(path)),
+            .find(|path| exists(files, path)),
     };
     let role =
         request.role.unwrap_or_else(|| match main.as_deref().and_then(|path| path.rsplit('/').next()) {

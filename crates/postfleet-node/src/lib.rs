@@ -1,8 +1,8 @@
 //! One node of the fleet: drives the pure cores with sockets, clocks, files and tasks.
 //!
 //! Impure by purpose: everything the cores are not allowed to do happens here, in the carriers and in the program.
-//! Promises to the program: [`run`] serves until it is asked to stop, [`check`] reads configuration and changes
-//! nothing.
+//! Promises to the program: [`run`] serves until it is asked to stop; [`load_request`], [`FileSystem`] and
+//! [`check_online`] are what a check of configuration needs, and change nothing.
 //!
 //! ```text
 //!  run ─┬─ listener task a socket ──► session task a connection ──► spool threads
@@ -17,9 +17,9 @@ mod cluster_listener;
 mod control;
 mod counts;
 mod edge;
-mod fancy;
 mod files;
 mod fleet;
+mod names;
 mod node;
 mod notices;
 mod settings;
@@ -28,10 +28,11 @@ mod statistics;
 mod store;
 mod system;
 
-use files::FileSystem;
+pub use files::{FileSystem, load_request};
+pub use names::{check_online, cluster_boot_warnings};
 use notices::{Severity, notice};
 use postfleet_config::Config;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
@@ -46,17 +47,6 @@ pub struct NodeOptions {
     pub config: Option<PathBuf>,
     /// Stop in an orderly way when standard input ends.
     pub while_stdin: bool,
-}
-
-/// What to check.
-#[derive(Clone, Debug, Default)]
-pub struct CheckOptions {
-    /// The files; each is read as the main file of a node.
-    pub files: Vec<PathBuf>,
-    /// One JSON object for each finding.
-    pub json: bool,
-    /// Names that are known and not read are errors.
-    pub strict: bool,
 }
 
 /// Runs one node in the foreground until it is asked to stop: by SIGTERM or SIGINT, by `shutdown` on its console,
@@ -134,11 +124,20 @@ async fn serve(settings: settings::Settings, while_stdin: bool) -> anyhow::Resul
 
 /// Loads the configuration, and tells what was found.
 fn load(main: Option<&std::path::Path>) -> Result<Config, ExitCode> {
-    let request = files::request(main, false).map_err(|error| {
+    let request = load_request(main).map_err(|error| {
         notice(Severity::Critical, format_args!("{error:#}"));
         ExitCode::from(EXIT_CONFIGURATION)
     })?;
-    let outcome = Config::load(&FileSystem, &request);
+    for warning in cluster_boot_warnings() {
+        notice(Severity::Warning, warning);
+    }
+    let outcome = Config::load(&FileSystem::pinned(), &request);
+    if outcome.vendor_tree {
+        notice(
+            Severity::Notice,
+            format_args!("configuration is looked for in {}", outcome.searched.join(", ")),
+        );
+    }
     let mut report = outcome.report();
     if outcome.config.is_none() {
         if outcome.main_file.is_none() {
@@ -148,56 +147,4 @@ fn load(main: Option<&std::path::Path>) -> Result<Config, ExitCode> {
     }
     drop(std::io::stderr().lock().write_all(report.as_bytes()));
     outcome.config.ok_or(ExitCode::from(EXIT_CONFIGURATION))
-}
-
-/// Validates configuration files without using them: opens no socket, starts nothing, resolves no name.
-///
-/// Findings go to standard error, the verdict to standard output. Without a file, the one that a node would find
-/// is read. Exit status: 0 when all are usable, 1 when one is not, 2 when there is none to read.
-#[must_use]
-pub fn check(options: &CheckOptions) -> ExitCode {
-    let files: Vec<Option<&PathBuf>> = match options.files.len() {
-        0 => vec![None],
-        _ => options.files.iter().map(Some).collect(),
-    };
-    let mut worst = 0;
-    for file in &files {
-        worst = worst.max(check_one(file.map(PathBuf::as_path), options, files.len() > 1));
-    }
-    ExitCode::from(worst)
-}
-
-fn check_one(file: Option<&std::path::Path>, options: &CheckOptions, named: bool) -> u8 {
-    let request = match files::request(file, options.strict) {
-        Ok(request) => request,
-        Err(error) => {
-            drop(writeln!(std::io::stderr(), "postfleet: {error:#}"));
-            return 2;
-        }
-    };
-    let outcome = Config::load(&FileSystem, &request);
-    let mut errors = std::io::stderr().lock();
-    let report = if options.json {
-        postfleet_config::report_json(&outcome.diagnostics)
-    } else if errors.is_terminal() {
-        fancy::report(&outcome)
-    } else {
-        postfleet_config::report(&outcome.diagnostics)
-    };
-    drop(errors.write_all(report.as_bytes()));
-    let (verdict, code) = match (&outcome.config, &outcome.main_file) {
-        // With --json both outputs are for programs: no finding is no line, and the exit status is the verdict.
-        (Some(_), _) => (if options.json { "" } else { "Configuration valid\n" }, 0),
-        (None, None) => ("No configuration found\n", 2),
-        (None, Some(_)) => ("", 1),
-    };
-    let name = match file {
-        Some(file) if named && !verdict.is_empty() => format!("{}: ", file.display()),
-        Some(_) | None => String::new(),
-    };
-    let mut out = std::io::stdout().lock();
-    if out.write_all(format!("{name}{verdict}").as_bytes()).is_err() {
-        return 1;
-    }
-    code
 }

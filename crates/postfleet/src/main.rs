@@ -1,9 +1,11 @@
 //! The program `postfleet`: one command for each job, all in one file to install.
 
+mod check;
 mod console;
 mod demo;
 
 use clap::{Parser, Subcommand};
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -30,7 +32,7 @@ enum Command {
         arguments: Vec<String>,
     },
     /// Validate configuration files; every problem with file, line, column and remedy
-    Check(CheckArguments),
+    Check(check::CheckArguments),
 }
 
 #[derive(clap::Args)]
@@ -43,35 +45,26 @@ struct NodeArguments {
     while_stdin: bool,
 }
 
-#[derive(clap::Args)]
-struct CheckArguments {
-    /// The files, each read as the main file of a node [default: found on the search path]
-    #[arg(value_name = "FILE")]
-    files: Vec<PathBuf>,
-    /// One JSON object for each problem
-    #[arg(long)]
-    json: bool,
-    /// Names that are known and have no effect in this version are errors
-    #[arg(long)]
-    strict: bool,
-}
-
 fn main() -> ExitCode {
     // Links with the names of older tools call the same program.
     let mut arguments = std::env::args_os();
     let called_as = arguments.next().unwrap_or_default();
-    if Path::new(&called_as).file_name().is_some_and(|name| name == "ec_console") {
+    let called_as = Path::new(&called_as).file_name().unwrap_or_default();
+    if called_as == "ec_console" {
         return console::main(arguments.map(|word| word.to_string_lossy().into_owned()));
     }
-    let outcome = match Cli::parse().command {
+    let cli = if called_as == "validate_config" {
+        Cli::parse_from(["postfleet", "check"].into_iter().map(OsString::from).chain(arguments))
+    } else {
+        Cli::parse()
+    };
+    let outcome = match cli.command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Node(NodeArguments { config, while_stdin }) => {
             Ok(postfleet_node::run(&postfleet_node::NodeOptions { config, while_stdin }))
         }
         Command::Console { arguments } => Ok(console::main(arguments)),
-        Command::Check(CheckArguments { files, json, strict }) => {
-            Ok(postfleet_node::check(&postfleet_node::CheckOptions { files, json, strict }))
-        }
+        Command::Check(arguments) => check::run(&arguments),
     };
     outcome.unwrap_or_else(|error| {
         // Whoever closed standard error does not want to know.

@@ -28,6 +28,92 @@ fn a_valid_file_is_called_valid() {
     assert_eq!(output.status.code(), Some(0));
 }
 
+/// The verdicts, their exit status, and the names of older tools.
+#[test]
+fn configuration_a63_the_verdicts_of_a_check() {
+    use std::os::unix::process::CommandExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let a11 = "Hostname = \"mx1.example.net\"\nDomain \"example.org\" {\n  Max_Outbound_Connection = 10\n}\n";
+    let said = |program: &mut Command| {
+        let output =
+            program.env("POSTFLEET_ETC", dir.path()).env_remove("EC_CONF_SEARCH_PATH").output().unwrap();
+        (text(&output.stdout), text(&output.stderr), output.status.code())
+    };
+    let old = || {
+        let mut program = Command::new(PROGRAM);
+        program.arg0("/opt/msys/ecelerity/bin/validate_config");
+        program
+    };
+    let nothing = (String::from("No configuration found\n"), String::new(), Some(2));
+    assert_eq!(said(Command::new(PROGRAM).arg("check")), nothing);
+    assert_eq!(said(&mut old()), nothing);
+    // A manager's file is no node's, and the other way round.
+    std::fs::write(dir.path().join("eccluster.conf"), "").unwrap();
+    assert_eq!(said(Command::new(PROGRAM).arg("check")), nothing);
+    let valid = (String::from("Configuration valid\n"), String::new(), Some(0));
+    assert_eq!(said(Command::new(PROGRAM).args(["check", "--role", "manager"])), valid);
+    let file = dir.path().join("ecelerity.conf");
+    std::fs::write(&file, "Hostname = \"mx1.example.net\"\n").unwrap();
+    assert_eq!(said(Command::new(PROGRAM).arg("check")), valid);
+    assert_eq!(said(old().arg("-c").arg(&file)), valid);
+    std::fs::write(&file, a11).unwrap();
+    for (output, errors, code) in
+        [said(&mut old()), said(Command::new(PROGRAM).args(["check", "-c"]).arg(&file))]
+    {
+        assert_eq!((output.as_str(), code), ("", Some(1)));
+        assert!(errors.contains("at line 3, column 3 near 'Max_Outbound_Connection'\nCFG-3001 "), "{errors}");
+    }
+}
+
+#[test]
+fn stanzas_of_the_other_role_are_refused() {
+    let (output, _) = run(&["check", "--role", "node"], "Logs { }\n");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("CFG-3002"), "{}", text(&output.stderr));
+    let (output, _) = run(&["check", "--role", "manager"], "Logs { }\n");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}
+
+/// What needs a resolver is only looked at when that is asked for.
+#[test]
+fn names_are_resolved_only_online() {
+    let lost = "cluster {\n  bus = \"solo\"\n  nodename = \"no-such-host-here\"\n}\n";
+    let (output, _) = run(&["check"], lost);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let (output, path) = run(&["check", "--online"], lost);
+    let errors = text(&output.stderr);
+    assert_eq!((text(&output.stdout).as_str(), output.status.code()), ("", Some(1)));
+    assert!(
+        errors.starts_with(&format!("Configuration error in {path} at line 3, column 14 near ")),
+        "{errors}"
+    );
+    assert!(errors.contains("CFG-6201 nodename 'no-such-host-here' did not resolve"), "{errors}");
+}
+
+/// `cluster.boot` names the node, and so the directory of files for it alone.
+#[test]
+fn cluster_boot_names_the_node_for_the_search() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(dir.path().join("conf/labrat-7")).unwrap();
+    std::fs::write(dir.path().join("conf/labrat-7/ecelerity.conf"), "Hostnam = x\n").unwrap();
+    std::fs::write(
+        dir.path().join("cluster.boot"),
+        "cluster_name = default\nnode_name = labrat-7\ncolour = red\n",
+    )
+    .unwrap();
+    let check = |name: &str| {
+        let mut program = Command::new(PROGRAM);
+        program.arg("check").env("POSTFLEET_ETC", dir.path()).env("EC_NODE_NAME", name);
+        program.output().unwrap()
+    };
+    let output = check("");
+    let errors = text(&output.stderr);
+    assert!(errors.contains("cluster.boot: line 3: unknown key 'colour'"), "{errors}");
+    assert!(errors.contains("conf/labrat-7/ecelerity.conf at line 1"), "{errors}");
+    // The environment comes first.
+    assert_eq!(check("labrat-8").status.code(), Some(2));
+}
+
 #[test]
 fn every_problem_is_reported_with_its_place_and_remedy() {
     let (output, path) = run(&["check"], "Hostnam = \"mx\"\nESMTP_Listener {\n  Idle_Time = 5m\n}\n");

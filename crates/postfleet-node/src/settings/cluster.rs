@@ -1,6 +1,7 @@
 //! The `cluster` stanza: who this node is, and what it shares.
 
 use crate::fleet::{BusKind, ConfiguredObject, FleetSettings, Listed};
+use crate::names::{self, Names};
 use crate::system;
 use anyhow::{Context, bail};
 use postfleet_bus::event::MemberInfo;
@@ -9,19 +10,14 @@ use postfleet_config::{Bus, ClusterSettings, ReplicateSettings};
 use postfleet_config::{Config, Value, identity};
 use postfleet_replica::{ObjectKind, ObjectSpec};
 use postfleet_types::{GroupName, NodeName, NodeType, PrivateName};
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 
 /// The bus protocols this build speaks.
 const PROTOCOL: (u16, u16) = (1, 1);
 
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
-}
-
 /// The node's name.
 pub(super) fn own_name(configured: Option<&str>) -> anyhow::Result<NodeName> {
-    let environment = variable("EC_NODE_NAME");
-    Ok(identity::node_name(configured, environment.as_deref(), Some(&system::host_name()))?)
+    Ok(identity::node_name(configured, Names::read().node.as_deref(), Some(&system::host_name()))?)
 }
 
 /// Reads the stanza; none when there is none, or when it is switched off.
@@ -40,7 +36,7 @@ pub(super) fn read(config: &Config) -> anyhow::Result<Option<(FleetSettings, Vec
     let port = config.eccluster_listeners().first().and_then(|listen| listen.address.port()).context(
         "ECCluster_Listener: the first Listen has no port; other nodes need one to reach this node",
     )?;
-    let subcluster = identity::subcluster(variable("EC_SUB_CLUSTER").as_deref())?;
+    let subcluster = identity::subcluster(Names::read().subcluster.as_deref())?;
     let process = std::process::id();
     let group = |text: &str| -> anyhow::Result<GroupName> { Ok(text.parse()?) };
     let main_name = PrivateName::main(&name, process);
@@ -94,14 +90,7 @@ fn limits_a_host(config: &Config) -> bool {
 
 /// The address other members reach this node at. A lone node is reached by nobody, so its name may lead anywhere.
 fn own_address(cluster: &ClusterSettings, name: &NodeName) -> anyhow::Result<IpAddr> {
-    let resolved: Vec<IpAddr> = if cluster.nodeaddr.is_some() {
-        Vec::new()
-    } else {
-        (name.as_str(), 0)
-            .to_socket_addrs()
-            .map(|found| found.map(|address| address.ip()).collect())
-            .unwrap_or_default()
-    };
+    let resolved = if cluster.nodeaddr.is_some() { Vec::new() } else { names::resolve(name.as_str()) };
     Ok(identity::node_address(cluster.nodeaddr, name, &resolved)?)
 }
 
