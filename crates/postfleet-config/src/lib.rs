@@ -30,6 +30,7 @@ pub mod schema;
 mod settings;
 mod source;
 mod syntax;
+mod trace;
 mod tree;
 mod value;
 
@@ -50,6 +51,7 @@ pub use settings::{
 };
 pub use source::{Position, Source, SourceId, Sources, Span};
 pub use syntax::{Item, Quote, Word, Written, print};
+pub use trace::{Trace, Traced, Weight};
 pub use tree::{Applies, Assigned, Instance, InstanceId, Tree};
 pub use value::{Pattern, Throttle, Value, boolean};
 

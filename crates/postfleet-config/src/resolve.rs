@@ -8,8 +8,9 @@ use core::net::{IpAddr, Ipv4Addr};
 use postfleet_types::{Prefix, normalised};
 
 use crate::config::Config;
-use crate::schema::{self, Chain, Default, Row, Scope, Service};
+use crate::schema::{self, Chain, Combine, Default, Row, Scope, Service};
 use crate::source::Position;
+use crate::trace::unite;
 use crate::tree::{Assigned, InstanceId};
 use crate::value::{self, Value};
 
@@ -94,17 +95,32 @@ impl Config {
     }
 
     pub(crate) fn resolved(&self, row: &'static Row, facts: &Facts<'_>) -> Resolved {
-        let set = self.chain(row, facts).into_iter().find_map(|id| Some((id, self.assigned(id, row)?)));
-        match set {
+        let chain = self.chain(row, facts);
+        let mut set = chain.iter().filter_map(|id| Some((*id, self.assigned(*id, row)?)));
+        match set.next() {
             Some((id, assigned)) => Resolved {
                 row,
-                value: Some(assigned.value.clone()),
+                value: Some(match (row.combine, self.united_parameters(id, row)) {
+                    (_, Some(words)) => Value::Text(words),
+                    (Combine::Unite, None) => unite(
+                        core::iter::once(&assigned.value).chain(set.map(|(_, assigned)| &assigned.value)),
+                    ),
+                    (Combine::First | Combine::Every | Combine::Total | Combine::Exchanger, None) => {
+                        assigned.value.clone()
+                    }
+                }),
                 origin: Origin::Set {
                     instance: id,
                     path: self.tree().path(id),
                     position: self.sources().position(assigned.span),
                 },
             },
+            // A total of the node is not the default of a binding's own.
+            None if row.combine == Combine::Total
+                && (facts.binding.is_some() || facts.binding_group.is_some()) =>
+            {
+                Resolved { row, value: None, origin: Origin::Default }
+            }
             None => Resolved { row, value: self.default(row), origin: Origin::Default },
         }
     }
@@ -138,6 +154,9 @@ impl Config {
         };
         match row.chain {
             Chain::D => {
+                if row.scopes.contains(&Scope::Host) {
+                    path.extend(host(binding).into_iter().chain(host(group)).chain(host(global)));
+                }
                 path.extend(domain(binding));
                 path.extend(domain(group));
                 path.extend(binding);

@@ -358,3 +358,103 @@ fn without_effect_is_listed() {
     assert_eq!(stored[0].option, "Retry_Interval");
     assert_eq!(stored[0].position.as_ref().unwrap().to_string(), "/etc/t/ecelerity.conf:2:14");
 }
+
+/// Weight, path, place and text of every assignment on the way.
+fn trace(config: &Config, name: &str, facts: Facts<'_>) -> Vec<String> {
+    let trace = config.trace(name, &facts).expect("the option exists");
+    let line = |traced: &postfleet_config::Traced| {
+        let place =
+            traced.position.as_ref().map_or_else(String::new, |at| format!("{}:{}", at.line, at.column));
+        format!("{:?} {} {place} {}", traced.weight, traced.path, traced.written)
+    };
+    trace.assignments.iter().map(line).collect()
+}
+
+#[test]
+fn a_trace_tells_what_supplies_and_what_is_hidden() {
+    let config = config(&format!("{A26}\nBinding_Group bulk {{ Retry_Interval = \"1900\" }}"));
+    let facts = Facts { binding_group: Some("bulk"), ..outbound(Some("bulk-1"), Some("example.org")) };
+    assert_eq!(
+        trace(&config, "retry_interval", facts),
+        [
+            "Supplies Binding_Group:bulk: 14:39 \"1900\"",
+            "Hidden Binding_Group:bulk: 5:20 1800",
+            "Hidden Domain:example.org: 3:41 900",
+            "Hidden  2:18 600",
+        ]
+    );
+    let traced = config.trace("retry_interval", &facts).unwrap();
+    assert_eq!(traced.value, config.eval("retry_interval", &facts).unwrap().value);
+    assert_eq!((traced.hidden().count(), traced.joining().count()), (3, 0));
+    assert_eq!(traced.supplier().unwrap().written, "\"1900\"");
+    let default = config.trace("Rcptto_Timeout", &facts).unwrap();
+    assert!(default.supplier().is_none() && default.assignments.is_empty());
+    assert_eq!(default.value.unwrap().to_string(), "300");
+    assert!(config.trace("no_such", &facts).is_none());
+}
+
+#[test]
+fn a_trace_tells_what_holds_beside_the_value() {
+    let config = config(A30);
+    let facts = Facts { host: Some("mx1.example.org"), ..outbound(Some("b1"), Some("example.org")) };
+    assert_eq!(
+        trace(&config, "Cluster_Max_Outbound_Connections", facts),
+        [
+            "Supplies Host:mx1.example.org: 4:61 3",
+            "Joins Binding:b1:Domain:example.org: 3:112 25",
+            "Hidden Binding:b1: 3:51 60",
+            "Hidden Domain:example.org: 2:59 40",
+            "Hidden  1:36 100",
+        ]
+    );
+    let totals = clean(
+        "Server_Max_Outbound_Connections = 50\nBinding_Group g { Server_Max_Outbound_Connections = 20\n\
+         Binding a { Server_Max_Outbound_Connections = 5 } }",
+    );
+    let name = "Server_Max_Outbound_Connections";
+    assert_eq!(
+        trace(&totals, name, outbound(Some("a"), None)),
+        ["Supplies Binding_Group:g:Binding:a: 3:47 5", "Hidden Binding_Group:g: 2:53 20", "Joins  1:35 50"]
+    );
+    assert_eq!(eval(&totals, name, outbound(None, None)), "50");
+    assert_eq!(eval(&clean(""), name, outbound(None, None)), "75000");
+    assert_eq!(eval(&clean("Binding b {}"), name, outbound(Some("b"), None)), "", "no limit of its own");
+    let scopes = clean(
+        "Scope_Max_Outbound_Connections = 9\nHost mx { Scope_Max_Outbound_Connections = 1 }\n\
+         Domain d { Scope_Max_Outbound_Connections = 3 }",
+    );
+    let facts = Facts { host: Some("mx"), ..outbound(None, Some("d")) };
+    assert_eq!(
+        trace(&scopes, "Scope_Max_Outbound_Connections", facts),
+        ["Supplies Host:mx: 2:44 1", "Joins Domain:d: 3:45 3", "Joins  1:34 9"]
+    );
+}
+
+#[test]
+fn a_trace_of_what_unites() {
+    let config = clean(
+        "ESMTP_Listener { Context = [ a = 1 b = 1 ]\nListen \":25\" { Context = [ b = 2 ] } }\n\
+         cluster { Replicate metrics { parameters = \"connect\" }\nReplicate metrics { parameters = \"gauge_cache\" } }",
+    );
+    let facts = Facts { service: Some(Service::Esmtp), listen: Some("*:25"), ..Facts::default() };
+    assert_eq!(
+        trace(&config, "context", facts),
+        [
+            "Supplies Esmtp_Listener::Listen:\\:25: 2:26 [ b = 2 ]",
+            "Joins Esmtp_Listener:: 1:28 [ a = 1 b = 1 ]",
+        ]
+    );
+    assert_eq!(eval(&config, "context", facts), "[ b = \"2\" a = \"1\" ]");
+    let tree = config.tree();
+    let cluster = tree.anonymous(Scope::Cluster).unwrap();
+    let metrics = tree.child(cluster, Scope::Replicate, "metrics");
+    let facts = Facts { instance: metrics, ..Facts::default() };
+    assert_eq!(eval(&config, "parameters", facts), "\"connect;gauge_cache\"");
+    assert_eq!(
+        trace(&config, "parameters", facts),
+        [
+            "Supplies cluster::Replicate:metrics: 4:34 \"gauge_cache\"",
+            "Joins cluster::Replicate:metrics: 3:44 \"connect\"",
+        ]
+    );
+}

@@ -1,6 +1,6 @@
 //! Options of the listeners.
 
-use super::{Chain, Check, Default, Keys, Kind, Range, Row, Scope, Service, Unit};
+use super::{Chain, Check, Combine, Default, Keys, Kind, Range, Row, Scope, Service, Unit};
 use Check::{Any, Banner, DomainPattern, Extension, HostName};
 use Default::{From, Is, List, Unset};
 use Kind::{Bool, Cidr, Dict, Int, Perms, Size, Text, Words};
@@ -65,8 +65,8 @@ const fn sg(name: &'static str, kind: Kind, default: Default, effect: &'static s
 #[rustfmt::skip]
 pub(super) const ESMTP: &[Row] = &[
     s("Idle_Time", Int, Is("300"), "silence after which the client is dropped; 0: never").seconds().min(0),
-    s("Listener_Sessions", Int, Is("0"), "sessions at a time on one `Listen`; 0: no limit. Every one that is set holds").min(0),
-    s("Service_Sessions", Int, Is("0"), "sessions at a time on all `Listen`s together; 0: no limit. Every one that is set holds").min(0),
+    s("Listener_Sessions", Int, Is("0"), "sessions at a time on one `Listen`; 0: no limit. Every one that is set holds").min(0).combine(Combine::Every),
+    s("Service_Sessions", Int, Is("0"), "sessions at a time on all `Listen`s together; 0: no limit. Every one that is set holds").min(0).combine(Combine::Every),
     sg("Max_Receptions_Per_Connection", Int, Is("0"), "messages for each session; 0: no limit").min(0),
     s("Max_Recipients_Per_Connection", Int, Is("0"), "recipients for each session; 0: no limit. Falls back to the global value").min(0),
     s("Max_Recipients_Per_Message", Int, Is("0"), "recipients for each message; 0: no limit, 1 to 99 count as 100").min(0),
@@ -74,7 +74,7 @@ pub(super) const ESMTP: &[Row] = &[
     s("Banner_Hostname", Text(HostName), From("`Hostname`"), "name in the greeting"),
     s("Received_Hostname", Text(HostName), From("`Hostname`"), "name in Received fields"),
     s("Static_Banner", Text(Banner), Unset, "the whole greeting; begins with `220`"),
-    s("Context", Dict(Keys::Any), Unset, "variables of the connection; those of all matching scopes are united, the narrower scope winning").stored(),
+    s("Context", Dict(Keys::Any), Unset, "variables of the connection; those of all matching scopes are united, the narrower scope winning").stored().combine(Combine::Unite),
     s("Open_Relay", Bool, Is("false"), "every client may relay"),
     s("Relay_For_Sending_Domains", Text(DomainPattern), Unset, "senders of these domains may relay").list(),
     s("Relay_Hosts", Cidr, Unset, "clients that may relay; replaces a wider list. Falls back to the global one").list(),

@@ -173,6 +173,22 @@ pub enum Chain {
     M,
 }
 
+/// What the assignments of several scopes on the way of one look-up have to do with each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Combine {
+    /// The first counts.
+    First,
+    /// Every one holds, as a limit of the scope it stands in.
+    Every,
+    /// Dictionaries unite, the narrower scope winning.
+    Unite,
+    /// The global one is the total of the node or the cluster; the binding's, else the group's, holds beside it
+    /// for the binding.
+    Total,
+    /// One of a host bounds the exchanger; the first behind it bounds the domain.
+    Exchanger,
+}
+
 /// Whether an option does something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -205,6 +221,8 @@ pub struct Row {
     pub default: Default,
     /// How it is looked up.
     pub chain: Chain,
+    /// What several assignments on the way have to do with each other.
+    pub combine: Combine,
     /// Whether a change takes effect without a restart.
     pub dynamic: bool,
     /// Whether it does something.
@@ -242,6 +260,7 @@ impl Row {
             range: Range::Any,
             default,
             chain: Chain::G,
+            combine: Combine::First,
             dynamic: true,
             status: Status::InForce,
             aliases: &[],
@@ -282,6 +301,11 @@ impl Row {
 
     const fn list(mut self) -> Self {
         self.array = true;
+        self
+    }
+
+    const fn combine(mut self, combine: Combine) -> Self {
+        self.combine = combine;
         self
     }
 

@@ -1,6 +1,6 @@
 //! Outbound limits, routing, retries and session options. Read, checked and resolved; delivery uses them.
 
-use super::{Chain, Check, Default, Kind, Range, Row, Scope};
+use super::{Chain, Check, Combine, Default, Kind, Range, Row, Scope};
 use Check::{Any, NodeName};
 use Default::{Is, Unset};
 use Kind::{Bool, Int, Text, Throttle, Words, WordsOrBool, WordsOrInt};
@@ -21,12 +21,12 @@ const fn d(name: &'static str, kind: Kind, default: Default, effect: &'static st
 pub(super) const LIMITS: &[Row] = &[
     d("Max_Outbound_Connections", Int, Is("32"), "connections of this node to one domain through one binding; -1: no limit, 0: no new ones").min(-1),
     d("Max_Outbound_Connections", Int, Is("-1"), "connections of this node to each address of this exchanger; -1: no limit").at(Chain::H, H).min(-1),
-    d("Server_Max_Outbound_Connections", Int, Is("75000"), "all connections of this node; in a binding: all through it").at(Chain::B, B).min(1),
+    d("Server_Max_Outbound_Connections", Int, Is("75000"), "all connections of this node; in a binding: all through it").at(Chain::B, B).min(1).combine(Combine::Total),
     d("Server_Reserve_Outbound_Connections", Int, Is("200"), "added to the previous one for domains that have no connection yet").at(Chain::G, &[Scope::Global]).min(0),
-    d("Scope_Max_Outbound_Connections", Int, Unset, "all connections in the scope where it stands; unset, -1 or 0: no limit").at(Chain::D, SCOPED).min(-1),
-    d("Cluster_Max_Outbound_Connections", Int, Is("-1"), "connections of all nodes to a domain, or to a domain through a binding, or to an exchanger: the level decides; -1 or 0: no limit").at(Chain::CM, CM).min(-1),
-    d("Cluster_Server_Max_Outbound_Connections", Int, Unset, "all connections of the cluster; in a binding: all through it").at(Chain::B, B).min(-1),
-    d("Cluster_Scope_Max_Outbound_Connections", Int, Unset, "all connections of the cluster in the scope where it stands").at(Chain::D, SCOPED).min(-1),
+    d("Scope_Max_Outbound_Connections", Int, Unset, "all connections in the scope where it stands; unset, -1 or 0: no limit").at(Chain::D, SCOPED).min(-1).combine(Combine::Every),
+    d("Cluster_Max_Outbound_Connections", Int, Is("-1"), "connections of all nodes to a domain, or to a domain through a binding, or to an exchanger: the level decides; -1 or 0: no limit").at(Chain::CM, CM).min(-1).combine(Combine::Exchanger),
+    d("Cluster_Server_Max_Outbound_Connections", Int, Unset, "all connections of the cluster; in a binding: all through it").at(Chain::B, B).min(-1).combine(Combine::Total),
+    d("Cluster_Scope_Max_Outbound_Connections", Int, Unset, "all connections of the cluster in the scope where it stands").at(Chain::D, SCOPED).min(-1).combine(Combine::Every),
     d("Shadow_Limits", Text(Any), Default::List(&[]), "limits that are counted and shown here and refuse nothing; `*`: all").at(Chain::D, SHADOW).list(),
     d("Outbound_Throttle_Messages", Throttle, Unset, "delivery attempts of this node per period"),
     d("Outbound_Throttle_Connections", Throttle, Unset, "connections opened by this node per period"),
