@@ -21,6 +21,7 @@ pub(crate) const CRATES: &[(&str, Kind, &[&str])] = &[
     ("postfleet-cidr", Kind::Pure, &["postfleet-types"]),
     ("postfleet-gauge", Kind::Pure, &["postfleet-types"]),
     ("postfleet-cache", Kind::Pure, &["postfleet-types"]),
+    ("postfleet-datasource", Kind::Pure, &["postfleet-types"]),
     ("postfleet-series", Kind::Pure, &["postfleet-types", "postfleet-cidr", "postfleet-gauge"]),
     (
         "postfleet-replica",
