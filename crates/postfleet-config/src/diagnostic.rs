@@ -85,6 +85,23 @@ impl Diagnostic {
         self.severity == Severity::Error
     }
 
+    /// A warning that no text was at hand for.
+    pub(crate) fn bare_warning(code: u16, position: Option<Position>, token: &str, message: String) -> Self {
+        Self {
+            severity: Severity::Warning,
+            code: Code(code),
+            position,
+            token: shown(token),
+            message,
+            expected: None,
+            includes: Vec::new(),
+            hint: None,
+            see_also: None,
+            span: None,
+            secret: false,
+        }
+    }
+
     /// The message with what was expected.
     #[must_use]
     pub fn sentence(&self) -> String {

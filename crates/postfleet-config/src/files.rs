@@ -1,6 +1,6 @@
 //! What a load is given: files, and the facts of the process and the machine.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -59,6 +59,7 @@ pub trait Files {
 pub struct MemoryFiles {
     files: BTreeMap<String, Result<Vec<u8>, FileError>>,
     links: BTreeMap<String, String>,
+    read_only: BTreeSet<String>,
 }
 
 impl MemoryFiles {
@@ -80,6 +81,13 @@ impl MemoryFiles {
     pub fn with_unreadable(mut self, path: &str, reason: &str) -> Self {
         self.files.insert(path.to_string(), Err(FileError { reason: reason.to_string() }));
         self
+    }
+
+    /// The same with a file that the process may not write.
+    #[must_use]
+    pub fn with_read_only(mut self, path: &str, content: impl Into<Vec<u8>>) -> Self {
+        self.read_only.insert(path.to_string());
+        self.with(path, content)
     }
 
     /// The same with a link.
@@ -125,8 +133,8 @@ impl Files for MemoryFiles {
         self.links.get(path).cloned().unwrap_or_else(|| path.to_string())
     }
 
-    fn writable(&self, _: &str) -> bool {
-        true
+    fn writable(&self, path: &str) -> bool {
+        !self.read_only.contains(&self.canonical(path))
     }
 }
 

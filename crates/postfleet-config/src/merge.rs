@@ -25,6 +25,14 @@ pub(crate) fn merge(loaded: &Loaded, role: Role, findings: &mut Findings) -> Tre
     merger.tree
 }
 
+/// Merges further items into a tree, as if they stood behind everything that is in it. They include nothing.
+pub(crate) fn overlay(tree: Tree, items: &[Item], role: Role, findings: &mut Findings) -> Tree {
+    let loaded = Loaded::default();
+    let mut merger = Merger { loaded: &loaded, role, findings, tree };
+    merger.body(items, InstanceId::GLOBAL);
+    merger.tree
+}
+
 struct Merger<'a> {
     loaded: &'a Loaded,
     role: Role,
@@ -84,22 +92,9 @@ impl Merger<'_> {
         self.tree.assign(into, row, checked, name.span, written.clone());
     }
 
-    /// Whether a look-up can come by: some chains pass a scope only outside, or only inside, another.
     fn on_chain(&self, row: &Row, id: InstanceId) -> bool {
-        let mut above = Vec::new();
-        let mut at = id;
-        while at != InstanceId::GLOBAL
-            && let Some(instance) = self.tree.instance(at)
-        {
-            above.push(instance.scope);
-            at = instance.parent;
-        }
-        match row.chain {
-            Chain::CM => !above.contains(&Scope::BindingGroup),
-            Chain::BGD => !above.contains(&Scope::Binding),
-            Chain::DG => !above.contains(&Scope::Binding) && !above.contains(&Scope::BindingGroup),
-            Chain::D | Chain::B | Chain::H | Chain::G | Chain::L | Chain::P | Chain::M => true,
-        }
+        let above: Vec<Scope> = self.tree.keys(id).into_iter().map(|(scope, _)| scope).collect();
+        passes(row, &above)
     }
 
     fn unknown_option(&mut self, name: &Word, into: InstanceId) {
@@ -353,6 +348,17 @@ impl Merger<'_> {
     }
 }
 
+/// Whether a look-up can come by an instance inside these scopes: some chains pass a scope only outside, or only
+/// inside, another.
+pub(crate) fn passes(row: &Row, above: &[Scope]) -> bool {
+    match row.chain {
+        Chain::CM => !above.contains(&Scope::BindingGroup),
+        Chain::BGD => !above.contains(&Scope::Binding),
+        Chain::DG => !above.contains(&Scope::Binding) && !above.contains(&Scope::BindingGroup),
+        Chain::D | Chain::B | Chain::H | Chain::G | Chain::L | Chain::P | Chain::M => true,
+    }
+}
+
 fn form(row: &ScopeRow) -> String {
     if row.instance == InstanceName::Anonymous {
         format!("{} {{ … }}", row.name)
@@ -362,7 +368,7 @@ fn form(row: &ScopeRow) -> String {
 }
 
 /// The canonical form of an instance's name.
-fn canonical(row: &ScopeRow, text: &str) -> Result<(String, Applies, Option<Problem>), Problem> {
+pub(crate) fn canonical(row: &ScopeRow, text: &str) -> Result<(String, Applies, Option<Problem>), Problem> {
     let bad = |message: String| Err(Problem { code: 3007, message, expected: None, hint: None });
     if text.is_empty() {
         return bad(format!("the name of {} is empty", row.name));

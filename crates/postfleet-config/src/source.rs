@@ -120,6 +120,11 @@ impl Sources {
         self.0.iter()
     }
 
+    /// The ids in the order the texts were read.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = SourceId> + use<> {
+        (0..narrow(self.0.len())).map(SourceId)
+    }
+
     /// The text of this id; `None` for an id of another load.
     #[must_use]
     pub fn source(&self, id: SourceId) -> Option<&Source> {

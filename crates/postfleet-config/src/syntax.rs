@@ -155,25 +155,35 @@ fn indent(text: &mut String, depth: usize) {
     }
 }
 
-fn print_word(text: &mut String, word: &Word) {
+/// A word as it may stand in a file.
+pub(crate) fn print_word(text: &mut String, word: &Word) {
     match word.quote {
         Quote::Bare => text.push_str(&word.text),
         Quote::Single => {
             let _ = write!(text, "'{}'", word.text);
         }
-        Quote::Double => {
-            text.push('"');
-            for character in word.text.chars() {
-                match character {
-                    '"' => text.push_str("\\\""),
-                    '\\' => text.push_str("\\\\"),
-                    '\n' => text.push_str("\\n"),
-                    '\r' => text.push_str("\\r"),
-                    '\t' => text.push_str("\\t"),
-                    other => text.push(other),
-                }
+        Quote::Double => print_quoted(text, &word.text),
+    }
+}
+
+/// A text in double quotes. A backslash is doubled only where it would begin an escape, so that regular expressions
+/// look as they were written.
+pub(crate) fn print_quoted(text: &mut String, content: &str) {
+    text.push('"');
+    let mut rest = content.chars().peekable();
+    while let Some(character) = rest.next() {
+        match character {
+            '"' => text.push_str("\\\""),
+            '\\' => {
+                let escapes =
+                    matches!(rest.peek(), None | Some('"' | '\\' | 'n' | 'r' | 't' | '\n' | '\r' | '\t'));
+                text.push_str(if escapes { "\\\\" } else { "\\" });
             }
-            text.push('"');
+            '\n' => text.push_str("\\n"),
+            '\r' => text.push_str("\\r"),
+            '\t' => text.push_str("\\t"),
+            other => text.push(other),
         }
     }
+    text.push('"');
 }

@@ -344,6 +344,18 @@ impl Tree {
         }
     }
 
+    /// Whether an instance is another one, or lies below it.
+    pub(crate) fn is_inside(&self, id: InstanceId, outer: InstanceId) -> bool {
+        let mut at = id;
+        while at != outer {
+            match self.instance(at) {
+                Some(instance) if at != InstanceId::GLOBAL => at = instance.parent,
+                Some(_) | None => return false,
+            }
+        }
+        true
+    }
+
     /// The scopes and canonical names that lead to an instance, outermost first.
     pub(crate) fn keys(&self, id: InstanceId) -> Vec<(Scope, String)> {
         let mut keys = Vec::new();

@@ -6,6 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::config::Config;
+use crate::diagnostic::Diagnostic;
 use crate::schema::{Chain, Row, Scope, Service};
 use crate::source::Position;
 use crate::tree::{Instance, InstanceId};
@@ -121,6 +122,12 @@ impl RestartOnly {
     #[must_use]
     pub fn message(&self) -> String {
         format!("'{}' cannot be changed at run time; restart required.", self.name)
+    }
+
+    /// The warning as reports print it.
+    #[must_use]
+    pub fn warning(&self) -> Diagnostic {
+        Diagnostic::bare_warning(7001, self.position.clone(), self.name, self.message())
     }
 }
 

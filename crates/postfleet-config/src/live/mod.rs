@@ -11,8 +11,22 @@
 //! ```
 
 mod change;
+mod command;
+mod display;
+mod edit;
 mod effect;
+mod place;
+mod refusal;
+mod reply;
 mod running;
+mod session;
+mod shown;
+mod writeback;
 
 pub use change::{Area, Change, Difference, RestartOnly};
+pub use command::{Command, Errand, redacted};
+pub use refusal::Refusal;
+pub use reply::{Data, EditData, HiddenData, OptionData, PlaceData, Reply, ScopeData};
 pub use running::{Conflict, Generation, Proposal, Running};
+pub use session::{Activation, Session, Step};
+pub use writeback::{Replacement, WriteBack};

@@ -1,9 +1,11 @@
 //! The current configuration of a process and the step to the next.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::fmt;
 
-use super::change::Change;
+use super::change::{Change, RestartOnly};
+use super::edit::{self, Depth, Edit};
 use super::effect;
 use crate::config::Config;
 
@@ -41,6 +43,8 @@ pub struct Conflict;
 #[derive(Clone, Debug)]
 pub struct Proposal {
     base: Generation,
+    files: Arc<Config>,
+    edits: Vec<Edit>,
     configured: Arc<Config>,
     in_effect: Arc<Config>,
     change: Change,
@@ -70,6 +74,11 @@ impl Proposal {
 #[derive(Clone, Debug)]
 pub struct Running {
     generation: Generation,
+    /// What the files say.
+    files: Arc<Config>,
+    /// What was changed since, and is not in the files.
+    edits: Vec<Edit>,
+    /// Both together.
     configured: Arc<Config>,
     in_effect: Arc<Config>,
 }
@@ -79,7 +88,13 @@ impl Running {
     #[must_use]
     pub fn start(config: Config) -> Self {
         let config = Arc::new(config);
-        Self { generation: Generation::FIRST, configured: config.clone(), in_effect: config }
+        Self {
+            generation: Generation::FIRST,
+            files: config.clone(),
+            edits: Vec::new(),
+            configured: config.clone(),
+            in_effect: config,
+        }
     }
 
     /// The number of the current configuration.
@@ -100,22 +115,54 @@ impl Running {
         &self.in_effect
     }
 
+    /// How many console changes are not in the files. A reload loses them.
+    #[must_use]
+    pub const fn unsaved(&self) -> usize {
+        self.edits.len()
+    }
+
+    pub(super) const fn files(&self) -> &Arc<Config> {
+        &self.files
+    }
+
+    pub(super) fn edits(&self) -> &[Edit] {
+        &self.edits
+    }
+
+    /// Whether an option is known to wait for a restart already.
+    pub(super) fn waits_for_restart(&self, found: &RestartOnly) -> bool {
+        let (_, waiting) = effect::held(&self.configured, &self.in_effect);
+        waiting.iter().any(|other| other.name == found.name && other.path == found.path)
+    }
+
     /// Proposes a configuration that was just read from its files. Console changes that were not written back are not
     /// in it.
     #[must_use]
     pub fn reload(&self, config: Config) -> Proposal {
-        self.propose(config)
+        self.propose(Arc::new(config.clone()), Vec::new(), config)
     }
 
-    fn propose(&self, config: Config) -> Proposal {
+    pub(super) fn propose(&self, files: Arc<Config>, edits: Vec<Edit>, config: Config) -> Proposal {
         let (in_effect, restart_only) = effect::held(&config, &self.in_effect);
         let change = Change::between(&self.in_effect, &in_effect, restart_only);
         Proposal {
             base: self.generation,
+            files,
+            edits,
             configured: Arc::new(config),
             in_effect: Arc::new(in_effect),
             change,
         }
+    }
+
+    /// The files were read again and say what was changed, but for what is left. The configuration is the same; its
+    /// places are new.
+    pub(super) fn settle(&mut self, files: Config, left: Vec<Edit>) {
+        let configured = edit::apply(&files, &left, Depth::Each).config;
+        self.in_effect = Arc::new(effect::held(&configured, &self.in_effect).0);
+        self.configured = Arc::new(configured);
+        self.files = Arc::new(files);
+        self.edits = left;
     }
 
     /// Makes the proposal the current configuration. Call it when everything is prepared, under the same lock as the
@@ -128,6 +175,8 @@ impl Running {
             return Err(Conflict);
         }
         self.generation = self.generation.next();
+        self.files = proposal.files;
+        self.edits = proposal.edits;
         self.configured = proposal.configured;
         self.in_effect = proposal.in_effect;
         Ok(self.generation)
