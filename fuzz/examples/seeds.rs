@@ -16,8 +16,8 @@ use postfleet_bus_local::log::{Body as Logged, Change, Entry};
 use postfleet_bus_local::member::{Mark, MemberId};
 use postfleet_console::client;
 use postfleet_replica::{
-    KIND_ANSWER, KIND_ASK, KIND_BATCH, KIND_CHUNK, KIND_MARKER, ObjectKind, ObjectSpec, Outbound, Replica,
-    ReplicaOptions,
+    FetchEnd, KIND_ANSWER, KIND_ASK, KIND_BATCH, KIND_CHUNK, KIND_MARKER, ObjectKind, ObjectSpec, Outbound,
+    Replica, ReplicaOptions, Served, Transfer,
 };
 use postfleet_spool::{Envelope, MessageFile, MessageId, Notify, RecipientCopy, Traits};
 use postfleet_types::{Epoch, GroupName, Monotonic, NodeType, PrivateName, ViewId, WallTime};
@@ -236,6 +236,13 @@ fn local() {
 
 /// The second of two members counts, sends, and answers the first, who joined later: all of its messages.
 fn replication() {
+    for fetched in [false, true] {
+        replication_session(fetched);
+    }
+}
+
+/// What a member hears from another that it joins. `fetched`: the long columns come point to point.
+fn replication_session(fetched: bool) {
     let member =
         |index| Member { info: info(index), epoch: Epoch(index.into()), age: 1, groups: vec![group()] };
     let view = |counter, present: &[u8]| {
@@ -326,10 +333,31 @@ fn replication() {
                 waiting.push(event);
             }
         }
+        while let Some(transfer) = first.poll_transfer(now) {
+            let Transfer::Open { fetch, request, .. } = transfer else { continue };
+            if !fetched {
+                first.fetch_ended(now, fetch, FetchEnd::Unreachable("closed".into()));
+                continue;
+            }
+            save("replication_message", "request", &request[4..]);
+            let Ok(mut serving) = second.serve(now, &request[4..]) else { continue };
+            while let Served::Frame(frame) = serving.poll(now) {
+                let content = frame.slice(4..);
+                save("replication_message", &format!("frame_{}", content[0]), &content);
+                script.push(14);
+                script.extend_from_slice(&(content.len() as u16).to_be_bytes());
+                script.extend_from_slice(&content);
+                first.fetched(now, fetch, &content);
+            }
+        }
         for event in waiting.drain(..) {
             first.handle(now, &event);
             second.handle(now, &event);
         }
+    }
+    if fetched {
+        save("replication_message", "fetch", &script);
+        return;
     }
     save("replication_message", "session", &script);
     let other = [&[10, 0, 0, 11, 7, 208, 12, 0, 0, 13, 0, 0, 12, 0, 0][..], &script[..script.len().min(600)]]

@@ -1,4 +1,4 @@
-//! Messages of replicated objects, from two members that may send anything.
+//! Messages of replicated objects, and frames of fetches, from two members that may send anything.
 //!
 //! The input is a row of steps: one byte says what happens, two bytes how long a message is, then the message. After
 //! the last step both members leave, and nothing of them may be left in any global view.
@@ -10,8 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use postfleet_bus::event::{BusEvent, Destination, GroupCause, LeaveReason, Member, MemberInfo};
 use postfleet_replica::{
-    KIND_ANSWER, KIND_ASK, KIND_BATCH, KIND_CHUNK, KIND_MARKER, ObjectKind, ObjectSpec, Of, Replica,
-    ReplicaOptions, decode_any,
+    FetchEnd, KIND_ANSWER, KIND_ASK, KIND_BATCH, KIND_CHUNK, KIND_MARKER, ObjectKind, ObjectSpec, Of, Replica,
+    ReplicaOptions, Served, Transfer, decode_any,
 };
 use postfleet_types::{Epoch, GroupName, Monotonic, NodeName, NodeType, PrivateName, ViewId};
 
@@ -79,6 +79,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         objects.iter().map(|&kind| ObjectSpec { snapshot: true, ..ObjectSpec::of(kind) }).collect(),
     );
     let mut now = Monotonic::ZERO;
+    let mut open = None;
     let mut views = 1;
     let mut present = vec![0, 1, 2];
     for event in view(views, &[], &present) {
@@ -122,9 +123,31 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
                     replica.handle(now, &event);
                 }
             }
+            // A frame of the fetch opened last, its end, and a request of a member.
+            14 => {
+                if let Some(fetch) = open {
+                    replica.fetched(now, fetch, &Bytes::copy_from_slice(payload));
+                }
+            }
+            15..17 => {
+                if let Some(fetch) = open {
+                    let end = if step == 15 { FetchEnd::Broken } else { FetchEnd::Unreachable("no".into()) };
+                    replica.fetch_ended(now, fetch, end);
+                }
+            }
+            17 => {
+                if let Ok(mut serving) = replica.serve(now, payload) {
+                    while let Served::Frame(_) = serving.poll(now) {}
+                }
+            }
             _ => {}
         }
         while replica.poll_send(now).is_some() {}
+        while let Some(transfer) = replica.poll_transfer(now) {
+            if let Transfer::Open { fetch, .. } = transfer {
+                open = Some(fetch);
+            }
+        }
         while replica.poll_notice().is_some() {}
     }
     for kind in objects {

@@ -235,17 +235,17 @@ impl Counts {
         }
     }
 
-    /// The own column as bodies of at most about `limit` bytes; none when it is empty.
-    pub(crate) fn encode_own(&self, limit: usize) -> Vec<Vec<u8>> {
-        let own = Some(Origin::OWN);
+    /// A column as bodies of at most about `limit` bytes; none when it is empty. Equal columns give equal bodies.
+    pub(crate) fn encode(&self, origin: Origin, limit: usize) -> Vec<Vec<u8>> {
+        let of = Some(origin);
         match self {
-            Self::Addresses(sheet) => encode_sheet(sheet, own, limit),
-            Self::Names(sheet) => encode_sheet(sheet, own, limit),
+            Self::Addresses(sheet) => encode_sheet(sheet, of, limit),
+            Self::Names(sheet) => encode_sheet(sheet, of, limit),
             Self::BoundAddresses { bindings, .. } => {
                 let mut encoder = BoundBodyEncoder::<IpAddr>::new(limit);
                 for (binding, sheet) in bindings {
                     encoder.binding(binding);
-                    if let Some(view) = sheet.view(own) {
+                    if let Some(view) = sheet.view(of) {
                         sheet.table.each_leaf(view, |key, count| encoder.push(key, signed(count)));
                     }
                 }

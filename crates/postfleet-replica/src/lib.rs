@@ -16,23 +16,30 @@ extern crate alloc;
 
 mod counts;
 mod entries;
+mod fetching;
+mod frames;
 mod members;
 mod object;
 mod pacing;
+mod parked;
 mod peer;
 mod reads;
 mod receiving;
 mod reconfigure;
 mod replica;
 mod sending;
+mod serving;
 mod session;
 mod shared;
 mod wire;
 
+pub use fetching::{FetchEnd, FetchId, Transfer};
+pub use frames::{FRAME_BYTES_MAX, FrameLengthError, frame_length};
 pub use object::{ObjectKind, ObjectSpec, Structure};
 pub use postfleet_types::{Notice, Severity};
 pub use reads::{ColumnPhase, ColumnStatus, ListRow, ObjectView, Of, ReadError, Rows, Show};
 pub use replica::{Counted, Counters, JOIN_PATIENCE, Outbound, Outgoing, Replica, ReplicaOptions};
+pub use serving::{Served, Serving, refusal_frame, wait_frame};
 pub use wire::{
     KIND_ANSWER, KIND_ASK, KIND_BATCH, KIND_CHUNK, KIND_MARKER, MESSAGE_VERSION, MessageError, decode_any,
 };

@@ -3,7 +3,7 @@
 use crate::peer::Peer;
 use crate::replica::{JOIN_PATIENCE, Replica};
 use crate::session::Need;
-use crate::shared::Column;
+use crate::shared::{Column, Shared};
 use alloc::vec::Vec;
 use postfleet_bus::event::{BusEvent, Member};
 use postfleet_types::{Monotonic, PrivateName};
@@ -122,14 +122,19 @@ impl Replica {
     /// A member is gone: its columns leave the global view here and now, at the same point of the order everywhere.
     fn forget_member(&mut self, now: Monotonic, name: &PrivateName) {
         if let Some(origin) = self.peers.remove(name).and_then(|peer| peer.origin) {
-            for object in &mut self.objects {
-                if let Some(data) = &mut object.data {
+            let (limit, bytes_min) = (self.chunk_bytes(), self.options.inline_bytes_max);
+            for Shared { spec, data } in &mut self.objects {
+                if let Some(data) = data {
+                    if let Some(bodies) = data.cut_of(origin, limit) {
+                        self.parking.keep(now, (name.clone(), spec.name.clone()), bodies, bytes_min);
+                    }
                     data.forget(origin, now);
                 }
             }
         }
         self.need.remove(name);
-        if let Some(session) = &mut self.session {
+        self.fetches.forget(name);
+        for session in &mut self.sessions {
             session.remove(name);
         }
     }
@@ -176,7 +181,7 @@ impl Replica {
     fn go_offline(&mut self) {
         self.online = false;
         self.wait_until = None;
-        self.session = None;
+        self.sessions.clear();
         self.need.clear();
         self.outbox.clear();
         self.pacing.under_way = 0;

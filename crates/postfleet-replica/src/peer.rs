@@ -29,6 +29,9 @@ pub(crate) struct Peer {
     pub(crate) asked: Option<Monotonic>,
     pub(crate) malformed_noticed: Option<Monotonic>,
     pub(crate) version_noticed: bool,
+    /// Until then its chunks come over the bus: its listener could not be reached.
+    pub(crate) on_bus_until: Option<Monotonic>,
+    pub(crate) unreachable_noticed: Option<Monotonic>,
     /// Objects of which it has another kind, already reported.
     pub(crate) kinds_noticed: BTreeSet<String>,
 }
@@ -43,6 +46,8 @@ impl Peer {
             asked: None,
             malformed_noticed: None,
             version_noticed: false,
+            on_bus_until: None,
+            unreachable_noticed: None,
             kinds_noticed: BTreeSet::new(),
         }
     }

@@ -43,6 +43,8 @@ pub struct Show {
     pub object: String,
     /// `global` or the private name of the member whose column it is.
     pub view: String,
+    /// Members whose columns are on their way, by age: of their counts some or all are missing here.
+    pub missing: Vec<PrivateName>,
     /// The rows in the order of the display.
     pub rows: Rows,
 }
@@ -81,7 +83,7 @@ pub enum ColumnPhase {
     Own,
     /// Complete up to the last delivered message.
     Live,
-    /// On its way; nothing of it is counted yet.
+    /// On its way; what has come of it is counted.
     Missing,
     /// The member does not share the object.
     Absent,
@@ -167,15 +169,17 @@ impl Replica {
             snapped: object.shared.spec.snapped(),
             structure: object.structure(),
             object: String::from(name),
+            missing: if view.is_some() { Vec::new() } else { object.missing() },
             view: view.map_or_else(|| String::from("global"), String::from),
             rows,
         })
     }
 
-    /// Bytes held by all objects, without what the allocator adds. Passes all keys.
+    /// Bytes held by all objects and by columns kept for members that may come back, without what the allocator
+    /// adds. Passes all keys.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.datas().map(|data| data.counts.memory_bytes()).sum()
+        self.datas().map(|data| data.counts.memory_bytes()).sum::<usize>() + self.parking.bytes()
     }
 
     /// Forgets all addresses at 0, whatever their age. For tests that compare the rows of members whose histories
@@ -213,6 +217,18 @@ impl<'a> ObjectView<'a> {
     #[must_use]
     pub const fn structure(&self) -> Structure {
         self.shared.spec.kind.structure()
+    }
+
+    /// The members whose columns are on their way, by age. While there are any, sums are too low.
+    #[must_use]
+    pub fn missing(&self) -> Vec<PrivateName> {
+        let replica = self.replica;
+        let lacks = |name: &&PrivateName| {
+            let origin = replica.peers.get(*name).and_then(|peer| peer.origin);
+            let column = origin.and_then(|origin| self.shared.data.as_ref()?.remote.get(&origin));
+            column.is_some_and(|column| !column.complete())
+        };
+        replica.order.iter().filter(lacks).cloned().collect()
     }
 
     /// The origin (`None`: all) and the private name of a view.

@@ -3,24 +3,21 @@
 use crate::counts::{ApplyError, Origin};
 use crate::object::ObjectKind;
 use crate::peer::Peer;
-use crate::replica::{Outgoing, Replica, noticed};
+use crate::replica::{Replica, noticed};
 use crate::sending::CHUNK_BYTES_MAX;
-use crate::session::Need;
+use crate::session::{Need, Session};
 use crate::shared::{Column, Data, Receiving, Shared};
 use crate::wire::{
-    Answer, Batch, Block, Chunk, DIGEST_START, KIND_ANSWER, KIND_ASK, KIND_BATCH, KIND_CHUNK, KIND_MARKER,
-    Marker, MarkerContent, MessageError, digest, read_answer, read_ask, read_batch, read_chunk, read_marker,
-    write_answer,
+    Batch, Block, Chunk, DIGEST_START, KIND_ANSWER, KIND_ASK, KIND_BATCH, KIND_CHUNK, KIND_MARKER, Marker,
+    MarkerContent, MessageError, digest, read_answer, read_ask, read_batch, read_chunk, read_marker,
 };
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
-use alloc::vec;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::cmp::Ordering;
-use postfleet_bus::event::Destination;
 use postfleet_types::Severity;
 use postfleet_types::{Monotonic, PrivateName, WireError};
 
@@ -93,21 +90,26 @@ impl Replica {
         match kind {
             KIND_BATCH => self.pacing.under_way = self.pacing.under_way.saturating_sub(1),
             KIND_MARKER => {
-                if let (Some(session), Ok(marker)) = (&mut self.session, read_marker(payload))
-                    && session.id == marker.session
+                if let Ok(marker) = read_marker(payload)
+                    && let Some(session) = self.session(marker.session)
                 {
                     session.cut = Some(now);
                 }
             }
             KIND_CHUNK => {
-                if let (Some(session), Ok(chunk)) = (&mut self.session, read_chunk(payload))
-                    && session.id == chunk.session
+                if let Ok(chunk) = read_chunk(payload)
+                    && let Some(session) = self.session(chunk.session)
                 {
                     session.under_way = session.under_way.saturating_sub(1);
                 }
             }
             _ => {}
         }
+    }
+
+    /// A cut that is held.
+    fn session(&mut self, id: u64) -> Option<&mut Session> {
+        self.sessions.iter_mut().find(|session| session.id == id)
     }
 
     fn receive_batch(
@@ -197,7 +199,7 @@ impl Replica {
                 (Some(Need::All) | None, Some(_)) => {}
             }
         }
-        let mut wanted = Vec::new();
+        let mut wanted = false;
         let mut problems = Vec::new();
         let mut other_kinds = Vec::new();
         for Shared { spec, data } in &mut self.objects {
@@ -230,19 +232,29 @@ impl Replica {
                     Err(error) => problems.push((spec.name.clone(), wrong(error))),
                 },
                 MarkerContent::Chunked { chunks, digest } => {
+                    if let Some(bodies) =
+                        self.parking.find(&(from.clone(), spec.name.clone()), chunks, digest)
+                        && bodies.iter().all(|body| data.counts.apply(origin, body, now).is_ok())
+                    {
+                        data.remote.insert(origin, Column::Live { next: object.next });
+                        self.counters.columns_kept += 1;
+                        continue;
+                    }
+                    data.counts.remove(origin, now);
                     let receiving = Receiving {
                         session: marker.session,
                         object: at,
                         next: object.next,
                         chunks,
                         digest,
-                        bodies: Vec::new(),
+                        received: 0,
+                        running: DIGEST_START,
                         held: Vec::new(),
                         held_bytes: 0,
                         since: now,
                     };
                     data.remote.insert(origin, Column::Receiving(Box::new(receiving)));
-                    wanted.push(object.name);
+                    wanted = true;
                 }
             }
         }
@@ -253,10 +265,15 @@ impl Replica {
             self.column_problem(now, from, &name, problem);
         }
         if has_chunks(&marker) {
-            let payload = Bytes::from(write_answer(&Answer { session: marker.session, wanted }));
-            let to = vec![Destination::Member(from.clone())];
-            self.outbox.push_back(Outgoing { to, kind: KIND_ANSWER, payload });
+            let on_bus =
+                self.peers.get(from).and_then(|peer| peer.on_bus_until).is_some_and(|until| now < until);
+            if wanted && !on_bus {
+                self.fetches.queue(from, marker.session);
+            } else {
+                self.answer(from, origin, marker.session);
+            }
         }
+        self.drop_idle_fetches();
         Ok(())
     }
 
@@ -268,6 +285,19 @@ impl Replica {
         payload: &Bytes,
     ) -> Result<(), MessageError> {
         let chunk = read_chunk(payload)?;
+        self.counters.chunks_received += 1;
+        self.take_chunk_of(now, from, origin, &chunk);
+        Ok(())
+    }
+
+    /// Takes a chunk for the column it belongs to, whichever way it came.
+    pub(crate) fn take_chunk_of(
+        &mut self,
+        now: Monotonic,
+        from: &PrivateName,
+        origin: Origin,
+        chunk: &Chunk<'_>,
+    ) {
         let mut problem = None;
         for Shared { spec, data } in &mut self.objects {
             let Some(data) = data else { continue };
@@ -275,8 +305,7 @@ impl Replica {
             if receiving.session != chunk.session || receiving.object != chunk.object {
                 continue;
             }
-            self.counters.chunks_received += 1;
-            match take_chunk(data, origin, &chunk, payload, now) {
+            match take_chunk(data, origin, chunk, now) {
                 Ok(false) => {}
                 Ok(true) => self.counters.columns_received += 1,
                 Err(found) => problem = Some((spec.name.clone(), found)),
@@ -286,7 +315,6 @@ impl Replica {
         if let Some((name, problem)) = problem {
             self.column_problem(now, from, &name, problem);
         }
-        Ok(())
     }
 
     fn receive_ask(&mut self, from: &PrivateName, payload: &Bytes) -> Result<(), MessageError> {
@@ -302,10 +330,9 @@ impl Replica {
 
     fn receive_answer(&mut self, from: &PrivateName, payload: &Bytes) -> Result<(), MessageError> {
         let answer = read_answer(payload)?;
-        let Some(session) = self.session.as_mut().filter(|session| session.id == answer.session) else {
-            return Ok(());
-        };
+        let Some(session) = self.session(answer.session) else { return Ok(()) };
         session.unanswered.remove(from);
+        session.fetching.remove(from);
         if answer.wanted.is_empty() {
             return Ok(());
         }
@@ -438,33 +465,33 @@ fn take_entries(
 }
 
 /// Takes the next chunk of a column; `true` when it was the last and the column is complete.
-fn take_chunk(
-    data: &mut Data,
-    origin: Origin,
-    chunk: &Chunk<'_>,
-    payload: &Bytes,
-    now: Monotonic,
-) -> Result<bool, Problem> {
+///
+/// Each chunk is applied when it comes, so that a long column is never applied in one go; the copy counts as
+/// incomplete until the digest of the whole has been seen to be right.
+fn take_chunk(data: &mut Data, origin: Origin, chunk: &Chunk<'_>, now: Monotonic) -> Result<bool, Problem> {
     let Some(Column::Receiving(receiving)) = data.remote.get_mut(&origin) else { return Ok(false) };
-    if chunk.index != receiving.bodies.len() {
-        return Err(Problem::Gap);
+    match chunk.index.cmp(&receiving.received) {
+        // It came before, the other way.
+        Ordering::Less => return Ok(false),
+        Ordering::Equal => {}
+        Ordering::Greater => return Err(Problem::Gap),
     }
     if chunk.body.len() > CHUNK_BYTES_MAX {
         return Err(Problem::Wrong(String::from("a chunk is too long")));
     }
-    receiving.bodies.push(payload.slice_ref(chunk.body));
+    receiving.received += 1;
+    receiving.running = digest(receiving.running, chunk.body);
     receiving.since = now;
-    if receiving.bodies.len() < receiving.chunks {
+    data.counts.apply(origin, chunk.body, now).map_err(wrong)?;
+    if receiving.received < receiving.chunks {
         return Ok(false);
     }
-    if receiving.bodies.iter().fold(DIGEST_START, |sum, body| digest(sum, body)) != receiving.digest {
+    if receiving.running != receiving.digest {
         return Err(Problem::Wrong(String::from("the chunks do not have the digest of the marker")));
     }
     let next = receiving.next.saturating_add(receiving.held.len() as u64);
-    let bodies = core::mem::take(&mut receiving.bodies);
-    let held = core::mem::take(&mut receiving.held);
-    for body in bodies.iter().chain(&held) {
-        data.counts.apply(origin, body, now).map_err(wrong)?;
+    for body in core::mem::take(&mut receiving.held) {
+        data.counts.apply(origin, &body, now).map_err(wrong)?;
     }
     data.remote.insert(origin, Column::Live { next });
     Ok(true)

@@ -1,11 +1,12 @@
 //! The state machine of the shared-data connection: local events and deliveries in, messages and notices out.
 
 use crate::counts::{Key, Origin};
+use crate::fetching::Fetches;
 use crate::object::{ObjectKind, ObjectSpec};
 use crate::pacing::{Pacing, Which};
+use crate::parked::Parking;
 use crate::peer::{NOTICE_INTERVAL, Peer};
-use crate::sending::CHUNK_BYTES_MAX;
-use crate::session::{Need, Session};
+use crate::session::{Need, SESSIONS_MAX, Session};
 use crate::shared::{Column, Data, Shared};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
@@ -33,8 +34,8 @@ pub struct ReplicaOptions {
     pub min_delay: Option<Duration>,
     /// The longest batch message in bytes, 4096 to 1 000 000. Default 900 000: what the bus takes, with room.
     pub batch_bytes_max: usize,
-    /// The longest part of a column in one chunk message, in bytes, at most 65 024 (the default): with what is
-    /// around it a chunk message stays below 64 KiB.
+    /// The longest part of a column in one chunk, in bytes, at most 65 024. Default 32 768: taking one holds up the
+    /// node for a millisecond or two. The same on all members, or columns that are known already are sent again.
     pub chunk_bytes_max: usize,
     /// What a marker may carry itself, in bytes, all columns together; a column that does not fit goes in chunks.
     /// Default 32 768.
@@ -51,7 +52,7 @@ impl ReplicaOptions {
             group,
             min_delay: Some(Duration::from_millis(10)),
             batch_bytes_max: 900_000,
-            chunk_bytes_max: CHUNK_BYTES_MAX,
+            chunk_bytes_max: 32 * 1024,
             inline_bytes_max: 32 * 1024,
         }
     }
@@ -112,6 +113,14 @@ pub struct Counters {
     pub chunks_received: u64,
     pub columns_received: u64,
     pub questions_sent: u64,
+    pub fetches_opened: u64,
+    pub fetches_fallen_back: u64,
+    pub fetch_chunks_received: u64,
+    pub fetch_bytes_received: u64,
+    pub fetches_served: u64,
+    pub fetch_chunks_served: u64,
+    pub fetch_bytes_served: u64,
+    pub columns_kept: u64,
 }
 
 /// How long a joiner waits for the columns of the others before it goes on without.
@@ -126,8 +135,20 @@ const NOTICES_MAX: usize = 1000;
 /// 1. hand over what happened: [`Replica::inbound_opened`] and its kin, [`Replica::handle`] for every event of the
 ///    shared connection in order, [`Replica::handle_timeout`] when [`Replica::poll_deadline`] has passed;
 /// 2. call [`Replica::poll_send`] until it returns `None` and submit each message in that order;
-/// 3. call [`Replica::poll_notice`] until it returns `None`;
-/// 4. sleep until the next input or [`Replica::poll_deadline`].
+/// 3. call [`Replica::poll_transfer`] until it returns `None` and start, or end, each fetch; fetches run beside the
+///    loop, each with a connection of its own. The frames of one fetch are handed over in their order
+///    ([`Replica::fetched`]), then, unless it was closed here, its end ([`Replica::fetch_ended`]); frames of several
+///    fetches, and events of the bus, may come in any order. An open fetch that is neither answered nor ended stops
+///    the others behind it, so connecting must have a time limit;
+/// 4. call [`Replica::poll_notice`] until it returns `None`;
+/// 5. sleep until the next input or [`Replica::poll_deadline`].
+///
+/// At any time, for a connection of another member that asks for its service of bulk state: read one frame, hand it
+/// to [`Replica::serve`], and do what [`Serving::poll`](crate::Serving::poll) says. Serve few at a time, and send
+/// [`wait_frame`](crate::wait_frame) once a second to those that wait.
+///
+/// A driver without point-to-point connections answers every [`Transfer::Open`](crate::Transfer::Open) with
+/// [`FetchEnd::Unreachable`](crate::FetchEnd::Unreachable): everything then travels on the bus.
 #[derive(Debug)]
 pub struct Replica {
     pub(crate) options: ReplicaOptions,
@@ -145,8 +166,11 @@ pub struct Replica {
     pub(crate) order: Vec<PrivateName>,
     pub(crate) origins: u32,
     pub(crate) need: BTreeMap<PrivateName, Need>,
-    pub(crate) session: Option<Session>,
-    pub(crate) sessions: u64,
+    /// The cuts held, oldest first.
+    pub(crate) sessions: Vec<Session>,
+    pub(crate) session_numbers: u64,
+    pub(crate) fetches: Fetches,
+    pub(crate) parking: Parking,
     pub(crate) wait_until: Option<Monotonic>,
     pub(crate) outbox: VecDeque<Outgoing>,
     pub(crate) notices: VecDeque<Notice>,
@@ -170,8 +194,10 @@ impl Replica {
             order: Vec::new(),
             origins: 0,
             need: BTreeMap::new(),
-            session: None,
-            sessions: 0,
+            sessions: Vec::new(),
+            session_numbers: 0,
+            fetches: Fetches::default(),
+            parking: Parking::default(),
             wait_until: None,
             outbox: VecDeque::new(),
             notices: VecDeque::new(),
@@ -307,19 +333,27 @@ impl Replica {
         if self.produce_question(now) {
             return true;
         }
-        let others_wait = !self.need.is_empty();
-        if let Some(session) = self.session.take_if(|session| session.finished(now, others_wait)) {
-            // Members that have not answered yet are covered by the next marker.
-            for member in session.unanswered {
-                self.needs(&member, Need::All);
+        self.sessions.retain(|session| !session.finished());
+        if self.must_make_way()
+            && let Some(at) = self.sessions.iter().position(|session| session.may_go(now))
+        {
+            let session = self.sessions.remove(at);
+            // Members that have neither answered nor begun to fetch are covered by the next marker.
+            for member in session.unanswered.difference(&session.fetching) {
+                self.needs(member, Need::All);
             }
         }
-        if self.session.is_none() && !self.need.is_empty() {
+        if self.sessions.len() < SESSIONS_MAX && !self.need.is_empty() {
             self.start_session(now);
             return true;
         }
         let which = self.pacing.which(&self.objects, now);
         self.send_pending(which, now) || self.produce_chunk(now)
+    }
+
+    /// Whether members wait for a cut and no more can be held.
+    fn must_make_way(&self) -> bool {
+        self.sessions.len() >= SESSIONS_MAX && !self.need.is_empty()
     }
 
     /// Sends what waits, whatever the delays say: before an orderly leave. Poll and submit the messages, then leave.
@@ -335,11 +369,12 @@ impl Replica {
     #[must_use]
     pub fn poll_deadline(&self) -> Option<Monotonic> {
         let prune = self.objects.iter().filter_map(|object| object.data.as_ref()?.counts.poll_prune()).min();
-        let mut deadlines = [prune, self.wait_until, None, None, None];
+        let mut deadlines = [prune, self.wait_until, None, None, None, self.parking.deadline()];
         if self.sharing() {
             deadlines[2] = self.pacing.deadline(&self.objects);
             deadlines[3] = self.question_deadline();
-            deadlines[4] = self.session.as_ref().and_then(|session| session.deadline(!self.need.is_empty()));
+            let others_wait = self.must_make_way();
+            deadlines[4] = self.sessions.iter().filter_map(|session| session.deadline(others_wait)).min();
         }
         deadlines.into_iter().flatten().min()
     }
@@ -353,6 +388,7 @@ impl Replica {
                 data.counts.prune(now);
             }
         }
+        self.parking.expire(now);
         if self.sharing() {
             self.question_the_late(now);
         }

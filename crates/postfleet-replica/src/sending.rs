@@ -1,5 +1,6 @@
 //! What leaves: batches, markers, chunks, questions.
 
+use crate::counts::Origin;
 use crate::pacing::Which;
 use crate::peer::ANSWER_PATIENCE;
 use crate::replica::{Outgoing, Replica, push_notice};
@@ -19,7 +20,8 @@ use postfleet_bus::event::Destination;
 use postfleet_types::Severity;
 use postfleet_types::{Monotonic, PrivateName};
 
-/// The longest body of a chunk: with what is around it, a chunk message stays below 64 KiB.
+/// The longest body of a chunk: with what is around it, a chunk message stays below 64 KiB. Longer ones of a peer
+/// are refused.
 pub(crate) const CHUNK_BYTES_MAX: usize = 64 * 1024 - 512;
 
 /// Destinations named one by one; above it the data group is addressed, and who needs nothing ignores it.
@@ -71,6 +73,11 @@ impl Replica {
         any
     }
 
+    /// The longest body of a chunk.
+    pub(crate) fn chunk_bytes(&self) -> usize {
+        self.options.chunk_bytes_max.min(CHUNK_BYTES_MAX)
+    }
+
     pub(crate) fn send_batch(&mut self, message: BatchWriter, now: Monotonic) {
         let payload = Bytes::from(message.finish());
         self.pacing.under_way = self.pacing.under_way.saturating_add(1);
@@ -91,8 +98,8 @@ impl Replica {
             need.join(lacks);
             members.insert(member);
         }
-        self.sessions = self.sessions.saturating_add(1);
-        let session = self.sessions;
+        self.session_numbers = self.session_numbers.saturating_add(1);
+        let session = self.session_numbers;
         let mut objects = Vec::new();
         let mut kept = Vec::new();
         let mut inline = 0;
@@ -105,11 +112,7 @@ impl Replica {
             {
                 continue;
             }
-            cut.push((
-                spec,
-                data.next,
-                data.counts.encode_own(self.options.chunk_bytes_max.min(CHUNK_BYTES_MAX)),
-            ));
+            cut.push((spec, data.next, data.counts.encode(Origin::OWN, self.chunk_bytes())));
         }
         for (spec, next, bodies) in &cut {
             let first = bodies.first().map_or(&[][..], Vec::as_slice);
@@ -145,9 +148,10 @@ impl Replica {
         let to = self.to_members(&members);
         self.outbox.push_back(Outgoing { to, kind: KIND_MARKER, payload });
         if chunked.contains(&true) {
-            self.session = Some(Session {
+            self.sessions.push(Session {
                 id: session,
                 unanswered: members,
+                fetching: BTreeSet::new(),
                 wanted_by: BTreeSet::new(),
                 objects: kept,
                 cut: None,
@@ -159,13 +163,14 @@ impl Replica {
     }
 
     pub(crate) fn produce_chunk(&mut self, now: Monotonic) -> bool {
-        let Some(session) = &mut self.session else { return false };
-        let Some((object, index, body)) = session.next_chunk(now) else { return false };
-        let chunk = Chunk { session: session.id, object, index, body: &body };
-        let payload = Bytes::from(write_chunk(&chunk));
+        let next = self.sessions.iter_mut().find_map(|session| {
+            let (object, index, body) = session.next_chunk(now)?;
+            Some((session.id, session.wanted_by.clone(), object, index, body))
+        });
+        let Some((session, members, object, index, body)) = next else { return false };
+        let payload = Bytes::from(write_chunk(&Chunk { session, object, index, body: &body }));
         self.counters.chunks_sent += 1;
         self.counters.chunk_bytes_sent += payload.len() as u64;
-        let members = session.wanted_by.clone();
         let to = self.to_members(&members);
         self.outbox.push_back(Outgoing { to, kind: KIND_CHUNK, payload });
         true
@@ -194,19 +199,28 @@ impl Replica {
 
     /// Notes questions to members whose marker or chunks are overdue.
     pub(crate) fn question_the_late(&mut self, now: Monotonic) {
+        self.break_late_fetches(now);
+        let fetched = self.fetched_columns();
         let mut late: BTreeMap<_, BTreeSet<String>> = BTreeMap::new();
         for Shared { spec, data } in &mut self.objects {
             let Some(data) = data else { continue };
-            for (origin, column) in &mut data.remote {
+            let mut restarted = Vec::new();
+            for (origin, column) in &data.remote {
                 let since = match column {
                     Column::Awaiting { since } => *since,
+                    Column::Receiving(receiving) if fetched.contains_key(&(*origin, receiving.session)) => {
+                        continue;
+                    }
                     Column::Receiving(receiving) => receiving.since,
                     Column::Live { .. } | Column::Absent => continue,
                 };
                 if now.since(since) >= ANSWER_PATIENCE {
-                    *column = Column::Awaiting { since: now };
+                    restarted.push(*origin);
                     late.entry(*origin).or_default().insert(spec.name.clone());
                 }
+            }
+            for origin in restarted.drain(..) {
+                data.restart(origin, now);
             }
         }
         for (name, peer) in &mut self.peers {
@@ -221,12 +235,32 @@ impl Replica {
     /// When a question becomes due, or a member becomes late.
     pub(crate) fn question_deadline(&self) -> Option<Monotonic> {
         let due = self.peers.values().filter(|peer| peer.origin.is_some()).filter_map(|peer| peer.ask_at());
-        let late = self.datas().flat_map(|data| data.remote.values()).filter_map(|column| match column {
+        let fetched = self.fetched_columns();
+        let late = self.datas().flat_map(|data| &data.remote).filter_map(|(origin, column)| match column {
             Column::Awaiting { since } => Some(*since + ANSWER_PATIENCE),
-            Column::Receiving(receiving) => Some(receiving.since + ANSWER_PATIENCE),
+            Column::Receiving(receiving) => match fetched.get(&(*origin, receiving.session)) {
+                Some(true) => None,
+                Some(false) | None => Some(receiving.since + ANSWER_PATIENCE),
+            },
             Column::Live { .. } | Column::Absent => None,
         });
-        due.chain(late).min()
+        due.chain(late).chain(self.fetches.deadline()).min()
+    }
+
+    /// The sessions of which columns are fetched, and whether the fetch waits for its turn.
+    fn fetched_columns(&self) -> BTreeMap<(Origin, u64), bool> {
+        let mut fetched = BTreeMap::new();
+        for (name, peer) in &self.peers {
+            let Some(origin) = peer.origin else { continue };
+            for data in self.datas() {
+                if let Some(Column::Receiving(receiving)) = data.remote.get(&origin)
+                    && self.fetches.has(name, receiving.session)
+                {
+                    fetched.insert((origin, receiving.session), self.fetches.waits(name, receiving.session));
+                }
+            }
+        }
+        fetched
     }
 }
 

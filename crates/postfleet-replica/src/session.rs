@@ -1,4 +1,4 @@
-//! The origin's side of a snapshot: who needs it, what was cut, which chunk is next.
+//! The origin's side of a cut: who needs it, what it holds, which chunk is next on the bus.
 
 use alloc::collections::BTreeSet;
 use alloc::string::String;
@@ -8,11 +8,15 @@ use core::time::Duration;
 use postfleet_types::{Monotonic, PrivateName};
 
 /// Chunks on the bus at a time. More would not be faster on one machine and would delay other messages; with
-/// 20 ms transit four of them carry 12 MB/s, or some two million keys a second.
+/// 20 ms transit four of them carry 6 MB/s, or some million keys a second.
 pub(crate) const CHUNKS_UNDER_WAY_MAX: u32 = 4;
 
-/// How long chunks, and members of a next session, wait for members that do not answer the marker. Those are
-/// covered by the next marker; while nobody else waits, a session waits for their answer as long as they are members.
+/// Cuts held at a time. Members that join while all are in use wait until one is not; four columns of a million
+/// keys take about 20 MB.
+pub(crate) const SESSIONS_MAX: usize = 4;
+
+/// How long chunks on the bus, and a cut that has to make way for another, wait for members that do not answer the
+/// marker.
 pub(crate) const ANSWER_GRACE: Duration = Duration::from_millis(500);
 
 /// What a member lacks.
@@ -38,9 +42,11 @@ impl Need {
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) id: u64,
-    /// Members that have not answered the marker.
+    /// Members that have not answered the marker: they fetch, or will say that they want chunks on the bus.
     pub(crate) unanswered: BTreeSet<PrivateName>,
-    /// Members that need chunks.
+    /// Those of them that have fetched or do so. A fetch holds its chunks itself and outlives the session.
+    pub(crate) fetching: BTreeSet<PrivateName>,
+    /// Members that need chunks on the bus.
     pub(crate) wanted_by: BTreeSet<PrivateName>,
     /// In the order of the marker.
     pub(crate) objects: Vec<SessionObject>,
@@ -55,7 +61,9 @@ pub(crate) struct Session {
 #[derive(Debug)]
 pub(crate) struct SessionObject {
     pub(crate) name: String,
+    /// Empty when the marker carried the column itself.
     pub(crate) chunks: Vec<Bytes>,
+    /// Somebody needs it on the bus.
     pub(crate) wanted: bool,
 }
 
@@ -66,10 +74,13 @@ impl Session {
         Some(if self.unanswered.is_empty() || self.started { cut } else { cut + ANSWER_GRACE })
     }
 
-    /// The next chunk to send at `now`: object, index, body.
+    fn is_time(&self, now: Monotonic) -> bool {
+        self.start().is_some_and(|start| start <= now)
+    }
+
+    /// The next chunk for the bus at `now`: object, index, body.
     pub(crate) fn next_chunk(&mut self, now: Monotonic) -> Option<(usize, usize, Bytes)> {
-        let is_time = self.start().is_some_and(|start| start <= now);
-        if self.under_way >= CHUNKS_UNDER_WAY_MAX || self.wanted_by.is_empty() || !is_time {
+        if self.under_way >= CHUNKS_UNDER_WAY_MAX || self.wanted_by.is_empty() || !self.is_time(now) {
             return None;
         }
         self.started = true;
@@ -87,19 +98,22 @@ impl Session {
         }
     }
 
-    /// Whether it makes way for the next. `others_wait`: members that it does not cover need something.
-    ///
-    /// A session whose members are slow to answer stays: were it dropped, their answers would come to nothing, they
-    /// would ask again, and the next session would end in the same way.
-    pub(crate) fn finished(&self, now: Monotonic, others_wait: bool) -> bool {
-        if self.wanted_by.is_empty() {
-            let patience_is_over = self.start().is_some_and(|start| start <= now);
-            return self.unanswered.is_empty() || (others_wait && patience_is_over);
-        }
-        self.started && self.under_way == 0 && self.cursor.0 >= self.objects.len()
+    fn bus_is_done(&self) -> bool {
+        self.wanted_by.is_empty()
+            || (self.started && self.under_way == 0 && self.cursor.0 >= self.objects.len())
     }
 
-    /// When time alone changes what is to be done for it.
+    /// Whether nobody needs it any more.
+    pub(crate) fn finished(&self) -> bool {
+        self.unanswered.is_empty() && self.bus_is_done()
+    }
+
+    /// Whether it may make way for another cut: those who are slow to answer are covered by a later marker.
+    pub(crate) fn may_go(&self, now: Monotonic) -> bool {
+        self.bus_is_done() && self.is_time(now)
+    }
+
+    /// When time alone changes what is to be done for it. `others_wait`: a cut has to make way.
     pub(crate) fn deadline(&self, others_wait: bool) -> Option<Monotonic> {
         let waits_for_answers_only = self.wanted_by.is_empty() && !others_wait;
         if self.started || waits_for_answers_only { None } else { self.start() }
@@ -108,6 +122,7 @@ impl Session {
     /// Takes a member out.
     pub(crate) fn remove(&mut self, member: &PrivateName) {
         self.unanswered.remove(member);
+        self.fetching.remove(member);
         self.wanted_by.remove(member);
     }
 }

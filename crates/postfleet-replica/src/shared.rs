@@ -42,7 +42,7 @@ pub(crate) enum Column {
         /// Since when, or when it was last asked for.
         since: Monotonic,
     },
-    /// The marker has come, its chunks come.
+    /// The marker has come, its chunks come, and what has come is counted.
     Receiving(Box<Receiving>),
     /// Complete up to a point of the order.
     Live {
@@ -69,7 +69,9 @@ pub(crate) struct Receiving {
     pub(crate) next: u64,
     pub(crate) chunks: usize,
     pub(crate) digest: u64,
-    pub(crate) bodies: Vec<Bytes>,
+    /// Chunks that have been applied, and the digest of these.
+    pub(crate) received: usize,
+    pub(crate) running: u64,
     /// Batches delivered after the marker, in order.
     pub(crate) held: Vec<Bytes>,
     pub(crate) held_bytes: usize,

@@ -1,9 +1,11 @@
-//! The five messages of the shared-data connection. Layout: docs/formats/replication.md.
+//! The five messages of the shared-data connection. Layout: docs/formats/replication.md. What travels point to
+//! point is in `frames.rs`.
 //!
 //! A message is a version byte, a few numbers, and fields of (tag, length, content). Unknown tags, and bytes behind
 //! the known part of a field, are skipped, so that a fleet can be upgraded a node at a time.
 
 use crate::entries::{CountKey, decode_bound};
+use crate::frames::{Frame, read_frame, write_frame};
 use crate::object::ObjectKind;
 use alloc::borrow::ToOwned;
 use alloc::string::String;
@@ -103,12 +105,12 @@ fn message() -> Writer {
     writer
 }
 
-fn field(writer: &mut Writer, tag: u8, content: Writer) {
+pub(crate) fn field(writer: &mut Writer, tag: u8, content: Writer) {
     writer.u8(tag).bytes(&content.finish());
 }
 
 /// Starts reading a message behind its version.
-fn open(bytes: &[u8]) -> Result<Reader<'_>, MessageError> {
+pub(crate) fn open(bytes: &[u8]) -> Result<Reader<'_>, MessageError> {
     let mut reader = Reader::new(bytes);
     match reader.u8()? {
         MESSAGE_VERSION => Ok(reader),
@@ -117,7 +119,7 @@ fn open(bytes: &[u8]) -> Result<Reader<'_>, MessageError> {
 }
 
 /// Hands over every field of a message.
-fn fields<'a>(
+pub(crate) fn fields<'a>(
     mut reader: Reader<'a>,
     mut take: impl FnMut(u8, &mut Reader<'a>) -> Result<(), WireError>,
 ) -> Result<(), MessageError> {
@@ -128,7 +130,7 @@ fn fields<'a>(
     Ok(())
 }
 
-fn object_name<'a>(reader: &mut Reader<'a>) -> Result<&'a str, WireError> {
+pub(crate) fn object_name<'a>(reader: &mut Reader<'a>) -> Result<&'a str, WireError> {
     let name = reader.text()?;
     match name.len() {
         1..=NAME_BYTES_MAX => Ok(name),
@@ -378,6 +380,13 @@ pub fn decode_any(bytes: &[u8]) -> Vec<String> {
     }
     if let Ok(answer) = read_answer(bytes) {
         readings.push(alloc::format!("answer {answer:?}"));
+    }
+    if let Ok(frame) = read_frame(bytes) {
+        readings.push(alloc::format!("frame {frame:?}"));
+        let again = write_frame(&frame);
+        if frame != Frame::Unknown && again.get(4..).map(read_frame) != Some(Ok(frame)) {
+            readings.push("frame does not come back".to_owned());
+        }
     }
     for body in bodies {
         readings.extend(readings_of_body(body));

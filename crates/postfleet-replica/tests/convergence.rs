@@ -18,6 +18,9 @@ enum Action {
     Close(u8, u8),
     Sequence(u8),
     Deliver(u8, u8),
+    Carry(u8, u8),
+    CutLinks(u8),
+    Listen(u8),
     Advance(u16),
     Start,
     JoinGroup(u8),
@@ -38,6 +41,9 @@ fn action() -> impl Strategy<Value = Action> {
         14 => (any::<u8>(), any::<u8>()).prop_map(|(p, k)| Close(p, k)),
         20 => any::<u8>().prop_map(Sequence),
         20 => (any::<u8>(), 1u8..6).prop_map(|(p, n)| Deliver(p, n)),
+        16 => (any::<u8>(), 1u8..6).prop_map(|(p, n)| Carry(p, n)),
+        1 => any::<u8>().prop_map(CutLinks),
+        1 => any::<u8>().prop_map(Listen),
         12 => prop_oneof![Just(1u16), 1u16..30, 1u16..3000].prop_map(Advance),
         2 => Just(Start),
         4 => any::<u8>().prop_map(JoinGroup),
@@ -135,6 +141,9 @@ impl World {
         | Action::Close(p, _)
         | Action::Sequence(p)
         | Action::Deliver(p, _)
+        | Action::Carry(p, _)
+        | Action::CutLinks(p)
+        | Action::Listen(p)
         | Action::JoinGroup(p)
         | Action::LeaveGroup(p)
         | Action::Kill(p)
@@ -159,6 +168,13 @@ impl World {
                     fleet.deliver(at);
                 }
             }
+            Action::Carry(_, count) => {
+                for which in 0..count {
+                    fleet.carry(at, which.into());
+                }
+            }
+            Action::CutLinks(_) => fleet.cut_links(at),
+            Action::Listen(_) => fleet.processes[at].listening ^= true,
             Action::JoinGroup(_) => fleet.join_group(at),
             Action::LeaveGroup(_) => fleet.leave_group(at),
             Action::Kill(_) => fleet.kill(at),

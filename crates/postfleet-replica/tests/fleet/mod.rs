@@ -4,6 +4,10 @@
 #![allow(dead_code, unreachable_pub, reason = "shared by test programs, each of which uses its part")]
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test may end here")]
 
+mod links;
+
+pub use links::Link;
+
 use bytes::Bytes;
 use postfleet_bus::event::{
     BusEvent, Destination, GroupCause, LeaveReason, LostReason, Member, MemberInfo, SendId,
@@ -51,6 +55,12 @@ pub struct Process {
     sent: u64,
     pub notices: Vec<String>,
     pub alive: bool,
+    /// Its cluster listener takes connections.
+    pub listening: bool,
+    /// Its fetches.
+    pub links: Vec<Link>,
+    /// Frames that it received.
+    pub frames: usize,
 }
 
 pub struct Fleet {
@@ -115,6 +125,9 @@ impl Fleet {
             sent: 0,
             notices: Vec::new(),
             alive: true,
+            listening: true,
+            links: Vec::new(),
+            frames: 0,
         });
         self.processes.len() - 1
     }
@@ -232,6 +245,7 @@ impl Fleet {
     pub fn kill(&mut self, at: usize) {
         self.processes[at].alive = false;
         self.processes[at].inbox.clear();
+        self.processes[at].links.clear();
         self.drop_connection(at);
     }
 
@@ -335,6 +349,7 @@ impl Fleet {
         while let Some(notice) = process.replica.poll_notice() {
             process.notices.push(format!("{:?}: {}", notice.severity, notice.text));
         }
+        self.start_transfers(at);
     }
 
     pub fn advance(&mut self, by: Duration) {
@@ -360,6 +375,11 @@ impl Fleet {
             for at in 0..self.processes.len() {
                 while self.deliver(at) {
                     any = true;
+                }
+                for which in 0..self.processes[at].links.len() {
+                    while self.carry(at, which) {
+                        any = true;
+                    }
                 }
             }
             if !any {
@@ -387,6 +407,7 @@ impl Fleet {
                 .iter()
                 .filter(|process| process.alive)
                 .filter_map(|process| process.replica.poll_deadline())
+                .chain(self.next_frame())
                 .min()
                 .map_or(end, |next| next.max(self.now + Duration::from_micros(100)).min(end));
             self.advance(next.since(self.now));
