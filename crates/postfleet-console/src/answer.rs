@@ -91,7 +91,9 @@ pub struct MembershipList {
     pub members: Vec<Member>,
     /// The view they form, as text (`ViewId` prints itself).
     pub view: String,
-    /// Whether text shows clock offset, heartbeat age and view of admission; machine forms always do.
+    /// How long a host that dies without a word stays in the view, in milliseconds, when the bus knows.
+    pub detection_ms: Option<u64>,
+    /// Whether text shows clock offset, heartbeat age, view of admission and detection time; machine forms always do.
     pub verbose: bool,
 }
 
@@ -189,6 +191,8 @@ pub struct SharedShow {
     pub snapped: bool,
     /// Which view.
     pub view: SharedView,
+    /// Private names of members whose counts have not all arrived here yet, so that the rows lack something.
+    pub missing: Vec<String>,
     /// The rows, in the order of the object. Rows of count zero are not shown.
     pub rows: SharedRows,
 }

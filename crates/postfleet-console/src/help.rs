@@ -75,7 +75,8 @@ fn detail(words: &str) -> Option<&'static str> {
     match words {
         "cluster membership" => Some(
             "One block per member, in membership order: the first that is a node leads.\n\
-             -v adds clock offset, heartbeat age and the view that admitted the member.",
+             -v adds clock offset, heartbeat age and the view that admitted the member, and at the end how long\n\
+             a host that dies without a word stays in the view.",
         ),
         "cluster reset" => Some("It disturbs traffic: other members see this node leave and join."),
         "cluster shared show" => Some(

@@ -163,6 +163,10 @@ fn describe_membership(fields: &mut Fields<'_>, list: &MembershipList) {
     fields.record("view", "View", |fields| {
         fields.text("id", &list.view);
         fields.whole("size", size(list.members.len()));
+        match list.detection_ms {
+            Some(time) => fields.real("detection_time", seconds(time)),
+            None => fields.maybe_text("detection_time", None),
+        }
     });
 }
 
@@ -187,6 +191,8 @@ fn describe_show(fields: &mut Fields<'_>, show: &SharedShow) {
         SharedView::Node { node, .. } => Some(node.as_str()),
     };
     fields.maybe_text("node", node);
+    fields.truth("complete", show.missing.is_empty());
+    fields.names("missing", "Missing", show.missing.iter().map(String::as_str));
     match &show.rows {
         SharedRows::Cidr(rows) => fields.records("rows", "Row", shown(rows), |(prefix, count), fields| {
             fields.shown("cidr", prefix);
@@ -321,6 +327,12 @@ fn text_membership(out: &mut String, profile: &Profile, list: &MembershipList) {
         }
         put(out, format_args!("View: {}\n", member.admitted));
     }
+    if list.verbose {
+        match list.detection_ms {
+            Some(time) => put(out, format_args!("\nDetection Time: {:.1} s\n", seconds(time))),
+            None => out.push_str("\nDetection Time: -\n"),
+        }
+    }
 }
 
 fn text_member(out: &mut String, profile: &Profile, member: &Member) {
@@ -361,6 +373,9 @@ fn text_show(out: &mut String, show: &SharedShow) {
                 put(out, format_args!("{key:>60}:{count:>13}\n"));
             }
         }
+    }
+    if !show.missing.is_empty() {
+        put(out, format_args!("not complete: counts of {} are still to come\n", show.missing.join(", ")));
     }
 }
 

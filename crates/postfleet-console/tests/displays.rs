@@ -86,6 +86,7 @@ fn tree(rows: &[(u64, &str)], view: SharedView) -> Answer {
         kind: SharedKind::CidrTree,
         snapped: true,
         view,
+        missing: Vec::new(),
         rows: SharedRows::Cidr(rows.iter().map(|(count, text)| (prefix(text), *count)).collect()),
     })
 }
@@ -138,6 +139,7 @@ fn gauge(rows: &[(u64, &str)], view: SharedView) -> Answer {
         kind: SharedKind::GaugeTable,
         snapped: true,
         view,
+        missing: Vec::new(),
         rows: SharedRows::Gauge(rows.iter().map(|(count, key)| ((*key).into(), *count)).collect()),
     })
 }
@@ -200,6 +202,7 @@ fn console_case_05_an_idle_cluster() {
         kind: SharedKind::CidrTree,
         snapped: false,
         view: SharedView::Global,
+        missing: Vec::new(),
         rows: SharedRows::Cidr(Vec::new()),
     };
     assert_eq!(text(&Answer::SharedShow(without)), "lazy, cidrtree 'x', view 'global'\n");
@@ -212,6 +215,21 @@ fn console_case_06_no_view_from_that_node() {
         shown("cluster shared show inbound_cidr from relay-9", Err(&failure)),
         "no view of 'inbound_cidr' from node 'relay-9'\n"
     );
+}
+
+#[test]
+fn an_incomplete_view_says_whose_counts_are_missing() {
+    let Answer::SharedShow(show) = tree(&[(5, "10.0.0.0/8")], SharedView::Global) else { panic!("a view") };
+    let missing = vec!["#ec1-00101#a".into(), "#ec1-00102#b".into()];
+    let answer = Answer::SharedShow(SharedShow { missing, ..show });
+    assert_eq!(
+        text(&answer),
+        "lazy, snapped cidrtree 'inbound_cidr', view 'global'
+      5                         10.0.0.0/8
+not complete: counts of #ec1-00101#a, #ec1-00102#b are still to come
+"
+    );
+    insta::assert_snapshot!(machine("cluster shared show inbound_cidr", &answer));
 }
 
 fn info() -> ClusterInfo {
@@ -291,6 +309,7 @@ fn members(verbose: bool) -> Answer {
             manager("#barca#barca"),
         ],
         view: "7.000000000000beef".into(),
+        detection_ms: Some(4_730),
         verbose,
     })
 }
@@ -329,8 +348,12 @@ Groups: ec_cluster
 
 #[test]
 fn bus_case_04_a_manager_in_the_membership() {
-    let list =
-        MembershipList { members: vec![manager("#eccmgr#labrat-3")], view: "1.0".into(), verbose: false };
+    let list = MembershipList {
+        members: vec![manager("#eccmgr#labrat-3")],
+        view: "1.0".into(),
+        detection_ms: None,
+        verbose: false,
+    };
     assert_eq!(
         text(&Answer::Membership(list)),
         "Private Name: #eccmgr#labrat-3
