@@ -8,7 +8,7 @@ SECONDS ?= 600
 TARGETS ?= $(notdir $(basename $(wildcard fuzz/fuzz_targets/*.rs)))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fix bench fuzz setup
+.PHONY: help run test check fix bench measure fuzz setup
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
@@ -33,6 +33,9 @@ fix: ## repair what `check` finds, as far as the tools can
 
 bench: ## every benchmark
 	$(CARGO) bench --workspace --locked --bench '*'
+
+measure: ## what a joiner and a busy fleet take, over real sockets
+	POSTFLEET_KEYS=1000000 $(CARGO) test --release --locked --package postfleet-node --lib measurements -- --nocapture --test-threads 1
 
 fuzz: ## each parser for SECONDS (600); one with TARGETS=spool_file
 	@set -e; for target in $(TARGETS); do \

@@ -76,6 +76,17 @@ impl Socket {
     }
 }
 
+impl Socket {
+    /// Raises the send buffer where it is smaller; a kernel that does not want to is not pressed.
+    pub(crate) fn want_send_buffer(&self, bytes: usize) {
+        let Self::Tcp(stream) = self else { return };
+        let socket = socket2::SockRef::from(stream);
+        if socket.send_buffer_size().is_ok_and(|now| now < bytes) {
+            let _refused = socket.set_send_buffer_size(bytes);
+        }
+    }
+}
+
 /// Where clients of a Unix socket come from, as `Peer` stanzas and counts see it.
 const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 

@@ -107,7 +107,8 @@ fn membership(node: &Node, verbose: bool) -> Outcome {
             }
         })
         .collect();
-    Ok(Answer::Membership(MembershipList { members, view: view.to_string(), verbose }))
+    let detection_ms = main.detection.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+    Ok(Answer::Membership(MembershipList { members, view: view.to_string(), detection_ms, verbose }))
 }
 
 fn shared_list(node: &Node) -> Outcome {

@@ -174,6 +174,7 @@ async fn attend(
         let mut deadline = connection.deadline();
         if class == Class::Shared && asked.is_none() {
             let replica = exchange(fleet, &mut connection, &mut kept, now);
+            fleet.transfer(now);
             deadline = earlier(connection.deadline(), replica);
         }
         if connection.membership().view_id().is_some() {
@@ -344,6 +345,7 @@ fn publish_members(fleet: &Fleet, class: Class, connection: &AnyConnection) {
             connected: membership.view_id().is_some(),
             view: membership.view_id(),
             leader: membership.leader().map(|leader| leader.info.node_name.clone()),
+            detection: Some(connection.status().bound).filter(|bound| !bound.is_zero()),
             members,
         },
     );

@@ -3,16 +3,21 @@
 //! ```text
 //!  SMTP sessions ── inbound() ──► replica (lock) ◄── deliveries ── shared connection task ◄──► bus
 //!                                      │  wake ──────────────────► (sends what the replica wants)
+//!  fetch task each ── frames ──────────┤ ◄── requests ── cluster listener
 //!  console ── reads ───────────────────┘                           main connection task ◄──► bus
 //! ```
 
 mod connection;
+#[cfg(test)]
+mod rig;
 mod shown;
+mod transfers;
 
 pub(crate) use connection::{Class, LoadOf, run};
 pub(crate) use shown::{ConfiguredObject, ConnectionState, Listed, ShownMember};
 
 use crate::clock;
+use crate::cluster_listener::{Dialing, Turns};
 use crate::notices::notice;
 use postfleet_bus::event::{BusEvent, MemberInfo};
 use postfleet_console::{Failure, SharedList, SharedShow};
@@ -52,6 +57,8 @@ pub(crate) struct FleetSettings {
     pub(crate) max_backlog: usize,
     pub(crate) reconnect_interval: Duration,
     pub(crate) min_delay: Option<Duration>,
+    /// How this node connects to the cluster listeners of others.
+    pub(crate) dialing: Dialing,
 }
 
 /// Shared by all tasks of the node.
@@ -64,6 +71,9 @@ pub(crate) struct Fleet {
     /// Wakes the shared connection's task after a change.
     changed: Notify,
     commands: watch::Sender<Commands>,
+    transfers: transfers::Transfers,
+    /// Members that fetch from this node take turns.
+    pub(crate) turns: Turns,
     /// Configured objects, for the list: stanza facts that the replica does not need.
     listed: BTreeMap<String, shown::Listed>,
 }
@@ -94,6 +104,8 @@ impl Fleet {
             shared: watch::Sender::new(ConnectionState::default()),
             changed: Notify::new(),
             commands: watch::Sender::new(Commands::default()),
+            transfers: transfers::Transfers::default(),
+            turns: Turns::default(),
             listed: objects.into_iter().map(|object| (object.spec.name, object.listed)).collect(),
         })
     }

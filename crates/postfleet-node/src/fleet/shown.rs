@@ -5,6 +5,7 @@ use postfleet_console::{Failure, SharedKind, SharedList, SharedObject, SharedRow
 use postfleet_replica::{ObjectSpec, Of, ReadError, Replica, Rows, Structure};
 use postfleet_types::{Monotonic, NodeName, PrivateName, ViewId};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// One bus connection, as of its last event.
 #[derive(Clone, Debug, Default)]
@@ -12,6 +13,8 @@ pub(crate) struct ConnectionState {
     pub(crate) connected: bool,
     pub(crate) view: Option<ViewId>,
     pub(crate) leader: Option<NodeName>,
+    /// How long a silent host stays in the view; none where that cannot happen.
+    pub(crate) detection: Option<Duration>,
     pub(crate) members: Vec<ShownMember>,
 }
 
@@ -79,6 +82,7 @@ pub(super) fn show(replica: &Replica, typed: &str, from: Option<&str>) -> Result
             Ok(name) => SharedView::Node { node: name.node().to_owned(), private_name: show.view },
             Err(_) => SharedView::Global,
         },
+        missing: show.missing.iter().map(ToString::to_string).collect(),
         rows: match show.rows {
             Rows::Addresses(rows) => {
                 SharedRows::Cidr(rows.into_iter().map(|row| (row.prefix, row.count)).collect())

@@ -1,5 +1,6 @@
 //! The `cluster` stanza: who this node is, and what it shares.
 
+use crate::cluster_listener::Dialing;
 use crate::fleet::{BusKind, ConfiguredObject, FleetSettings, Listed};
 use crate::names::{self, Names};
 use crate::system;
@@ -52,6 +53,7 @@ pub(super) fn read(config: &Config) -> anyhow::Result<Option<(FleetSettings, Vec
         max_backlog: usize::try_from(cluster.max_backlog).unwrap_or(usize::MAX),
         reconnect_interval: cluster.reconnect_interval,
         min_delay: cluster.min_delay,
+        dialing: Dialing::default(),
         info: MemberInfo {
             private_name: main_name.clone(),
             node_name: name,

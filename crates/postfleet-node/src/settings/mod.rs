@@ -4,7 +4,7 @@
 mod cluster;
 mod smtp;
 
-use crate::cluster_listener::ClusterListenerOptions;
+use crate::cluster_listener::{ClusterListenerOptions, Dialing, FleetKey, Tls};
 use crate::control::{ControlOptions, OptionsOf};
 use crate::edge::SmtpListener;
 use crate::fleet::{ConfiguredObject, FleetSettings};
@@ -15,7 +15,7 @@ use crate::store::StoreOptions;
 use crate::system;
 use anyhow::{Context, bail};
 use postfleet_config::{Config, ListenAddress};
-use postfleet_config::{ListenSettings, NodeSettings, SocketSettings};
+use postfleet_config::{EcclusterSettings, ListenSettings, NodeSettings, SocketSettings};
 use postfleet_console::Profile;
 use postfleet_spool::RoomLimits;
 use std::net::{IpAddr, SocketAddr};
@@ -75,7 +75,7 @@ pub(crate) fn read(config: &Config) -> anyhow::Result<Settings> {
             format_args!("{place}{} is accepted and has no effect in this version", ignored.option),
         );
     }
-    let fleet = cluster::read(config)?;
+    let mut fleet = cluster::read(config)?;
     let name = match &fleet {
         Some((fleet, _)) => fleet.info.node_name.clone(),
         None => cluster::own_name(None)?,
@@ -83,6 +83,10 @@ pub(crate) fn read(config: &Config) -> anyhow::Result<Settings> {
     let address =
         fleet.as_ref().map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), |(fleet, _)| fleet.info.address);
     let key = node.cluster_key.as_deref().map(|path| cluster_key(Path::new(path))).transpose()?;
+    let dialing = dialing(config, key)?;
+    if let Some((fleet, _)) = &mut fleet {
+        fleet.dialing = dialing.clone();
+    }
     let mut profile = Profile::node(name.as_str(), env!("CARGO_PKG_VERSION"));
     if node.compatible {
         profile = profile.compatible();
@@ -106,7 +110,7 @@ pub(crate) fn read(config: &Config) -> anyhow::Result<Settings> {
             drain_rate: usize::try_from(node.disk_queue_drain_rate).unwrap_or(100),
         },
         fleet,
-        listeners: listeners(config, &node, key.as_ref())?,
+        listeners: listeners(config, &node, &dialing)?,
     })
 }
 
@@ -120,7 +124,7 @@ fn pid_file(node: &NodeSettings) -> Option<PathBuf> {
     usable.then_some(path)
 }
 
-fn listeners(config: &Config, node: &NodeSettings, key: Option<&Arc<[u8]>>) -> anyhow::Result<Vec<Listener>> {
+fn listeners(config: &Config, node: &NodeSettings, dialing: &Dialing) -> anyhow::Result<Vec<Listener>> {
     let mut listeners = Vec::new();
     for listen in config.control_listeners() {
         let shown = &listen.address;
@@ -154,10 +158,9 @@ fn listeners(config: &Config, node: &NodeSettings, key: Option<&Arc<[u8]>>) -> a
         }
     }
     for listen in config.eccluster_listeners() {
-        if listen.resolve(None).tls {
-            bail!("ECCluster_Listener: TLS = required is not available in this version; remove the option");
-        }
-        push(&mut listeners, &listen, ListenerKind::Cluster(ClusterListenerOptions { key: key.cloned() }));
+        let tls = dialing.tls.clone().filter(|_| listen.resolve(None).tls);
+        let options = ClusterListenerOptions { key: dialing.key.clone(), tls };
+        push(&mut listeners, &listen, ListenerKind::Cluster(options));
     }
     let mut smtp = smtp::Reader::new(node);
     for listen in config.esmtp_listeners() {
@@ -194,8 +197,26 @@ fn socket(settings: &SocketSettings) -> SocketOptions {
     }
 }
 
+/// How this node connects to others: with TLS when its own first listener, whose address they use, wants it.
+fn dialing(config: &Config, key: Option<FleetKey>) -> anyhow::Result<Dialing> {
+    let listeners = config.eccluster_listeners();
+    let wants = |listen: &ListenSettings<EcclusterSettings>| listen.resolve(None).tls;
+    let any = listeners.iter().any(wants);
+    if any && key.is_none() {
+        bail!("CFG-6227 ECCluster_Listener: TLS = required needs the fleet's key; set Cluster_Key");
+    }
+    if let Some(first) = listeners.first()
+        && listeners.iter().any(|listen| wants(listen) != wants(first))
+    {
+        bail!(
+            "ECCluster_Listener: TLS differs between the Listen stanzas; a node connects to others in one way"
+        );
+    }
+    Ok(Dialing { key, tls: any.then(Tls::new).transpose()? })
+}
+
 /// The fleet key: long enough, and nobody else's business.
-fn cluster_key(path: &Path) -> anyhow::Result<Arc<[u8]>> {
+fn cluster_key(path: &Path) -> anyhow::Result<FleetKey> {
     let file = std::fs::metadata(path)
         .with_context(|| format!("CFG-6227 Cluster_Key: cannot read {}", path.display()))?;
     if file.permissions().mode() & 0o077 != 0 {
@@ -210,7 +231,7 @@ fn cluster_key(path: &Path) -> anyhow::Result<Arc<[u8]>> {
             key.len()
         );
     }
-    Ok(key.into())
+    Ok(FleetKey::new(key))
 }
 
 /// An idle time as the core wants it: zero is never.

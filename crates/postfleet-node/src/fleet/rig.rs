@@ -1,0 +1,280 @@
+//! Whole members in one process, for tests and measurements: the local bus, real cluster listeners, and nothing of
+//! mail.
+
+use super::{BusKind, Class, ConfiguredObject, Fleet, FleetSettings, Listed, LoadOf, run};
+use crate::cluster_listener::{Dialing, Door, FleetKey, Tls, converse, is_member};
+use crate::socket::Socket;
+use postfleet_bus::envelope::Load;
+use postfleet_bus::event::MemberInfo;
+use postfleet_replica::{Counted, Counters, ObjectKind, ObjectSpec, Of};
+use postfleet_types::{NodeName, NodeType, PrivateName};
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+struct Member {
+    fleet: Arc<Fleet>,
+    tasks: JoinSet<()>,
+}
+
+fn keyed(text: &str, tls: bool) -> Dialing {
+    let key = FleetKey::new(text.repeat(8).into_bytes());
+    Dialing { key: Some(key), tls: tls.then(|| Tls::new().unwrap()) }
+}
+
+/// A member at 127.0.78.`number`. `listens`: whether its cluster listener is there.
+async fn start(dir: &Path, number: u8, dialing: Dialing, listens: bool) -> Member {
+    let ip = IpAddr::V4(Ipv4Addr::new(127, 0, 78, number));
+    let listener = TcpListener::bind((ip, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let name: NodeName = format!("rig-{number}").parse().unwrap();
+    // Members of one process differ in what stands for its number.
+    let process = u32::from(number);
+    let settings = FleetSettings {
+        bus: BusKind::Local { path: dir.join("bus"), bus_name: "rig".into() },
+        daemon: String::from("bus"),
+        main_name: PrivateName::main(&name, process),
+        shared_name: PrivateName::shared(&name, process),
+        info: MemberInfo {
+            private_name: PrivateName::main(&name, process),
+            node_name: name.clone(),
+            subcluster: "default".parse().unwrap(),
+            node_type: NodeType::Node,
+            version: String::from("rig"),
+            address,
+            protocol: (1, 1),
+            options_digest: 0,
+            heartbeats_per_second: 1,
+            heartbeat_miss_limit: 30,
+            boot_id: 0,
+        },
+        control_group: "ec_console".parse().unwrap(),
+        subcluster_group: "ec_sc_default".parse().unwrap(),
+        cluster_group: "ec_cluster".parse().unwrap(),
+        log_group: None,
+        heartbeat_start_delay: Duration::from_secs(15),
+        max_backlog: 5000,
+        reconnect_interval: Duration::from_secs(1),
+        min_delay: Some(Duration::from_millis(10)),
+        dialing: dialing.clone(),
+    };
+    let objects = [ObjectKind::InboundCidr, ObjectKind::OutboundDomains]
+        .map(|kind| ConfiguredObject { spec: ObjectSpec::of(kind), listed: Listed::default() });
+    let fleet = Fleet::new(settings, objects.into());
+    let mut tasks = JoinSet::new();
+    let load: LoadOf = Arc::new(Load::default);
+    for class in [Class::Main, Class::Shared] {
+        tasks.spawn(run(Arc::clone(&fleet), class, Arc::clone(&load)));
+    }
+    if listens {
+        let fleet = Arc::clone(&fleet);
+        tasks.spawn(async move {
+            loop {
+                let (stream, peer) = listener.accept().await.unwrap();
+                let (fleet, dialing, name) = (Arc::clone(&fleet), dialing.clone(), name.clone());
+                tokio::spawn(async move {
+                    let door = Door {
+                        name: name.as_str(),
+                        key: dialing.key.as_ref(),
+                        is_member: is_member(&fleet, peer.ip()),
+                        stopping: false,
+                        busy: fleet.turns.all_taken(),
+                    };
+                    let socket = Socket::Tcp(stream);
+                    converse(Some(&fleet), socket, peer.ip(), &door, dialing.tls.as_ref()).await;
+                });
+            }
+        });
+    }
+    Member { fleet, tasks }
+}
+
+impl Member {
+    fn total(&self) -> u64 {
+        self.fleet.replica(|replica| replica.object("inbound_cidr").unwrap().total(Of::Global).unwrap())
+    }
+
+    /// In the view with so many, and nothing missing.
+    fn complete(&self, members: usize) -> bool {
+        self.fleet.shared().members.len() == members
+            && self.fleet.replica(|replica| replica.online() && replica.complete() && !replica.waiting())
+    }
+
+    fn counters(&self) -> Counters {
+        self.fleet.replica(|replica| replica.counters())
+    }
+
+    fn open(&self, addresses: impl Iterator<Item = u32>) -> Vec<(IpAddr, Counted)> {
+        addresses
+            .map(|bits| {
+                let client = IpAddr::from(bits.to_be_bytes());
+                (client, self.fleet.inbound_opened(client))
+            })
+            .collect()
+    }
+
+    async fn leave(mut self) {
+        self.fleet.leave();
+        // The listener's task ends with the set.
+        drop(tokio::time::timeout(Duration::from_secs(5), self.tasks.join_next()).await);
+        self.tasks.abort_all();
+    }
+}
+
+async fn until(what: &str, condition: impl Fn() -> bool) -> Duration {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < Duration::from_secs(60), "{what}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    started.elapsed()
+}
+
+/// `count` different addresses, far from each other.
+fn scattered(count: u32) -> impl Iterator<Item = u32> {
+    (0..count).map(|at| at.wrapping_mul(2_654_435_761))
+}
+
+fn rig(test: impl AsyncFnOnce(&Path)) {
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(test(dir.path()));
+    runtime.shutdown_timeout(Duration::from_millis(500));
+}
+
+/// A joiner of a member with 20 000 addresses, over real sockets.
+fn joins(dialing: Dialing, joiner: Dialing, listens: bool) -> (Counters, Counters) {
+    let mut counters = None;
+    rig(async |dir| {
+        let old = start(dir, 1, dialing, listens).await;
+        until("the first is up", || old.complete(1)).await;
+        let _open = old.open(scattered(20_000));
+        let new = start(dir, 2, joiner, true).await;
+        until("the joiner has everything", || new.complete(2) && new.total() == 20_000).await;
+        counters = Some((old.counters(), new.counters()));
+        new.leave().await;
+        old.leave().await;
+    });
+    counters.unwrap()
+}
+
+#[test]
+fn replication_s2_5_a_joiner_fetches_from_the_cluster_listener() {
+    for dialing in [Dialing::default(), keyed("fleetkey", false), keyed("fleetkey", true)] {
+        let (old, new) = joins(dialing.clone(), dialing, true);
+        assert_eq!((old.fetches_served, old.chunks_sent), (1, 0));
+        assert_eq!((new.fetches_opened, new.fetches_fallen_back, new.gaps), (1, 0, 0));
+        assert_eq!(new.fetch_bytes_received, old.fetch_bytes_served);
+    }
+}
+
+#[test]
+fn replication_s2_5_the_bus_carries_what_cannot_be_fetched() {
+    // Nobody listens there; or another key, so that the listener refuses.
+    let closed = joins(Dialing::default(), Dialing::default(), false);
+    let refused = joins(keyed("fleetkey", true), keyed("otherkey", true), true);
+    for (old, new) in [closed, refused] {
+        assert_eq!(new.fetches_fallen_back, 1);
+        assert!(old.chunks_sent > 0 && new.chunks_received == old.chunks_sent);
+        assert_eq!((old.fetches_served, new.fetch_chunks_received, new.gaps), (0, 0, 0));
+    }
+}
+
+/// What an operator may expect, printed by `make measure`; docs/structures/columns.md has the figures. In an ordinary run
+/// they are small and only prove that they still run.
+mod measurements {
+    use super::*;
+
+    fn keys() -> u32 {
+        std::env::var("POSTFLEET_KEYS").ok().and_then(|keys| keys.parse().ok()).unwrap_or(20_000)
+    }
+
+    fn say(text: std::fmt::Arguments<'_>) {
+        eprintln!("{text}");
+    }
+
+    #[test]
+    fn a_joiner() {
+        let keys = keys();
+        for (what, dialing, listens) in [
+            ("plain", Dialing::default(), true),
+            ("TLS 1.3", keyed("fleetkey", true), true),
+            ("on the bus", Dialing::default(), false),
+        ] {
+            rig(async |dir| {
+                let old = start(dir, 1, dialing.clone(), listens).await;
+                until("the first is up", || old.complete(1)).await;
+                let _open = old.open(scattered(keys));
+                let new = start(dir, 2, dialing, true).await;
+                let took = until("complete", || new.complete(2) && new.total() == u64::from(keys)).await;
+                let bytes = old.counters().fetch_bytes_served + old.counters().chunk_bytes_sent;
+                say(format_args!(
+                    "joiner, {keys} keys, {what}: complete {:.2} s after its start, {bytes} bytes",
+                    took.as_secs_f64()
+                ));
+                new.leave().await;
+                old.leave().await;
+            });
+        }
+    }
+
+    #[test]
+    fn a_busy_member() {
+        let length = Duration::from_millis(u64::from(keys() / 200));
+        rig(async |dir| {
+            let a = start(dir, 1, Dialing::default(), true).await;
+            until("the first is up", || a.complete(1)).await;
+            let b = start(dir, 2, Dialing::default(), true).await;
+            until("two are up", || a.complete(2) && b.complete(2)).await;
+            // Ten thousand changes in a second, as of a busy relay.
+            let before = a.counters();
+            let addresses: Vec<u32> = scattered(10_000).collect();
+            for part in addresses.chunks(100) {
+                drop(a.open(part.iter().copied()));
+                tokio::time::sleep(Duration::from_millis(9)).await;
+            }
+            until("all have arrived", || b.total() == 10_000).await;
+            let after = a.counters();
+            say(format_args!(
+                "10 000 changes in about a second: {} messages, {} bytes on the bus",
+                after.batches_sent - before.batches_sent,
+                after.batch_bytes_sent - before.batch_bytes_sent
+            ));
+            // As many as go: opened and closed again, so that keys do not pile up.
+            let received = b.counters().changes_received;
+            let started = Instant::now();
+            let fleet = Arc::clone(&a.fleet);
+            let changing = tokio::task::spawn_blocking(move || {
+                let addresses: Vec<IpAddr> =
+                    scattered(500_000).skip(10_000).map(|bits| IpAddr::from(bits.to_be_bytes())).collect();
+                let mut changes = 0u64;
+                while started.elapsed() < length {
+                    let open: Vec<_> =
+                        addresses.iter().map(|client| (*client, fleet.inbound_opened(*client))).collect();
+                    for (client, counted) in open {
+                        fleet.inbound_closed(client, counted);
+                        changes += 2;
+                    }
+                }
+                changes
+            });
+            let changes = changing.await.unwrap();
+            until("all have arrived", || b.total() == 10_000).await;
+            let seconds = started.elapsed().as_secs_f64();
+            let received = b.counters().changes_received - received;
+            #[expect(clippy::cast_precision_loss, reason = "shown in thousands")]
+            let rate = |count: u64| count as f64 / seconds / 1000.0;
+            say(format_args!(
+                "sustained: {:.0} thousand changes a second made, {:.0} thousand key updates a second applied by the \
+                 other (changes of one key in one batch are one update)",
+                rate(changes),
+                rate(received)
+            ));
+            b.leave().await;
+            a.leave().await;
+        });
+    }
+}
