@@ -45,13 +45,13 @@ pub(super) fn serve(shared: &Shared, class: Class, group: &Group) {
         if shared.detach.load(Ordering::Acquire) && leaving == Leaving::No {
             leaving = Leaving::Wanted;
         }
-        let (sent, idle, deadline) = {
-            let mut outgoing = shared.outgoing();
-            (shared.send(&mut outgoing), outgoing.is_idle(), outgoing.deadline())
-        };
-        if let Err(status) = sent {
+        if let Err(status) = shared.send() {
             break broken(shared, "cpg_mcast_joined", status);
         }
+        let (idle, deadline) = {
+            let outgoing = shared.outgoing();
+            (outgoing.is_idle(), outgoing.deadline())
+        };
         let mut timeout = deadline.map_or(IDLE, |at| at.since(monotonic())).min(IDLE);
         if leaving == Leaving::Wanted && idle {
             match shared.cpg.leave(group) {
@@ -92,7 +92,8 @@ fn broken(shared: &Shared, call: &str, status: Status) -> CarrierLost {
     if shared.detach.load(Ordering::Acquire) {
         return CarrierLost::Detached;
     }
-    shared.notice(Severity::Error, format!("Error on messaging bus: {call}: {status}"));
+    // The node says what it means for it; this is for those who look closer.
+    shared.notice(Severity::Info, format!("Corosync does not answer any more ({call}: {status})"));
     CarrierLost::Daemon
 }
 

@@ -10,6 +10,7 @@ use postfleet_bus::envelope::Load;
 use postfleet_bus::event::{BusEvent, LostReason, MemberInfo, SendError, SendOptions};
 use postfleet_bus::membership::{Options, Reconnect};
 use postfleet_bus::{Connection, Membership, Solo};
+use postfleet_bus_corosync::{CorosyncCarrier, CorosyncOptions};
 use postfleet_bus_local::{LocalCarrier, LocalOptions};
 use postfleet_replica::Outgoing;
 use postfleet_types::{Monotonic, NodeType, PrivateName, Random};
@@ -65,6 +66,8 @@ pub(crate) async fn run(fleet: Arc<Fleet>, class: Class, load: LoadOf) {
                     End::Left => return,
                     End::Reset => Duration::ZERO,
                     End::Lost(reason, reconnect) => {
+                        // What is said here covers the attempts that fail until the engine is back.
+                        failing = reason == LostReason::Daemon;
                         let pause = pause(reconnect, fleet.settings.reconnect_interval);
                         notice(
                             Severity::Error,
@@ -111,6 +114,15 @@ async fn open(fleet: &Arc<Fleet>, class: Class) -> anyhow::Result<AnyConnection>
             let options = LocalOptions::new(path, bus_name, class.local());
             // Opening touches files; it must not hold up the event loop.
             let opened = tokio::task::spawn_blocking(move || LocalCarrier::open(options)).await;
+            Box::new(opened.context("the opening task ended")??)
+        }
+        BusKind::Corosync { bus_name, allow_large_ring } => {
+            let options = CorosyncOptions {
+                allow_large_ring: *allow_large_ring,
+                ..CorosyncOptions::new(bus_name, class.corosync())
+            };
+            // Opening waits for the daemon.
+            let opened = tokio::task::spawn_blocking(move || CorosyncCarrier::open(options)).await;
             Box::new(opened.context("the opening task ended")??)
         }
     };
@@ -395,6 +407,13 @@ impl Class {
         match self {
             Self::Main => postfleet_bus_local::Class::Main,
             Self::Shared => postfleet_bus_local::Class::Shared,
+        }
+    }
+
+    const fn corosync(self) -> postfleet_bus_corosync::Class {
+        match self {
+            Self::Main => postfleet_bus_corosync::Class::Main,
+            Self::Shared => postfleet_bus_corosync::Class::Shared,
         }
     }
 }

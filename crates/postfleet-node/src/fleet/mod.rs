@@ -35,6 +35,8 @@ use tokio::sync::{Notify, watch};
 pub(crate) enum BusKind {
     /// The embedded bus of this machine, at this socket path.
     Local { path: PathBuf, bus_name: String },
+    /// The Corosync ring of this host.
+    Corosync { bus_name: String, allow_large_ring: bool },
     /// Nothing: one node.
     Solo,
 }

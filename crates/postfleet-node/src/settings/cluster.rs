@@ -4,7 +4,7 @@ use crate::cluster_listener::Dialing;
 use crate::fleet::{BusKind, ConfiguredObject, FleetSettings, Listed};
 use crate::names::{self, Names};
 use crate::system;
-use anyhow::{Context, bail};
+use anyhow::Context;
 use postfleet_bus::event::MemberInfo;
 use postfleet_config::schema::Scope;
 use postfleet_config::{Bus, ClusterSettings, ReplicateSettings};
@@ -27,10 +27,10 @@ pub(super) fn read(config: &Config) -> anyhow::Result<Option<(FleetSettings, Vec
     let bus = match &cluster.bus {
         Bus::Local { socket } => BusKind::Local { path: socket.into(), bus_name: cluster.bus_name.clone() },
         Bus::Solo => BusKind::Solo,
-        Bus::Corosync => bail!(
-            "cluster: bus = \"corosync\" is not available in this version; nodes on one machine share \
-             bus = \"local\", a single node uses bus = \"solo\""
-        ),
+        Bus::Corosync => BusKind::Corosync {
+            bus_name: cluster.bus_name.clone(),
+            allow_large_ring: cluster.allow_large_ring,
+        },
     };
     let name = own_name(cluster.nodename.as_deref())?;
     let ip = own_address(&cluster, &name)?;
