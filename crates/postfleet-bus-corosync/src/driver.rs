@@ -8,7 +8,7 @@
 //! ```
 //!
 //! `submit` hands a message to the library itself when nothing waits before it: the call copies it into shared
-//! memory and does not wait (see [`crate::outgoing`]). The carrier's thread dispatches, sends what had to wait, and
+//! memory and does not wait (see [`crate::outgoing`]); the lock is not held meanwhile. The carrier's thread dispatches, sends what had to wait, and
 //! leaves. Opening waits for the daemon's answer, at most [`OPEN_PATIENCE`]; nothing else waits for it.
 
 mod open;
@@ -246,16 +246,25 @@ impl Shared {
     }
 
     /// Sends what may be sent. `Err`: the connection to the daemon is broken.
-    fn send(&self, outgoing: &mut Outgoing) -> Result<(), Status> {
+    fn send(&self) -> Result<(), Status> {
         let now = monotonic();
-        while let Some(bytes) = outgoing.next(now) {
-            match self.cpg.multicast(bytes) {
-                status if status.is_ok() => outgoing.sent(),
-                Status::TRY_AGAIN => outgoing.try_again(now),
-                status => return Err(status),
-            }
+        loop {
+            // A statement of its own: the lock is free while the library works.
+            let next = self.outgoing().next(now);
+            let Some(bytes) = next else { return Ok(()) };
+            self.send_one(now, &bytes)?;
         }
-        Ok(())
+    }
+
+    fn send_one(&self, now: Monotonic, bytes: &Bytes) -> Result<(), Status> {
+        let status = self.cpg.multicast(bytes);
+        let mut outgoing = self.outgoing();
+        match status {
+            Status::OK => outgoing.sent(),
+            // A broken connection ends everything; until then nobody else shall send.
+            _ => outgoing.try_again(now),
+        }
+        if status == Status::TRY_AGAIN { Ok(()) } else { status.check() }
     }
 }
 
@@ -314,13 +323,17 @@ impl Carrier for CorosyncCarrier {
         if self.detached || bytes.len() > shared.bytes_max || shared.ended.load(Ordering::Relaxed) {
             return Submit::Gone;
         }
-        let mut outgoing = shared.outgoing();
-        let answer = outgoing.submit(bytes);
-        let sent = shared.send(&mut outgoing);
-        let waits = outgoing.deadline().is_some();
-        drop(outgoing);
+        let now = monotonic();
+        let (answer, direct, waits) = {
+            let mut outgoing = shared.outgoing();
+            let answer = outgoing.submit(bytes);
+            let direct = outgoing.next_direct(now);
+            let waits = direct.is_none() && outgoing.waits();
+            (answer, direct, waits)
+        };
+        let sent = direct.map_or(Ok(()), |bytes| shared.send_one(now, &bytes));
         // What is broken is found by the carrier's thread, and what must wait is sent by it.
-        if sent.is_err() || waits {
+        if waits || sent.is_err() || shared.outgoing().deadline().is_some() {
             shared.wake();
         }
         answer

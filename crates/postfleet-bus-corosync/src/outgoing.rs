@@ -14,14 +14,16 @@ use std::collections::VecDeque;
 /// Messages under way. A Unix socket of the usual size (208 KiB) holds some 270 single bytes.
 pub const WINDOW_MESSAGES_MAX: usize = 128;
 
-/// Bytes under way, beyond which one more message may go.
-pub const WINDOW_BYTES_MAX: usize = 2 << 20;
+/// Bytes under way, beyond which one more message may go: more than a ring carries in one round of the token.
+pub const WINDOW_BYTES_MAX: usize = 512 << 10;
 
-/// Waiting and under way; above it `submit` says [`Submit::Busy`].
-pub const KEPT_BYTES_MAX: usize = 4 << 20;
+/// Waiting and under way; above it `submit` says [`Submit::Busy`]. What is accepted goes before heartbeats that come
+/// later, and a ring may carry no more than some megabytes a second: several of them here would make a busy member look
+/// like one that hangs.
+pub const KEPT_BYTES_MAX: usize = 512 << 10;
 
 /// Messages waiting and under way; above it `submit` says [`Submit::Busy`].
-pub const KEPT_MESSAGES_MAX: usize = 4096;
+pub const KEPT_MESSAGES_MAX: usize = 2 * WINDOW_MESSAGES_MAX;
 
 /// The pauses after [`Status::TRY_AGAIN`](crate::status::Status::TRY_AGAIN): 1, 2, 4 … milliseconds, at most this.
 pub const PAUSE_MAX: Duration = Duration::from_millis(50);
@@ -38,7 +40,13 @@ pub struct Outgoing {
     paused_until: Option<Monotonic>,
     owes_ready: bool,
     retries: u64,
+    /// Somebody hands the first waiting message to the library just now.
+    sending: bool,
 }
+
+/// Up to so many messages under way, `submit` may hand a message to the library itself. On an idle bus that saves a
+/// change of threads; on a busy one it would make `submit` take as long as all that it flushes.
+pub const DIRECT_MESSAGES_MAX: usize = 16;
 
 impl Outgoing {
     /// Takes a message, or says that there is no room now.
@@ -53,12 +61,23 @@ impl Outgoing {
         Submit::Accepted
     }
 
-    /// What may be sent now. Answer it with [`Outgoing::sent`] or [`Outgoing::try_again`].
-    #[must_use]
-    pub fn next(&self, now: Monotonic) -> Option<&Bytes> {
+    /// What may be sent now. It is the caller's alone until it answers with [`Outgoing::sent`] or
+    /// [`Outgoing::try_again`]; in between nobody gets anything, so that the order is kept without holding a lock.
+    pub fn next(&mut self, now: Monotonic) -> Option<Bytes> {
         let open = self.under_way.len() < WINDOW_MESSAGES_MAX && self.under_way_bytes < WINDOW_BYTES_MAX;
         let paused = self.paused_until.is_some_and(|until| now < until);
-        self.waiting.front().filter(|_| open && !paused)
+        if self.sending || !open || paused {
+            return None;
+        }
+        let next = self.waiting.front().cloned();
+        self.sending = next.is_some();
+        next
+    }
+
+    /// [`Outgoing::next`], if the bus is idle enough for the application's own thread.
+    pub fn next_direct(&mut self, now: Monotonic) -> Option<Bytes> {
+        let idle = self.waiting.len() == 1 && self.under_way.len() < DIRECT_MESSAGES_MAX;
+        if idle { self.next(now) } else { None }
     }
 
     /// When [`Outgoing::next`] is to be asked again because a pause is over.
@@ -69,6 +88,7 @@ impl Outgoing {
 
     /// The message was taken.
     pub fn sent(&mut self) {
+        self.sending = false;
         if let Some(bytes) = self.waiting.pop_front() {
             self.waiting_bytes -= bytes.len();
             self.under_way_bytes += bytes.len();
@@ -80,6 +100,7 @@ impl Outgoing {
 
     /// The message was not taken; it is tried again after a pause that grows.
     pub fn try_again(&mut self, now: Monotonic) {
+        self.sending = false;
         self.retries += 1;
         self.pause = (self.pause * 2).clamp(Duration::from_millis(1), PAUSE_MAX);
         self.paused_until = Some(now + self.pause);
@@ -93,6 +114,12 @@ impl Outgoing {
         let room = self.kept_bytes() < KEPT_BYTES_MAX / 2
             && self.waiting.len() + self.under_way.len() < KEPT_MESSAGES_MAX / 2;
         room && core::mem::take(&mut self.owes_ready)
+    }
+
+    /// The message that was submitted last is the first to wait, so somebody must be told to send.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.waiting.len() == 1 && !self.sending
     }
 
     /// Everything has gone out and come back.
@@ -156,19 +183,25 @@ mod tests {
         while outgoing.submit(message(1_000_000)) == Submit::Accepted {
             accepted += 1;
         }
-        assert_eq!(accepted, KEPT_BYTES_MAX / 1_000_000 + 1);
-        assert_eq!(send_all(&mut outgoing), 3);
-        assert!(!outgoing.returned());
+        assert_eq!(accepted, 1);
         assert_eq!(send_all(&mut outgoing), 1);
+        assert!(outgoing.returned());
+        accepted = 0;
+        while outgoing.submit(message(100_000)) == Submit::Accepted {
+            accepted += 1;
+        }
+        assert_eq!(accepted, KEPT_BYTES_MAX / 100_000 + 1);
+        assert_eq!(send_all(&mut outgoing), accepted);
     }
 
     #[test]
     fn a_message_longer_than_the_window_still_goes() {
         let mut outgoing = Outgoing::default();
         assert_eq!(outgoing.submit(message(WINDOW_BYTES_MAX + 1)), Submit::Accepted);
-        assert_eq!(outgoing.submit(message(1)), Submit::Accepted);
+        assert_eq!(outgoing.submit(message(1)), Submit::Busy);
         assert_eq!(send_all(&mut outgoing), 1);
-        outgoing.returned();
+        assert!(outgoing.returned());
+        assert_eq!(outgoing.submit(message(1)), Submit::Accepted);
         assert_eq!(send_all(&mut outgoing), 1);
     }
 
@@ -181,7 +214,7 @@ mod tests {
         for _ in 0..8 {
             assert!(outgoing.next(now).is_some());
             outgoing.try_again(now);
-            assert!(outgoing.next(now).is_none());
+            assert!(outgoing.next(now).is_none(), "paused");
             let until = outgoing.deadline().unwrap();
             pauses.push(until.since(now).as_millis());
             now = until;
@@ -192,6 +225,21 @@ mod tests {
         assert_eq!(outgoing.deadline(), None);
         outgoing.returned();
         assert!(outgoing.is_idle());
+    }
+
+    #[test]
+    fn only_one_sends_at_a_time_and_the_application_only_when_the_bus_is_idle() {
+        let mut outgoing = Outgoing::default();
+        for n in 0..DIRECT_MESSAGES_MAX {
+            assert_eq!(outgoing.submit(message(n)), Submit::Accepted);
+            assert_eq!(outgoing.next_direct(NOW), Some(message(n)));
+            assert_eq!(outgoing.next(NOW), None, "the other thread keeps away");
+            outgoing.sent();
+        }
+        assert_eq!(outgoing.submit(message(1)), Submit::Accepted);
+        assert_eq!(outgoing.next_direct(NOW), None);
+        assert_eq!(outgoing.next(NOW), Some(message(1)));
+        outgoing.sent();
     }
 
     #[test]
