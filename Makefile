@@ -1,23 +1,35 @@
 # What there is to do here. `run` and `test` need Rust, a C compiler and git; `make setup` brings the rest.
 
 CARGO ?= cargo
-# What `make run` hands to the demo, for example ARGS="--nodes 5".
+# What `make run` hands to the demo, for example ARGS="--nodes 5"; for `make test-corosync` parts of the names of tests.
 ARGS ?=
+# How many faults `make soak` does to a fleet.
+ROUNDS ?= 100
 # How long `make fuzz` runs each target, and which.
 SECONDS ?= 600
 TARGETS ?= $(notdir $(basename $(wildcard fuzz/fuzz_targets/*.rs)))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fix bench measure fuzz setup
+.PHONY: help run test test-corosync soak check fix bench measure fuzz setup
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
 
 run: ## three relays on this machine, with the console of the first open
 	$(CARGO) run --quiet --package postfleet -- demo $(ARGS)
 
 test: ## every test
 	$(CARGO) test --workspace --locked
+
+test-corosync: ## the bus and fleets on real Corosync rings, in network namespaces; needs root
+	POSTFLEET_RINGS=1 $(CARGO) test --quiet --locked --package postfleet-bus-corosync --test rings -- $(ARGS)
+	POSTFLEET_RINGS=1 $(CARGO) test --quiet --locked --package postfleet --test fleet_corosync -- $(ARGS)
+
+soak: ## an hour of faults on the bus, then ROUNDS (100) of them on a fleet
+	POSTFLEET_RINGS=1 POSTFLEET_CASES=48 \
+	  $(CARGO) test --quiet --locked --package postfleet-bus-corosync --test rings -- t38 bus_a engine
+	POSTFLEET_RINGS=1 POSTFLEET_SOAK=1 ROUNDS=$(ROUNDS) \
+	  $(CARGO) test --quiet --locked --package postfleet --test fleet_corosync -- rounds_of_faults
 
 check: ## format, tidiness, dependencies, lints, documentation; changes nothing
 	$(CARGO) fmt --all --check

@@ -51,6 +51,7 @@ pub(crate) const CRATES: &[(&str, Kind, &[&str])] = &[
             "postfleet-console",
         ],
     ),
+    ("postfleet-testbed", Kind::Impure, &["postfleet-types", "postfleet-bus", "postfleet-bus-corosync"]),
     // The program knows nodes, configuration files, consoles and their types; never a replicated object.
     (
         "postfleet",
