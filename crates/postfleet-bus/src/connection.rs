@@ -31,6 +31,11 @@ impl<C: Carrier> Connection<C> {
         Self { carrier, membership, carrier_ended: false }
     }
 
+    /// Changes the digest that is announced; see [`Membership::set_options_digest`].
+    pub const fn set_options_digest(&mut self, digest: u64) {
+        self.membership.set_options_digest(digest);
+    }
+
     /// The next event. When it is pending, the waker is woken by the carrier; the timer is the caller's.
     ///
     /// After [`BusEvent::Lost`] it is pending for ever; drop the connection then.

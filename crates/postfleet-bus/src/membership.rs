@@ -512,6 +512,11 @@ impl Membership {
         &self.info
     }
 
+    /// Changes the digest that is announced: others see it with the next view that somebody joins in.
+    pub const fn set_options_digest(&mut self, digest: u64) {
+        self.info.options_digest = digest;
+    }
+
     /// The own epoch.
     #[must_use]
     pub const fn epoch(&self) -> Epoch {

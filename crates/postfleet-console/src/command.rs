@@ -39,6 +39,11 @@ pub enum Command {
         /// The node as typed; compare after lower-casing.
         from: Option<String>,
     },
+    /// `config reload [<path>]`
+    ConfigReload {
+        /// The main file of this one reload, as typed.
+        path: Option<String>,
+    },
     /// `count <type> <selector>`
     Count {
         /// Which connections.
@@ -379,6 +384,14 @@ pub(crate) mod build {
     fn mask(text: &str) -> Option<u8> {
         let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         text.parse().ok().filter(|mask| digits && *mask <= 128)
+    }
+
+    pub(crate) fn config_reload(arguments: &[Word]) -> Option<Command> {
+        match arguments {
+            [] => Some(Command::ConfigReload { path: None }),
+            [path] => Some(Command::ConfigReload { path: Some(path.text.clone()) }),
+            _ => None,
+        }
     }
 
     pub(crate) fn mailq(arguments: &[Word]) -> Option<Command> {

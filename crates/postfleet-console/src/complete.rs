@@ -109,7 +109,8 @@ mod tests {
         check("mailq -b default --d", &["--domain"]);
         check("help cluster sh", &["shared"]);
         check("s", &["shutdown", "summary", "sysinfo"]);
-        check("conf", &[]);
+        check("conf", &["config"]);
+        check("config ", &["reload"]);
         check("j", &["json"]);
     }
 

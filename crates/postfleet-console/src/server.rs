@@ -415,6 +415,7 @@ fn answered_here(request: &Request, profile: &Profile) -> Option<Result<Answer, 
             | Command::Membership { .. }
             | Command::NodeAddress
             | Command::ClusterReset
+            | Command::ConfigReload { .. }
             | Command::SharedList
             | Command::SharedShow { .. }
             | Command::Count { .. }

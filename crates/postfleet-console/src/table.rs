@@ -145,7 +145,7 @@ const TABLE: &[Entry] = &[
     later("config eval", SCOPES, "Show the value in force"),
     later("config get", SCOPES, "Show the value set in one scope"),
     later("config locate", "<scope> [<regex>]", "List the instances of a scope"),
-    later("config reload", "[<path>]", "Read the configuration again"),
+    ready("config reload", "[<path>]", false, "Read the configuration again", build::config_reload),
     later("config replay", "", "List the changes of the transaction"),
     later("config rollback", "", "Drop the transaction"),
     later("config set", "[<scope> [<instance>]]... <option> [=] <value>", "Set an option"),

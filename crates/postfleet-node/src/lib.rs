@@ -9,7 +9,7 @@
 //!       ├─ main connection task   ◄──► bus carrier (thread)
 //!       ├─ shared connection task ◄──► bus carrier (thread)
 //!       ├─ watch of the spool's free space, pruning of idle addresses
-//!       └─ signals
+//!       └─ signals: SIGHUP reloads the configuration (reload), SIGTERM and SIGINT end
 //! ```
 
 mod clock;
@@ -22,6 +22,7 @@ mod fleet;
 mod names;
 mod node;
 mod notices;
+mod reload;
 mod settings;
 mod socket;
 mod statistics;
@@ -58,7 +59,8 @@ pub fn run(options: &NodeOptions) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    let settings = match settings::read(&config) {
+    settings::tell_without_effect(&config);
+    let settings = match settings::read(&config, None) {
         Ok(settings) => settings,
         Err(error) => {
             notice(Severity::Critical, format_args!("{error:#}"));
@@ -73,7 +75,8 @@ pub fn run(options: &NodeOptions) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let outcome = runtime.block_on(serve(settings, options.while_stdin));
+    let start = node::Start { config, main: options.config.clone(), settings };
+    let outcome = runtime.block_on(serve(start, options.while_stdin));
     // Threads that wait for a disk or a terminal must not hold up the end.
     runtime.shutdown_timeout(std::time::Duration::from_millis(200));
     match outcome {
@@ -85,9 +88,17 @@ pub fn run(options: &NodeOptions) -> ExitCode {
     }
 }
 
-async fn serve(settings: settings::Settings, while_stdin: bool) -> anyhow::Result<()> {
+async fn serve(start: node::Start, while_stdin: bool) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let (reload, reloads) = tokio::sync::mpsc::channel(1);
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            // One that waits already will see what this one would have seen.
+            let _waiting = reload.try_send(());
+        }
+    });
     let (ask, mut asked) = tokio::sync::mpsc::unbounded_channel();
     if while_stdin {
         let ask = ask.clone();
@@ -119,7 +130,7 @@ async fn serve(settings: settings::Settings, while_stdin: bool) -> anyhow::Resul
         });
         (stop, enough)
     };
-    node::run(settings, async { drop(once.await) }, async { drop(twice.await) }).await
+    node::run(start, reloads, async { drop(once.await) }, async { drop(twice.await) }).await
 }
 
 /// Loads the configuration, and tells what was found.

@@ -1,30 +1,28 @@
 //! One node: what all its tasks share, and its life from start to stop.
 
-use crate::control;
 use crate::counts::{OpenConnections, SMTP};
-use crate::edge::{self, Budgets};
+use crate::edge::Budgets;
 use crate::fleet::{self, Class, Fleet};
 use crate::notices::{Severity, notice};
-use crate::settings::{ListenerKind, Settings};
-use crate::socket::Listening;
+use crate::reload::{self, Configuration};
+use crate::settings::Settings;
 use crate::statistics::Statistics;
 use crate::store::Store;
 use anyhow::Context;
 use postfleet_bus::envelope::Load;
-use postfleet_console::Profile;
+use postfleet_config::Config;
 use postfleet_types::NodeName;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 /// How long sessions may go on after the node was asked to stop.
 const DRAIN: Duration = Duration::from_secs(30);
 /// How long an orderly leave of the bus may take: the flush of promise P28, and some.
 const LEAVE: Duration = Duration::from_secs(4);
-/// An address that cannot be bound is tried again after this time.
-const BIND_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Who this node is.
 #[derive(Clone, Debug)]
@@ -37,7 +35,7 @@ pub(crate) struct Identity {
 /// Shared by all tasks.
 pub(crate) struct Node {
     pub(crate) identity: Identity,
-    pub(crate) profile: Profile,
+    pub(crate) configuration: Configuration,
     pub(crate) fleet: Option<Arc<Fleet>>,
     pub(crate) connections: Arc<OpenConnections>,
     pub(crate) budgets: Arc<Budgets>,
@@ -54,17 +52,27 @@ impl Node {
     }
 }
 
+/// What a node starts from.
+pub(crate) struct Start {
+    pub(crate) config: Config,
+    /// The main file that was named; none: it was searched for.
+    pub(crate) main: Option<PathBuf>,
+    pub(crate) settings: Settings,
+}
+
 /// Runs a node until it is asked to stop. `enough` completes when the user wants no more waiting.
 pub(crate) async fn run(
-    settings: Settings,
+    start: Start,
+    mut reloads: mpsc::Receiver<()>,
     stop: impl Future<Output = ()>,
     enough: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
+    let Start { config, main, settings } = start;
     let store = Store::open(&settings.spool_base, settings.store.clone())?;
     let fleet = settings.fleet.clone().map(|(fleet, objects)| Fleet::new(fleet, objects));
     let node = Arc::new(Node {
         identity: settings.identity.clone(),
-        profile: settings.profile.clone(),
+        configuration: Configuration::new(config, main, &settings),
         connections: OpenConnections::new(fleet.clone()),
         fleet,
         budgets: Arc::new(Budgets::default()),
@@ -72,11 +80,16 @@ pub(crate) async fn run(
         store: Arc::clone(&store),
         stopping: watch::Sender::new(false),
     });
-    let mut listeners = JoinSet::new();
-    open_listeners(&node, &settings, &mut listeners)?;
+    Configuration::open(&node, &settings).await?;
     let mut background = JoinSet::new();
     background.spawn(store.watch_space());
     background.spawn(prune(Arc::clone(&node)));
+    let reloading = Arc::clone(&node);
+    background.spawn(async move {
+        while reloads.recv().await.is_some() {
+            reload::reload_unasked(&reloading, "SIGHUP").await;
+        }
+    });
     let mut connections = JoinSet::new();
     if let Some(fleet) = &node.fleet {
         let watched = Arc::clone(&node);
@@ -101,7 +114,7 @@ pub(crate) async fn run(
     }
     notice(Severity::Notice, "stopping: no new connections; sessions end at their next command");
     node.stop();
-    listeners.shutdown().await;
+    node.configuration.close().await;
     tokio::select! {
         () = drained(&node) => {}
         () = tokio::time::sleep(DRAIN) => {
@@ -124,57 +137,6 @@ async fn drained(node: &Node) {
     while node.connections.total(SMTP) > 0 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-}
-
-/// Opens every listener. Only a control socket that cannot be opened keeps the node from starting; others are
-/// tried again for ever.
-fn open_listeners(node: &Arc<Node>, settings: &Settings, tasks: &mut JoinSet<()>) -> anyhow::Result<()> {
-    for listener in &settings.listeners {
-        let opened = Listening::open(&listener.endpoint, &listener.socket);
-        match (opened, &listener.kind) {
-            (Err(error), ListenerKind::Control(_)) => {
-                return Err(error)
-                    .with_context(|| format!("Control_Listener: cannot listen on {}", listener.endpoint));
-            }
-            (opened, _) => {
-                if let Err(error) = &opened {
-                    notice(
-                        Severity::Critical,
-                        format_args!(
-                            "{}: cannot listen on {}: {error}; trying again every {} s",
-                            listener.kind.scope(),
-                            listener.endpoint,
-                            BIND_INTERVAL.as_secs()
-                        ),
-                    );
-                }
-                let (node, listener, opened) = (Arc::clone(node), listener.clone(), opened.ok());
-                tasks.spawn(async move {
-                    let listening = match opened {
-                        Some(listening) => listening,
-                        None => loop {
-                            tokio::time::sleep(BIND_INTERVAL).await;
-                            if let Ok(listening) = Listening::open(&listener.endpoint, &listener.socket) {
-                                notice(
-                                    Severity::Notice,
-                                    format_args!("listening on {} at last", listener.endpoint),
-                                );
-                                break listening;
-                            }
-                        },
-                    };
-                    match listener.kind {
-                        ListenerKind::Smtp(smtp) => edge::listen(node, listening, smtp).await,
-                        ListenerKind::Control(options) => control::listen(node, listening, options).await,
-                        ListenerKind::Cluster(cluster) => {
-                            crate::cluster_listener::listen(node, listening, cluster).await;
-                        }
-                    }
-                });
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Forgets addresses that have been quiet for long.

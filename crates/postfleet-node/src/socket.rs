@@ -2,17 +2,18 @@
 
 use crate::notices::{Severity, notice};
 use rustix::fs::Mode;
-use socket2::{Domain, Protocol, Type};
+use socket2::{Domain, Protocol, SockRef, Type};
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 /// Where a listener listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Endpoint {
     Tcp(SocketAddr),
     Unix(PathBuf),
@@ -28,7 +29,7 @@ impl fmt::Display for Endpoint {
 }
 
 /// How a listener's socket is made.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SocketOptions {
     pub(crate) backlog: i32,
     pub(crate) file_mode: u32,
@@ -43,7 +44,7 @@ pub(crate) struct Listening {
 
 enum Kind {
     Tcp(TcpListener),
-    Unix { listener: UnixListener, _path: OwnedPath },
+    Unix { listener: UnixListener, path: OwnedPath },
 }
 
 struct OwnedPath {
@@ -96,26 +97,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 impl Listening {
     pub(crate) fn open(endpoint: &Endpoint, options: &SocketOptions) -> io::Result<Self> {
         match endpoint {
-            Endpoint::Tcp(address) => {
-                let socket =
-                    socket2::Socket::new(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP))?;
-                socket.set_reuse_address(true)?;
-                if address.is_ipv6() {
-                    // IPv6 sockets never take IPv4 connections, so that `*:25` and `[*]:25` can coexist.
-                    socket.set_only_v6(true)?;
-                }
-                if let Some(bytes) = options.receive_buffer {
-                    socket.set_recv_buffer_size(bytes)?;
-                }
-                if let Some(bytes) = options.send_buffer {
-                    socket.set_send_buffer_size(bytes)?;
-                }
-                socket.bind(&(*address).into())?;
-                socket.listen(options.backlog)?;
-                socket.set_nonblocking(true)?;
-                let listener = TcpListener::from_std(socket.into())?;
-                Ok(Self { kind: Kind::Tcp(listener) })
-            }
+            Endpoint::Tcp(address) => Self::open_tcp(*address, options, false),
             Endpoint::Unix(path) => {
                 make_way(path)?;
                 let listener = UnixListener::bind(path)?;
@@ -123,7 +105,98 @@ impl Listening {
                 let owned = OwnedPath { path: path.clone(), inode };
                 // The process runs with umask 0077: until here only its own user could connect.
                 std::fs::set_permissions(path, std::fs::Permissions::from_mode(options.file_mode))?;
-                Ok(Self { kind: Kind::Unix { listener, _path: owned } })
+                Ok(Self { kind: Kind::Unix { listener, path: owned } })
+            }
+        }
+    }
+
+    fn open_tcp(address: SocketAddr, options: &SocketOptions, share_port: bool) -> io::Result<Self> {
+        let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.set_reuse_port(share_port)?;
+        if address.is_ipv6() {
+            // IPv6 sockets never take IPv4 connections, so that `*:25` and `[*]:25` can coexist.
+            socket.set_only_v6(true)?;
+        }
+        set_buffers(SockRef::from(&socket), options)?;
+        socket.bind(&address.into())?;
+        socket.listen(options.backlog)?;
+        socket.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(socket.into())?;
+        Ok(Self { kind: Kind::Tcp(listener) })
+    }
+
+    /// Opens a socket that the sockets `others` of this process may be in the way of: `*:25` beside `192.0.2.1:25`.
+    ///
+    /// The system lets two sockets of one user overlap when both say so. They say it for this moment only, so that no
+    /// second process can join them unnoticed.
+    pub(crate) fn open_beside(
+        endpoint: &Endpoint,
+        options: &SocketOptions,
+        others: &[Arc<Self>],
+    ) -> io::Result<Self> {
+        let opened = Self::open(endpoint, options);
+        let (Err(error), Endpoint::Tcp(address)) = (&opened, endpoint) else { return opened };
+        let others: Vec<SockRef<'_>> = others
+            .iter()
+            .filter(|other| {
+                other.local().is_some_and(|local| local.port() == address.port() && local != *address)
+            })
+            .filter_map(|other| other.tcp())
+            .collect();
+        if error.kind() != io::ErrorKind::AddrInUse || others.is_empty() {
+            return opened;
+        }
+        let share = |on: bool| others.iter().try_for_each(|other| other.set_reuse_port(on));
+        let beside = share(true).and_then(|()| Self::open_tcp(*address, options, true));
+        share(false)?;
+        let beside = beside?;
+        if let Some(socket) = beside.tcp() {
+            socket.set_reuse_port(false)?;
+        }
+        Ok(beside)
+    }
+
+    fn tcp(&self) -> Option<SockRef<'_>> {
+        match &self.kind {
+            Kind::Tcp(listener) => Some(SockRef::from(listener)),
+            Kind::Unix { .. } => None,
+        }
+    }
+
+    fn local(&self) -> Option<SocketAddr> {
+        match &self.kind {
+            Kind::Tcp(listener) => listener.local_addr().ok(),
+            Kind::Unix { .. } => None,
+        }
+    }
+
+    /// Takes new options while connections come in. A buffer size that is no longer set stays as it is.
+    pub(crate) fn adopt(&self, options: &SocketOptions) -> io::Result<()> {
+        match &self.kind {
+            Kind::Tcp(listener) => {
+                set_buffers(SockRef::from(listener), options)?;
+                SockRef::from(listener).listen(options.backlog)
+            }
+            Kind::Unix { path, .. } => {
+                std::fs::set_permissions(&path.path, std::fs::Permissions::from_mode(options.file_mode))
+            }
+        }
+    }
+
+    /// A connection that the system has accepted and nobody has taken yet.
+    fn waiting(&self) -> Option<(Socket, SocketAddr)> {
+        match &self.kind {
+            Kind::Tcp(listener) => {
+                let (socket, peer) = SockRef::from(listener).accept().ok()?;
+                socket.set_nonblocking(true).ok()?;
+                socket.set_tcp_nodelay(true).ok()?;
+                Some((Socket::Tcp(TcpStream::from_std(socket.into()).ok()?), peer.as_socket()?))
+            }
+            Kind::Unix { listener, .. } => {
+                let (socket, _) = SockRef::from(listener).accept().ok()?;
+                socket.set_nonblocking(true).ok()?;
+                Some((Socket::Unix(UnixStream::from_std(socket.into()).ok()?), LOCAL))
             }
         }
     }
@@ -142,14 +215,24 @@ impl Listening {
         }
     }
 
-    /// Accepts until the task is aborted, and serves each connection in a task of its own.
-    pub(crate) async fn serve<F>(self, name: &str, mut connection: impl FnMut(Socket, SocketAddr) -> F)
-    where
+    /// Accepts until the socket is to be closed, and serves each connection in a task of its own. Connections that
+    /// have been made until then are served.
+    pub(crate) async fn serve<F>(
+        &self,
+        name: &str,
+        closing: impl Future<Output = ()>,
+        mut connection: impl FnMut(Socket, SocketAddr) -> F,
+    ) where
         F: Future<Output = ()> + Send + 'static,
     {
         let mut failing = false;
+        let mut closing = std::pin::pin!(closing);
         loop {
-            match self.accept().await {
+            let accepted = tokio::select! {
+                accepted = self.accept() => accepted,
+                () = &mut closing => break,
+            };
+            match accepted {
                 Ok((socket, peer)) => {
                     if std::mem::take(&mut failing) {
                         notice(Severity::Notice, format_args!("{name}: connections are accepted again"));
@@ -168,6 +251,9 @@ impl Listening {
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
+        }
+        while let Some((socket, peer)) = self.waiting() {
+            drop(tokio::spawn(connection(socket, peer)));
         }
     }
 }
@@ -213,6 +299,16 @@ macro_rules! one_of_streams {
 pub(crate) use one_of_streams;
 
 one_of_streams!(Socket { Tcp, Unix });
+
+fn set_buffers(socket: SockRef<'_>, options: &SocketOptions) -> io::Result<()> {
+    if let Some(bytes) = options.receive_buffer {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    if let Some(bytes) = options.send_buffer {
+        socket.set_send_buffer_size(bytes)?;
+    }
+    Ok(())
+}
 
 /// Removes a dead socket of ours at `path`. Anything else there is an error: it is not ours to remove.
 fn make_way(path: &Path) -> io::Result<()> {

@@ -165,6 +165,12 @@ impl Running {
         self.edits = left;
     }
 
+    /// Whether the proposal was made for the configuration that is current now.
+    #[must_use]
+    pub fn is_current(&self, proposal: &Proposal) -> bool {
+        proposal.base == self.generation
+    }
+
     /// Makes the proposal the current configuration. Call it when everything is prepared, under the same lock as the
     /// switch of what serves.
     ///

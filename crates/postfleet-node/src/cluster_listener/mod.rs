@@ -16,7 +16,7 @@ use crate::counts;
 use crate::fleet::Fleet;
 use crate::node::Node;
 use crate::notices::{Severity, notice};
-use crate::socket::{Listening, Socket};
+use crate::socket::{Endpoint, Listening, Socket};
 use admission::{ADMISSION, Refusal};
 use postfleet_types::normalised;
 use std::net::{IpAddr, SocketAddr};
@@ -36,13 +36,23 @@ pub(crate) struct ClusterListenerOptions {
     pub(crate) tls: Option<Tls>,
 }
 
-/// Accepts until the task is aborted.
-pub(crate) async fn listen(node: Arc<Node>, listening: Listening, options: ClusterListenerOptions) {
+/// Accepts until the socket is to be closed.
+pub(crate) async fn listen(
+    node: Arc<Node>,
+    listening: &Listening,
+    endpoint: Endpoint,
+    closing: impl Future<Output = ()>,
+) {
     let connection = |socket, peer: SocketAddr| {
-        let (node, options) = (Arc::clone(&node), options.clone());
-        async move { serve(&node, socket, peer.ip(), &options).await }
+        let node = Arc::clone(&node);
+        let options = node.configuration.serving().cluster(&endpoint);
+        async move {
+            if let Some(options) = options {
+                serve(&node, socket, peer.ip(), &options).await;
+            }
+        }
     };
-    listening.serve("ECCluster_Listener", connection).await;
+    listening.serve("ECCluster_Listener", closing, connection).await;
 }
 
 async fn serve(node: &Arc<Node>, socket: Socket, peer: IpAddr, options: &ClusterListenerOptions) {

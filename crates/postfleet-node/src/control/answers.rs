@@ -6,12 +6,14 @@ use crate::counts;
 use crate::node::Node;
 use postfleet_cidr::RowRange;
 use postfleet_console::{
-    Answer, ClusterInfo, Command, CountKind, CountReply, CountResult, CountSelector, Failure, InboundService,
-    Mailq, MailqQueue, Member, MembershipList, Names, Summary, Sysinfo,
+    Answer, ClusterInfo, Code, Command, CountKind, CountReply, CountResult, CountSelector, Failure,
+    InboundService, Mailq, MailqQueue, Member, MembershipList, Names, Summary, Sysinfo,
 };
 use postfleet_types::View;
+use std::path::Path;
+use std::sync::Arc;
 
-pub(super) async fn execute(node: &Node, command: &Command) -> Outcome {
+pub(super) async fn execute(node: &Arc<Node>, command: &Command) -> Outcome {
     match command {
         Command::ClusterInfo => cluster_info(node),
         Command::Membership { verbose } => membership(node, *verbose),
@@ -23,6 +25,13 @@ pub(super) async fn execute(node: &Node, command: &Command) -> Outcome {
         },
         Command::SharedList => shared_list(node),
         Command::SharedShow { object, from } => shared_show(node, object, from.as_deref()),
+        Command::ConfigReload { path } => {
+            let lines = |text: String| text.lines().map(str::to_owned).collect();
+            match crate::reload::reload(node, path.as_deref().map(Path::new)).await {
+                Ok(text) => Ok(Answer::Lines(lines(text))),
+                Err(text) => Err(Failure::error(Code::ReconfigureFailed, text.trim_end())),
+            }
+        }
         Command::Count { kind, selector } => count(node, kind, *selector),
         Command::Mailq(filter) => {
             let queues = node.store.queues().into_iter().map(|(key, counts)| MailqQueue {
@@ -68,15 +77,15 @@ pub(super) fn names(node: &Node) -> Names {
 
 fn cluster_info(node: &Node) -> Outcome {
     let fleet = node.fleet.as_ref().ok_or_else(Failure::not_connected)?;
-    let (main, shared) = (fleet.main(), fleet.shared());
+    let (main, shared, settings) = (fleet.main(), fleet.shared(), fleet.settings());
     Ok(Answer::ClusterInfo(ClusterInfo {
-        daemon: fleet.settings.daemon.clone(),
-        membership: main.connected.then(|| fleet.settings.main_name.to_string()),
-        replication: shared.connected.then(|| fleet.settings.shared_name.to_string()),
-        control_group: fleet.settings.control_group.to_string(),
-        cluster_group: fleet.settings.cluster_group.to_string(),
+        daemon: settings.daemon.clone(),
+        membership: main.connected.then(|| settings.main_name.to_string()),
+        replication: shared.connected.then(|| settings.shared_name.to_string()),
+        control_group: settings.control_group.to_string(),
+        cluster_group: settings.cluster_group.to_string(),
         leader: main.leader.as_ref().map(ToString::to_string),
-        logger_group: fleet.settings.log_group.clone(),
+        logger_group: settings.log_group.clone(),
     }))
 }
 

@@ -6,7 +6,7 @@ use crate::clock;
 use crate::counts;
 use crate::node::Node;
 use crate::notices::{Severity, notice};
-use crate::socket::{Listening, Socket};
+use crate::socket::{Endpoint, Listening, Socket};
 use postfleet_console::{Answer, Command, Event, Server};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -25,11 +25,18 @@ pub(crate) struct ControlOptions {
 /// The options for a client address. Clients of a Unix socket come from 127.0.0.1.
 pub(crate) type OptionsOf = Arc<dyn Fn(IpAddr) -> ControlOptions + Send + Sync>;
 
-/// Accepts until the task is aborted.
-pub(crate) async fn listen(node: Arc<Node>, listening: Listening, options: OptionsOf) {
+/// Accepts until the socket is to be closed.
+pub(crate) async fn listen(
+    node: Arc<Node>,
+    listening: &Listening,
+    endpoint: Endpoint,
+    closing: impl Future<Output = ()>,
+) {
     let connection = |socket, peer: SocketAddr| {
-        let (node, options) = (Arc::clone(&node), options(peer.ip()));
+        let node = Arc::clone(&node);
+        let options = node.configuration.serving().control(&endpoint);
         async move {
+            let Some(options) = options.map(|options| options(peer.ip())) else { return };
             if options.deny {
                 notice(Severity::Notice, format_args!("Control_Listener: {} is denied", peer.ip()));
             } else {
@@ -37,22 +44,23 @@ pub(crate) async fn listen(node: Arc<Node>, listening: Listening, options: Optio
             }
         }
     };
-    listening.serve("Control_Listener", connection).await;
+    listening.serve("Control_Listener", closing, connection).await;
 }
 
 async fn serve(node: &Arc<Node>, mut stream: Socket, peer: IpAddr, options: &ControlOptions) {
     let _counted = node.connections.open(counts::CONTROL, peer);
-    let mut server = Server::new(&node.profile);
+    let profile = node.configuration.serving().profile.clone();
+    let mut server = Server::new(&profile);
     let mut buffer = vec![0; 16 * 1024];
     let mut stop_requested = false;
     loop {
-        let event = server.poll_event(&node.profile, clock::wall());
+        let event = server.poll_event(&profile, clock::wall());
         let idle = event.is_none();
         let mut close = false;
         match event {
             Some(Event::Run { id, command, .. }) => {
                 let result = answers::execute(node, &command).await;
-                server.answer(id, &node.profile, clock::wall(), result.as_ref());
+                server.answer(id, &profile, clock::wall(), result.as_ref());
                 // What ends connections is done once the answer is on its way.
                 stop_requested |= command == Command::Shutdown;
                 if command == Command::ClusterReset
@@ -61,7 +69,7 @@ async fn serve(node: &Arc<Node>, mut stream: Socket, peer: IpAddr, options: &Con
                     fleet.reset();
                 }
             }
-            Some(Event::Complete { id }) => server.complete(id, &node.profile, &answers::names(node)),
+            Some(Event::Complete { id }) => server.complete(id, &profile, &answers::names(node)),
             Some(Event::Close) => close = true,
             // No command of this version takes long enough to be stopped half-way.
             Some(Event::Cancelled { .. }) | None => {}

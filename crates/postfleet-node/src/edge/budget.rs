@@ -1,6 +1,8 @@
 //! Session limits: `Listener_Sessions` and `Service_Sessions`, each counted where its number is written.
 
+use crate::socket::Endpoint;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// One limit that a session has to fit into.
@@ -12,51 +14,88 @@ pub(crate) struct Cap {
     pub(crate) sessions_max: u64,
 }
 
-/// The sessions that are open under each limit.
+/// The sessions that are open, and how many there are under each limit.
 #[derive(Debug, Default)]
-pub(crate) struct Budgets(Mutex<BTreeMap<String, u64>>);
+pub(crate) struct Budgets(Mutex<Open>);
+
+#[derive(Debug, Default)]
+struct Open {
+    counts: BTreeMap<String, u64>,
+    sessions: BTreeMap<u64, Seated>,
+    next: u64,
+}
+
+/// An open session. Sessions without a limit are known too: the next configuration may have one for them.
+#[derive(Debug)]
+struct Seated {
+    endpoint: Endpoint,
+    client: IpAddr,
+    caps: Arc<[Cap]>,
+}
+
+impl Open {
+    fn count(&mut self, caps: &[Cap]) {
+        for cap in caps {
+            *self.counts.entry(cap.key.clone()).or_default() += 1;
+        }
+    }
+}
 
 impl Budgets {
-    fn locked(&self) -> MutexGuard<'_, BTreeMap<String, u64>> {
+    fn locked(&self) -> MutexGuard<'_, Open> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a place under every limit, or none.
-    pub(crate) fn take(self: &Arc<Self>, caps: &[Cap]) -> Option<Place> {
-        if caps.is_empty() {
-            return Some(Place { budgets: None, keys: Vec::new() });
-        }
+    pub(crate) fn take(
+        self: &Arc<Self>,
+        endpoint: &Endpoint,
+        client: IpAddr,
+        caps: &Arc<[Cap]>,
+    ) -> Option<Place> {
         let mut open = self.locked();
-        if caps.iter().any(|cap| open.get(&cap.key).copied().unwrap_or(0) >= cap.sessions_max) {
+        if caps.iter().any(|cap| open.counts.get(&cap.key).copied().unwrap_or(0) >= cap.sessions_max) {
             return None;
         }
-        for cap in caps {
-            *open.entry(cap.key.clone()).or_default() += 1;
+        open.count(caps);
+        let id = open.next;
+        open.next = id.wrapping_add(1);
+        open.sessions.insert(id, Seated { endpoint: endpoint.clone(), client, caps: Arc::clone(caps) });
+        Some(Place { budgets: Arc::clone(self), id })
+    }
+
+    /// Counts the open sessions anew, under the limits of a new configuration. A session whose listener is gone stays
+    /// under the limits it has. Nobody is put out: where there are more than a new limit allows, no more come in.
+    pub(crate) fn recount(&self, caps_of: impl Fn(&Endpoint, IpAddr) -> Option<Arc<[Cap]>>) {
+        let mut open = self.locked();
+        let mut counted = Open { next: open.next, ..Open::default() };
+        for (id, mut session) in std::mem::take(&mut open.sessions) {
+            if let Some(caps) = caps_of(&session.endpoint, session.client) {
+                session.caps = caps;
+            }
+            counted.count(&session.caps);
+            counted.sessions.insert(id, session);
         }
-        drop(open);
-        Some(Place {
-            budgets: Some(Arc::clone(self)),
-            keys: caps.iter().map(|cap| cap.key.clone()).collect(),
-        })
+        *open = counted;
     }
 }
 
 /// A session's place under its limits, given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
-    budgets: Option<Arc<Budgets>>,
-    keys: Vec<String>,
+    budgets: Arc<Budgets>,
+    id: u64,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let Some(budgets) = &self.budgets else { return };
-        let mut open = budgets.locked();
-        for key in &self.keys {
-            if let Some(count) = open.get_mut(key) {
+        let mut open = self.budgets.locked();
+        let Some(session) = open.sessions.remove(&self.id) else { return };
+        for cap in session.caps.iter() {
+            if let Some(count) = open.counts.get_mut(&cap.key) {
                 *count = count.saturating_sub(1);
                 if *count == 0 {
-                    open.remove(key);
+                    open.counts.remove(&cap.key);
                 }
             }
         }
@@ -66,9 +105,20 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
+
+    const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
     fn cap(key: &str, sessions_max: u64) -> Cap {
         Cap { key: key.into(), sessions_max }
+    }
+
+    fn at(path: &str) -> Endpoint {
+        Endpoint::Unix(path.into())
+    }
+
+    fn take(budgets: &Arc<Budgets>, path: &str, caps: &[Cap]) -> Option<Place> {
+        budgets.take(&at(path), CLIENT, &caps.to_vec().into())
     }
 
     #[test]
@@ -76,14 +126,41 @@ mod tests {
         let budgets = Arc::new(Budgets::default());
         let outer = cap("service", 3);
         let inner = cap("peer", 1);
-        let first = budgets.take(&[outer.clone(), inner.clone()]).unwrap();
-        assert!(budgets.take(&[outer.clone(), inner.clone()]).is_none());
-        let second = budgets.take(std::slice::from_ref(&outer)).unwrap();
-        let _third = budgets.take(std::slice::from_ref(&outer)).unwrap();
-        assert!(budgets.take(std::slice::from_ref(&outer)).is_none());
+        let first = take(&budgets, "/a", &[outer.clone(), inner.clone()]).unwrap();
+        assert!(take(&budgets, "/a", &[outer.clone(), inner.clone()]).is_none());
+        let second = take(&budgets, "/a", std::slice::from_ref(&outer)).unwrap();
+        let _third = take(&budgets, "/a", std::slice::from_ref(&outer)).unwrap();
+        assert!(take(&budgets, "/a", std::slice::from_ref(&outer)).is_none());
         drop(first);
-        assert!(budgets.take(std::slice::from_ref(&inner)).is_some());
+        assert!(take(&budgets, "/a", std::slice::from_ref(&inner)).is_some());
         drop(second);
-        assert_eq!(budgets.locked().get("service"), Some(&1));
+        assert_eq!(budgets.locked().counts.get("service"), Some(&1));
+    }
+
+    #[test]
+    fn a_new_limit_counts_the_sessions_that_are_open() {
+        let budgets = Arc::new(Budgets::default());
+        let without = take(&budgets, "/a", &[]).unwrap();
+        let with = take(&budgets, "/b", &[cap("old", 5)]).unwrap();
+        let gone = take(&budgets, "/c", &[cap("service", 5)]).unwrap();
+        let limits = |endpoint: &Endpoint, _: IpAddr| -> Option<Arc<[Cap]>> {
+            let caps = |keys: &[&str]| keys.iter().map(|key| cap(key, 2)).collect();
+            match endpoint.to_string().as_str() {
+                "/a" => Some(caps(&["service", "new"])),
+                "/b" => Some(caps(&["service"])),
+                _ => None,
+            }
+        };
+        budgets.recount(limits);
+        assert_eq!(budgets.locked().counts, [("new".to_owned(), 1), ("service".to_owned(), 3)].into());
+        // Again and again, and nothing is counted twice.
+        budgets.recount(limits);
+        assert!(take(&budgets, "/a", &[cap("service", 2)]).is_none());
+        drop((with, gone));
+        let another = take(&budgets, "/a", &[cap("service", 2)]).unwrap();
+        assert!(take(&budgets, "/a", &[cap("service", 2)]).is_none());
+        drop((without, another));
+        assert_eq!(budgets.locked().counts, BTreeMap::new());
+        assert!(budgets.locked().sessions.is_empty());
     }
 }

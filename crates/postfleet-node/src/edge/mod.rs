@@ -16,7 +16,7 @@ use crate::clock;
 use crate::counts;
 use crate::node::Node;
 use crate::notices::{Severity, notice};
-use crate::socket::{Listening, Socket};
+use crate::socket::{Endpoint, Listening, Socket};
 use postfleet_smtp::{ConnectRefusal, SessionFacts, SessionSettings};
 use postfleet_types::normalised;
 use session::Beginning;
@@ -32,7 +32,7 @@ pub(crate) struct PeerSettings {
     pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
     /// TLS from the first octet.
     pub(crate) implicit_tls: bool,
-    pub(crate) caps: Vec<Cap>,
+    pub(crate) caps: Arc<[Cap]>,
     /// `Always_Allow`: the client may send to any destination.
     pub(crate) can_relay: bool,
     /// `Always_Deny`: the connection is closed without a word.
@@ -49,14 +49,21 @@ pub(crate) struct SmtpListener {
     pub(crate) resolve: Box<dyn Fn(IpAddr) -> Arc<PeerSettings> + Send + Sync>,
 }
 
-/// Accepts until the task is aborted.
-pub(crate) async fn listen(node: Arc<Node>, listening: Listening, listener: Arc<SmtpListener>) {
-    let connect = |socket, peer| connection(Arc::clone(&node), Arc::clone(&listener), socket, peer);
-    listening.serve(&listener.name, connect).await;
+/// Accepts until the socket is to be closed.
+pub(crate) async fn listen(
+    node: Arc<Node>,
+    listening: &Listening,
+    endpoint: Endpoint,
+    closing: impl Future<Output = ()>,
+) {
+    let name = format!("ESMTP_Listener {endpoint}");
+    let connect = |socket, peer| connection(Arc::clone(&node), endpoint.clone(), socket, peer);
+    listening.serve(&name, closing, connect).await;
 }
 
-async fn connection(node: Arc<Node>, listener: Arc<SmtpListener>, mut socket: Socket, peer: SocketAddr) {
+async fn connection(node: Arc<Node>, endpoint: Endpoint, mut socket: Socket, peer: SocketAddr) {
     let (mut client, mut local) = (peer, socket.local_address());
+    let Some(listener) = node.configuration.serving().smtp(&endpoint) else { return };
     if let Some(patience) = listener.proxy {
         // `Always_Deny` keeps everybody but the proxies away, so it is judged by the real address.
         if (listener.resolve)(normalised(client.ip())).deny {
@@ -75,11 +82,18 @@ async fn connection(node: Arc<Node>, listener: Arc<SmtpListener>, mut socket: So
         }
     }
     let _counted = node.connections.open(counts::SMTP, client.ip());
-    let settings = (listener.resolve)(normalised(client.ip()));
+    // The header may have been long in coming: what holds is what is in effect now. Nothing can come into effect
+    // between the look at the limits and the place taken under them.
+    let Some((settings, esmtp, place)) = node.configuration.with_serving(|serving| {
+        let settings = (serving.smtp(&endpoint)?.resolve)(normalised(client.ip()));
+        let place = node.budgets.take(&endpoint, client.ip(), &settings.caps);
+        Some((settings, serving.esmtp, place))
+    }) else {
+        return;
+    };
     if settings.deny && listener.proxy.is_none() {
         return;
     }
-    let place = node.budgets.take(&settings.caps);
     let refusal = place.is_none().then_some(ConnectRefusal::SessionLimit);
     let mut stream = Stream::Plain(socket);
     let mut tls = None;
@@ -99,6 +113,7 @@ async fn connection(node: Arc<Node>, listener: Arc<SmtpListener>, mut socket: So
         stream,
         Beginning {
             settings: Arc::clone(&settings.session),
+            esmtp,
             facts,
             tls: settings.tls.clone(),
             can_relay: settings.can_relay,

@@ -6,6 +6,7 @@ use crate::clock;
 use crate::node::Node;
 use crate::notices::{Severity, notice};
 use crate::store::Incoming;
+use postfleet_config::live::Generation;
 use postfleet_smtp::{
     Envelope, Event, Failure, MessageStart, OutOfTurn, Resources, Session, SessionFacts, SessionSettings,
 };
@@ -28,6 +29,8 @@ const READ_OCTETS: usize = 16 * 1024;
 /// What a session is given besides its socket.
 pub(super) struct Beginning {
     pub(super) settings: Arc<SessionSettings>,
+    /// The generation that these settings came with.
+    pub(super) esmtp: Generation,
     pub(super) facts: SessionFacts,
     pub(super) tls: Option<Arc<rustls::ServerConfig>>,
     pub(super) can_relay: bool,
@@ -36,7 +39,7 @@ pub(super) struct Beginning {
 
 /// Serves the session until it ends.
 pub(super) async fn serve(node: &Arc<Node>, stream: Stream, beginning: Beginning) {
-    let Beginning { settings, facts, tls, can_relay, refusal } = beginning;
+    let Beginning { settings, esmtp, facts, tls, can_relay, refusal } = beginning;
     let client = facts.client;
     let mut session = Session::new(settings, facts);
     session.set_can_relay(can_relay);
@@ -49,6 +52,8 @@ pub(super) async fn serve(node: &Arc<Node>, stream: Stream, beginning: Beginning
     let mut driver = Driver { node, stream: Some(stream), tls, incoming: None, ids: Vec::new() };
     let mut stopping = node.stopping.subscribe();
     let mut told_to_stop = false;
+    let mut changes = node.configuration.esmtp_changes();
+    let mut told_of_change = false;
     let mut buffer = vec![0; READ_OCTETS];
     loop {
         session.set_resources(match node.store.room() {
@@ -75,6 +80,11 @@ pub(super) async fn serve(node: &Arc<Node>, stream: Stream, beginning: Beginning
                 pending::<()>().await;
             }
         };
+        let change = async {
+            if changes.wait_for(|current| *current > esmtp).await.is_err() {
+                pending::<()>().await;
+            }
+        };
         tokio::select! {
             read = stream.read(&mut buffer) => match read {
                 Ok(count @ 1..) => session.receive(clock::monotonic(), buffer.get(..count).unwrap_or_default()),
@@ -88,6 +98,10 @@ pub(super) async fn serve(node: &Arc<Node>, stream: Stream, beginning: Beginning
             () = stop, if !told_to_stop => {
                 told_to_stop = true;
                 session.shut_down();
+            }
+            () = change, if !told_of_change => {
+                told_of_change = true;
+                session.configuration_changed();
             }
         }
     }

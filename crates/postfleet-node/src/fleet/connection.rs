@@ -1,5 +1,6 @@
 //! One bus connection: a task that opens the carrier, pumps it, and opens it again when it is lost.
 
+use super::agreement::Disagreements;
 use super::{BusKind, Commands, ConnectionState, Fleet, ShownMember};
 use crate::clock;
 use crate::notices::{Severity, notice};
@@ -9,12 +10,12 @@ use postfleet_bus::carrier::Carrier;
 use postfleet_bus::envelope::Load;
 use postfleet_bus::event::{BusEvent, LostReason, MemberInfo, SendError, SendOptions};
 use postfleet_bus::membership::{Options, Reconnect};
-use postfleet_bus::{Connection, Membership, Solo};
+use postfleet_bus::{Connection, Solo};
 use postfleet_bus_corosync::{CorosyncCarrier, CorosyncOptions};
 use postfleet_bus_local::{LocalCarrier, LocalOptions};
 use postfleet_replica::Outgoing;
-use postfleet_types::{Monotonic, NodeType, PrivateName, Random};
-use std::collections::{BTreeSet, VecDeque};
+use postfleet_types::{Monotonic, Random};
+use std::collections::VecDeque;
 use std::future::{pending, poll_fn};
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,7 +69,7 @@ pub(crate) async fn run(fleet: Arc<Fleet>, class: Class, load: LoadOf) {
                     End::Lost(reason, reconnect) => {
                         // What is said here covers the attempts that fail until the engine is back.
                         failing = reason == LostReason::Daemon;
-                        let pause = pause(reconnect, fleet.settings.reconnect_interval);
+                        let pause = pause(reconnect, fleet.settings().reconnect_interval);
                         notice(
                             Severity::Error,
                             format_args!(
@@ -91,11 +92,11 @@ pub(crate) async fn run(fleet: Arc<Fleet>, class: Class, load: LoadOf) {
                             "Failed connection to messaging bus ({}): {error:#}; relaying goes on with local data, \
                              trying again every {} s",
                             class.word(),
-                            fleet.settings.reconnect_interval.as_secs()
+                            fleet.settings().reconnect_interval.as_secs()
                         ),
                     );
                 }
-                jitter(fleet.settings.reconnect_interval)
+                jitter(fleet.settings().reconnect_interval)
             }
         };
         tokio::select! {
@@ -107,7 +108,7 @@ pub(crate) async fn run(fleet: Arc<Fleet>, class: Class, load: LoadOf) {
 }
 
 async fn open(fleet: &Arc<Fleet>, class: Class) -> anyhow::Result<AnyConnection> {
-    let settings = &fleet.settings;
+    let settings = fleet.settings();
     let carrier: Box<dyn Carrier + Send> = match &settings.bus {
         BusKind::Solo => Box::new(Solo::new(std::process::id())),
         BusKind::Local { path, bus_name } => {
@@ -172,6 +173,7 @@ async fn attend(
             connection.heartbeat(now, clock::wall(), load());
             publish_members(fleet, class, &connection);
         }
+        connection.set_options_digest(fleet.settings().info.options_digest);
         if asked.is_none() {
             let wanted = *commands.borrow();
             if wanted != started {
@@ -219,10 +221,11 @@ async fn attend(
                             None => End::Lost(reason, connection.membership().reconnect()),
                         };
                     }
-                    BusEvent::View { .. } => {
+                    BusEvent::View { joined, .. } => {
                         pulse.start(now);
                         publish_members(fleet, class, &connection);
-                        if class == Class::Main {
+                        // Announcements are as new as the last view that somebody joined in.
+                        if class == Class::Main && !joined.is_empty() {
                             disagreements.look(connection.membership());
                         }
                     }
@@ -276,32 +279,6 @@ fn submit(connection: &mut AnyConnection, now: Monotonic, outgoing: Outgoing) ->
     }
 }
 
-/// Members whose options differ from ours in what must agree, each told once a connection.
-#[derive(Default)]
-struct Disagreements(BTreeSet<PrivateName>);
-
-impl Disagreements {
-    fn look(&mut self, membership: &Membership) {
-        let ours = membership.info().options_digest;
-        for member in membership.members() {
-            let info = &member.info;
-            if info.node_type == NodeType::Node
-                && info.options_digest != ours
-                && self.0.insert(info.private_name.clone())
-            {
-                notice(
-                    Severity::Warning,
-                    format_args!(
-                        "CFG-7021 node {} has other values of options that must agree (partition, \
-                         duravip_balance_set_size); make them equal on all members. It stays a member",
-                        info.node_name
-                    ),
-                );
-            }
-        }
-    }
-}
-
 /// When heartbeats are due. They are sent by this task, so that a stalled event loop sends none.
 struct Pulse {
     interval: Duration,
@@ -310,7 +287,7 @@ struct Pulse {
 
 impl Pulse {
     fn new(fleet: &Fleet) -> Self {
-        let rate = u32::from(fleet.settings.info.heartbeats_per_second.max(1));
+        let rate = u32::from(fleet.settings().info.heartbeats_per_second.max(1));
         Self { interval: Duration::from_secs(1) / rate, next: clock::monotonic() }
     }
 

@@ -7,6 +7,7 @@
 //!  console ── reads ───────────────────┘                           main connection task ◄──► bus
 //! ```
 
+pub(crate) mod agreement;
 mod connection;
 #[cfg(test)]
 mod rig;
@@ -26,7 +27,7 @@ use postfleet_types::{GroupName, Monotonic, PrivateName};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
@@ -65,7 +66,7 @@ pub(crate) struct FleetSettings {
 
 /// Shared by all tasks of the node.
 pub(crate) struct Fleet {
-    pub(crate) settings: FleetSettings,
+    settings: RwLock<Arc<FleetSettings>>,
     /// A plain lock: it is held for single operations, never across an await.
     replica: Mutex<Replica>,
     main: watch::Sender<ConnectionState>,
@@ -77,7 +78,7 @@ pub(crate) struct Fleet {
     /// Members that fetch from this node take turns.
     pub(crate) turns: Turns,
     /// Configured objects, for the list: stanza facts that the replica does not need.
-    listed: BTreeMap<String, shown::Listed>,
+    listed: Mutex<BTreeMap<String, shown::Listed>>,
 }
 
 /// What the connection tasks are asked to do.
@@ -100,7 +101,7 @@ impl Fleet {
         let specs: Vec<ObjectSpec> = objects.iter().map(|object| object.spec.clone()).collect();
         let replica = Replica::new(options, specs);
         Arc::new(Self {
-            settings,
+            settings: RwLock::new(Arc::new(settings)),
             replica: Mutex::new(replica),
             main: watch::Sender::new(ConnectionState::default()),
             shared: watch::Sender::new(ConnectionState::default()),
@@ -108,8 +109,27 @@ impl Fleet {
             commands: watch::Sender::new(Commands::default()),
             transfers: transfers::Transfers::default(),
             turns: Turns::default(),
-            listed: objects.into_iter().map(|object| (object.spec.name, object.listed)).collect(),
+            listed: Mutex::new(listed(objects)),
         })
+    }
+
+    /// What the configuration says now. Names, groups and the bus are those of the start.
+    pub(crate) fn settings(&self) -> Arc<FleetSettings> {
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes the objects and settings of a new configuration. Objects that stay keep their counts. Heartbeats, the
+    /// control group and the backlog are those of the connection, and change with the next one.
+    pub(crate) fn adopt(&self, settings: FleetSettings, objects: Vec<ConfiguredObject>) {
+        {
+            let specs = objects.iter().map(|object| object.spec.clone()).collect();
+            let mut replica = self.locked();
+            replica.reconfigure(clock::monotonic(), specs);
+            replica.set_min_delay(settings.min_delay);
+            *self.listed.lock().unwrap_or_else(PoisonError::into_inner) = listed(objects);
+        }
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        self.changed.notify_one();
     }
 
     fn locked(&self) -> MutexGuard<'_, Replica> {
@@ -156,12 +176,14 @@ impl Fleet {
 
     /// `cluster shared list`.
     pub(crate) fn shared_list(&self) -> SharedList {
-        shown::list(&self.locked(), &self.listed)
+        let replica = self.locked();
+        shown::list(&replica, &self.listed.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// `cluster shared show`.
     pub(crate) fn shared_show(&self, typed: &str, from: Option<&str>) -> Result<SharedShow, Failure> {
-        let own_node = self.settings.info.node_name.as_str();
+        let settings = self.settings();
+        let own_node = settings.info.node_name.as_str();
         let foreign = from.is_some_and(|node| !node.eq_ignore_ascii_case(own_node));
         let replica = self.locked();
         if foreign && !self.shared.borrow().connected {
@@ -208,4 +230,8 @@ impl Fleet {
     fn flush(&self, now: Monotonic) {
         self.locked().flush(now);
     }
+}
+
+fn listed(objects: Vec<ConfiguredObject>) -> BTreeMap<String, shown::Listed> {
+    objects.into_iter().map(|object| (object.spec.name, object.listed)).collect()
 }

@@ -71,7 +71,7 @@ impl Fleet {
             .find(|shown| shown.member.info.private_name == *from)
             .map(|shown| shown.member.info.address)
             .ok_or("it is no member any more")?;
-        let settings = &self.settings;
+        let settings = self.settings();
         let own = (&settings.main_name, settings.info.address.ip());
         let mut channel = dial(&settings.dialing, own, from.node(), address, Service::State)
             .await

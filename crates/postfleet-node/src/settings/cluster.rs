@@ -1,8 +1,9 @@
 //! The `cluster` stanza: who this node is, and what it shares.
 
 use crate::cluster_listener::Dialing;
-use crate::fleet::{BusKind, ConfiguredObject, FleetSettings, Listed};
+use crate::fleet::{BusKind, ConfiguredObject, FleetSettings, Listed, agreement};
 use crate::names::{self, Names};
+use crate::node::Identity;
 use crate::system;
 use anyhow::Context;
 use postfleet_bus::event::MemberInfo;
@@ -22,7 +23,10 @@ pub(super) fn own_name(configured: Option<&str>) -> anyhow::Result<NodeName> {
 }
 
 /// Reads the stanza; none when there is none, or when it is switched off.
-pub(super) fn read(config: &Config) -> anyhow::Result<Option<(FleetSettings, Vec<ConfiguredObject>)>> {
+pub(super) fn read(
+    config: &Config,
+    known: Option<&Identity>,
+) -> anyhow::Result<Option<(FleetSettings, Vec<ConfiguredObject>)>> {
     let Some(cluster) = config.cluster().filter(|cluster| cluster.enabled) else { return Ok(None) };
     let bus = match &cluster.bus {
         Bus::Local { socket } => BusKind::Local { path: socket.into(), bus_name: cluster.bus_name.clone() },
@@ -32,8 +36,14 @@ pub(super) fn read(config: &Config) -> anyhow::Result<Option<(FleetSettings, Vec
             allow_large_ring: cluster.allow_large_ring,
         },
     };
-    let name = own_name(cluster.nodename.as_deref())?;
-    let ip = own_address(&cluster, &name)?;
+    let (name, ip) = match known {
+        Some(known) => (known.name.clone(), known.address.ip()),
+        None => {
+            let name = own_name(cluster.nodename.as_deref())?;
+            let ip = own_address(&cluster, &name)?;
+            (name, ip)
+        }
+    };
     let port = config.eccluster_listeners().first().and_then(|listen| listen.address.port()).context(
         "ECCluster_Listener: the first Listen has no port; other nodes need one to reach this node",
     )?;
@@ -62,7 +72,7 @@ pub(super) fn read(config: &Config) -> anyhow::Result<Option<(FleetSettings, Vec
             version: system::version(),
             address: SocketAddr::new(ip, port),
             protocol: PROTOCOL,
-            options_digest: options_digest(&cluster),
+            options_digest: agreement::digest(&cluster),
             heartbeats_per_second: u16::try_from(cluster.heartbeats_per_second).unwrap_or(u16::MAX),
             heartbeat_miss_limit: u16::try_from(cluster.heartbeat_miss_limit).unwrap_or(u16::MAX),
             boot_id: system::boot_id(),
@@ -113,13 +123,5 @@ fn object(stanza: &ReplicateSettings) -> anyhow::Result<ConfiguredObject> {
             class: stanza.class.map(str::to_owned),
             parameters: stanza.parameters.clone(),
         },
-    })
-}
-
-/// Differs when options that must agree on all members differ (FNV-1a, 64 bits).
-fn options_digest(cluster: &ClusterSettings) -> u64 {
-    let text = format!("{:?} {}", cluster.partition, cluster.duravip_balance_set_size);
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
 }

@@ -55,19 +55,38 @@ pub(crate) enum ListenerKind {
     Cluster(ClusterListenerOptions),
 }
 
-impl ListenerKind {
-    pub(crate) const fn scope(&self) -> &'static str {
+/// Who serves at a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Service {
+    Smtp,
+    Control,
+    Cluster,
+}
+
+impl Service {
+    pub(crate) const fn scope(self) -> &'static str {
         match self {
-            Self::Smtp(_) => "ESMTP_Listener",
-            Self::Control(_) => "Control_Listener",
-            Self::Cluster(_) => "ECCluster_Listener",
+            Self::Smtp => "ESMTP_Listener",
+            Self::Control => "Control_Listener",
+            Self::Cluster => "ECCluster_Listener",
         }
     }
 }
 
-/// Reads a checked configuration.
-pub(crate) fn read(config: &Config) -> anyhow::Result<Settings> {
-    let node = config.node_settings();
+impl Listener {
+    /// What tells it apart from other sockets.
+    pub(crate) fn key(&self) -> (Service, Endpoint) {
+        let service = match &self.kind {
+            ListenerKind::Smtp(_) => Service::Smtp,
+            ListenerKind::Control(_) => Service::Control,
+            ListenerKind::Cluster(_) => Service::Cluster,
+        };
+        (service, self.endpoint.clone())
+    }
+}
+
+/// Names what is set and does nothing.
+pub(crate) fn tell_without_effect(config: &Config) {
     for ignored in config.without_effect() {
         let place = ignored.position.map_or_else(String::new, |at| format!("{}:{}: ", at.file, at.line));
         notice(
@@ -75,10 +94,16 @@ pub(crate) fn read(config: &Config) -> anyhow::Result<Settings> {
             format_args!("{place}{} is accepted and has no effect in this version", ignored.option),
         );
     }
-    let mut fleet = cluster::read(config)?;
-    let name = match &fleet {
-        Some((fleet, _)) => fleet.info.node_name.clone(),
-        None => cluster::own_name(None)?,
+}
+
+/// Reads a checked configuration. A node that is running knows who it is, and keeps that name and address.
+pub(crate) fn read(config: &Config, known: Option<&Identity>) -> anyhow::Result<Settings> {
+    let node = config.node_settings();
+    let mut fleet = cluster::read(config, known)?;
+    let name = match (&fleet, known) {
+        (_, Some(known)) => known.name.clone(),
+        (Some((fleet, _)), None) => fleet.info.node_name.clone(),
+        (None, None) => cluster::own_name(None)?,
     };
     let address =
         fleet.as_ref().map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), |(fleet, _)| fleet.info.address);

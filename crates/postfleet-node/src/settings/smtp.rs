@@ -184,14 +184,15 @@ fn relay(address: &ListenAddress, settings: &EsmtpSettings) -> anyhow::Result<Re
     })
 }
 
-fn caps(address: &ListenAddress, settings: &EsmtpSettings) -> Vec<Cap> {
+/// Stanzas are named by their paths: a reload that leaves a limit alone leaves its count alone too.
+fn caps(address: &ListenAddress, settings: &EsmtpSettings) -> Arc<[Cap]> {
     settings
         .caps
         .iter()
         .map(|cap| Cap {
             key: match cap.kind {
-                SessionCapKind::Listener => format!("Listener_Sessions {address} {:?}", cap.instance),
-                SessionCapKind::Service => format!("Service_Sessions {:?}", cap.instance),
+                SessionCapKind::Listener => format!("Listener_Sessions {address} {}", cap.path),
+                SessionCapKind::Service => format!("Service_Sessions {}", cap.path),
             },
             sessions_max: u64::from(cap.limit),
         })

@@ -28,7 +28,7 @@ const ROOM_INTERVAL: Duration = Duration::from_secs(1);
 const SCAN_PAUSE: Duration = Duration::from_millis(1);
 
 /// What the spool needs to know from the configuration.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct StoreOptions {
     pub(crate) file_mode: u32,
     pub(crate) force_fsync: bool,
@@ -42,7 +42,7 @@ type Waiting = (Synced, oneshot::Sender<Result<(), StoreError>>);
 /// A spool that this process owns.
 pub(crate) struct Store {
     disk: FolderDisk,
-    options: StoreOptions,
+    options: Mutex<StoreOptions>,
     ids: Mutex<MessageIds>,
     queue: Arc<Mutex<Queue>>,
     health: Arc<Mutex<SyncHealth>>,
@@ -82,7 +82,7 @@ impl Store {
             committer,
             room: AtomicU8::new(0),
             _lock: opened.lock,
-            options,
+            options: Mutex::new(options),
         });
         store.look_at_space();
         {
@@ -92,12 +92,25 @@ impl Store {
                 .spawn(move || commit_loop(&disk, &waiting, &queue, &health))
                 .context("cannot start the commit thread")?;
         }
-        let rate = store.options.drain_rate;
+        let rate = locked(&store.options).drain_rate;
         std::thread::Builder::new()
             .name("spool-scan".into())
             .spawn(move || scan(opened.recovery, &disk, rate, &queue))
             .context("cannot start the scan of the spool")?;
         Ok(store)
+    }
+
+    /// Takes new limits. Whether the spool syncs and what modes its files have is decided at the start.
+    pub(crate) fn adopt(self: &Arc<Self>, options: &StoreOptions) {
+        {
+            let mut current = locked(&self.options);
+            if *current == *options {
+                return;
+            }
+            current.clone_from(options);
+        }
+        let store = Arc::clone(self);
+        drop(tokio::task::spawn_blocking(move || store.look_at_space()));
     }
 
     /// Ids for a transaction's copies; the first is the batch's too.
@@ -108,7 +121,7 @@ impl Store {
     }
 
     pub(crate) fn draft(&self, envelope: Envelope) -> Result<Incoming, StoreError> {
-        Draft::new(envelope, self.options.threshold_bytes)
+        Draft::new(envelope, locked(&self.options).threshold_bytes)
     }
 
     /// Writes out what a draft holds in memory, on a thread where blocking is allowed.
@@ -164,7 +177,7 @@ impl Store {
     fn look_at_space(&self) {
         use postfleet_spool::Disk as _;
         let room = match self.disk.space() {
-            Ok(space) => self.options.limits.judge(space),
+            Ok(space) => locked(&self.options).limits.judge(space),
             Err(error) => {
                 notice(Severity::Error, format_args!("cannot tell the free space of the spool: {error}"));
                 return;
