@@ -73,7 +73,7 @@ impl Config {
         let mut tree = None;
         let mut compatible = false;
         if let Some(main) = &search.main {
-            let loaded = loader::load(files, &search, main, &mut sources, &mut findings);
+            let loaded = loader::load(files, &search, main, request.legacy, &mut sources, &mut findings);
             if !findings.has_errors() {
                 let merged = merge::merge(&loaded, search.role, &mut findings);
                 compatible = is_compatible(&merged);

@@ -314,6 +314,11 @@ impl Finding {
         self
     }
 
+    pub(crate) const fn severity(mut self, severity: Severity) -> Self {
+        self.severity = severity;
+        self
+    }
+
     fn finish(self, sources: &Sources) -> Diagnostic {
         let raw = match (self.span, self.subject) {
             (_, Some(subject)) => subject,

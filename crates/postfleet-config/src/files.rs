@@ -4,6 +4,8 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use crate::legacy::Legacy;
+
 /// What a path leads to, links followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileKind {
@@ -166,6 +168,8 @@ pub struct LoadRequest {
     pub working_directory: String,
     /// Names that are known and not read are errors.
     pub strict: bool,
+    /// What happens to constructs of the 2.x form.
+    pub legacy: Legacy,
 }
 
 /// `path`, absolute.

@@ -44,18 +44,49 @@ pub(crate) struct Token {
     pub(crate) first_on_line: bool,
 }
 
+/// A comment, for tools that write a text anew.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Comment {
+    pub(crate) span: Span,
+    /// Where the token before it ends, when that is on the line the comment begins on.
+    pub(crate) after: Option<u32>,
+    /// Nothing but comments follows on the line the comment ends on.
+    pub(crate) last_on_line: bool,
+    pub(crate) line: u32,
+    pub(crate) end_line: u32,
+    /// The token behind it, by its place in the list.
+    next: usize,
+}
+
 /// The tokens of a text, `End` last. `cut_short` is set when the rest of the text could not be read, so that
 /// complaints about what is missing at the end would be noise.
 pub(crate) struct Tokens {
     pub(crate) list: Vec<Token>,
+    pub(crate) comments: Vec<Comment>,
     pub(crate) cut_short: bool,
 }
 
 pub(crate) fn lex(source: SourceId, text: &str, replaced: &[usize], findings: &mut Findings) -> Tokens {
-    let mut lexer =
-        Lexer { source, text, at: 0, line: 1, replaced, findings, list: Vec::new(), cut_short: false };
+    let mut lexer = Lexer {
+        source,
+        text,
+        at: 0,
+        line: 1,
+        replaced,
+        findings,
+        list: Vec::new(),
+        comments: Vec::new(),
+        cut_short: false,
+    };
     lexer.run();
-    Tokens { list: lexer.list, cut_short: lexer.cut_short }
+    let Lexer { list, mut comments, cut_short, .. } = lexer;
+    for comment in &mut comments {
+        let before = comment.next.checked_sub(1).and_then(|at| list.get(at));
+        comment.after = before.filter(|token| token.end_line == comment.line).map(|token| token.span.end);
+        let next = list.get(comment.next).filter(|token| token.kind != Kind::End);
+        comment.last_on_line = next.is_none_or(|token| token.line > comment.end_line);
+    }
+    Tokens { list, comments, cut_short }
 }
 
 struct Lexer<'a> {
@@ -67,6 +98,7 @@ struct Lexer<'a> {
     replaced: &'a [usize],
     findings: &'a mut Findings,
     list: Vec<Token>,
+    comments: Vec<Comment>,
     cut_short: bool,
 }
 
@@ -113,6 +145,7 @@ impl Lexer<'_> {
             } else if character == '#' {
                 let end = self.rest().find('\n').map_or(self.text.len(), |offset| self.at + offset);
                 self.nul_check(start, end);
+                self.comment(start, end, self.line);
                 self.at = end;
             } else if self.rest().starts_with("/*") {
                 if !self.block_comment() {
@@ -147,6 +180,12 @@ impl Lexer<'_> {
         self.list.push(Token { kind, text, span, line, end_line, first_on_line });
     }
 
+    fn comment(&mut self, start: usize, end: usize, line: u32) {
+        let span = self.span(start, end);
+        let (next, end_line) = (self.list.len(), self.line);
+        self.comments.push(Comment { span, after: None, last_on_line: false, line, end_line, next });
+    }
+
     fn nul_check(&mut self, start: usize, end: usize) {
         if let Some(offset) = self.text.get(start..end).and_then(|text| text.find('\0')) {
             let span = self.span(start + offset, start + offset + 1);
@@ -175,7 +214,9 @@ impl Lexer<'_> {
         if let Some(offset) = body.find("*/") {
             self.at = start + 2 + offset + 2;
             self.nul_check(start, self.at);
+            let line = self.line;
             self.count_lines(start, self.at);
+            self.comment(start, self.at, line);
             return true;
         }
         self.findings.push(

@@ -16,12 +16,16 @@ pub mod address;
 mod check;
 mod config;
 mod diagnostic;
+mod dump;
 mod files;
+mod format;
 pub mod identity;
+mod legacy;
 mod lexer;
 pub mod live;
 mod loader;
 mod merge;
+mod migrate;
 mod online;
 mod parser;
 mod reference;
@@ -40,7 +44,10 @@ pub use diagnostic::{
     Code, Diagnostic, ERRORS_SHOWN_MAX, Labelled, Severity, report, report_json, report_with,
 };
 pub use files::{FileError, FileKind, Files, LoadRequest, MemoryFiles, Role};
+pub use format::format;
+pub use legacy::Legacy;
 pub use loader::etc_directory;
+pub use migrate::{Migrated, migrate};
 pub use reference::reference_markdown;
 pub use resolve::{Facts, Origin, Resolved};
 pub use settings::{
@@ -55,13 +62,14 @@ pub use trace::{Trace, Traced, Weight};
 pub use tree::{Applies, Assigned, Instance, InstanceId, Tree};
 pub use value::{Pattern, Throttle, Value, boolean};
 
-/// Parses one text by itself, without its includes. For tools that work on the source, and for tests.
+/// Parses one text by itself, without its includes; 2.x constructs come out translated. For tools that work on the source, and for tests.
 #[must_use]
 pub fn parse(path: &str, bytes: &[u8]) -> (alloc::vec::Vec<Item>, alloc::vec::Vec<Diagnostic>) {
     let (text, replaced) = source::decode(bytes);
     let mut sources = Sources::default();
     let id = sources.add(path.into(), text.as_str().into(), None, false, false);
     let mut findings = diagnostic::Findings::default();
-    let items = parser::parse(id, &text, &replaced, &mut findings);
+    let mut all = legacy::Fleetwide::default();
+    let items = legacy::read(id, &text, &replaced, &legacy::Place::global(), &mut all, &mut findings);
     (items, findings.finish(&sources))
 }

@@ -7,9 +7,11 @@ use alloc::vec::Vec;
 
 use crate::diagnostic::{Finding, Findings};
 use crate::files::{self, FileKind, Files, LoadRequest, Role};
+use crate::legacy::raw::{Entry, Parsed, Raw, RawValue};
+use crate::legacy::{self, Base, Fleetwide, Legacy, Mode, Place, Translated};
 use crate::parser;
 use crate::source::{self, SourceId, Sources, Span};
-use crate::syntax::{Item, Word, Written};
+use crate::syntax::{Item, Word};
 use crate::value;
 
 /// How deep includes may be nested.
@@ -97,36 +99,90 @@ pub(crate) fn search(files: &dyn Files, request: &LoadRequest) -> Search {
     Search { directories, main, role, vendor_tree }
 }
 
-/// Reads and parses the main file and everything it leads to.
+/// Reads and parses the main file and everything it leads to, and translates what is of the 2.x form.
 pub(crate) fn load(
     files: &dyn Files,
     search: &Search,
     main: &str,
+    legacy: Legacy,
     sources: &mut Sources,
     findings: &mut Findings,
 ) -> Loaded {
+    let read = read(files, search, &[main], sources, findings);
+    if findings.has_errors() {
+        return Loaded::default();
+    }
+    let (loaded, _) = read.translate(legacy, false, findings);
+    loaded
+}
+
+/// The parsed files of a load, before the translation.
+#[derive(Debug, Default)]
+pub(crate) struct ReadFiles {
+    pub(crate) roots: Vec<SourceId>,
+    pub(crate) items: BTreeMap<SourceId, Vec<Raw>>,
+    pub(crate) closers: BTreeMap<Span, Span>,
+    pub(crate) places: BTreeMap<SourceId, Place>,
+    pub(crate) included: BTreeMap<Span, Vec<SourceId>>,
+}
+
+impl ReadFiles {
+    /// What a translation of a file adds to its items comes second, by file.
+    pub(crate) fn translate(
+        self,
+        legacy: Legacy,
+        migrating: bool,
+        findings: &mut Findings,
+    ) -> (Loaded, BTreeMap<SourceId, Translated>) {
+        let files = legacy::Files { items: &self.items, included: &self.included };
+        let base = Base::of(&self.roots, &files);
+        let mode = Mode { legacy, migrating, base: &base };
+        let mut all = Fleetwide::default();
+        let mut loaded = Loaded { roots: self.roots, items: BTreeMap::new(), included: self.included };
+        let mut rest = BTreeMap::new();
+        for (source, items) in self.items {
+            let place = self.places.get(&source).cloned().unwrap_or_else(Place::global);
+            let mut translated = legacy::translate(items, &place, mode, &mut all, findings);
+            loaded.items.insert(source, core::mem::take(&mut translated.items));
+            rest.insert(source, translated);
+        }
+        (loaded, rest)
+    }
+}
+
+/// Reads and parses main files and everything they lead to.
+pub(crate) fn read(
+    files: &dyn Files,
+    search: &Search,
+    mains: &[&str],
+    sources: &mut Sources,
+    findings: &mut Findings,
+) -> ReadFiles {
+    let main = mains.first().copied().unwrap_or("/");
     let mut loader = Loader {
         files,
         directories: &search.directories,
         sources,
         findings,
-        loaded: Loaded::default(),
+        read: ReadFiles::default(),
         main_directory: files::directory(main).to_string(),
         count: 0,
         bytes: 0,
     };
-    match loader.content(main) {
-        Ok(bytes) => {
-            let root = loader.text(main, &bytes, None, false, &[]);
-            loader.loaded.roots.push(root);
-            loader.local_changes(main, root);
+    for main in mains {
+        match loader.content(main) {
+            Ok(bytes) => {
+                let root = loader.text(main, &bytes, None, false, &[], &Place::global());
+                loader.read.roots.push(root);
+                loader.local_changes(main, root);
+            }
+            Err((5001, _)) => {
+                loader.findings.push(Finding::about(5001, main, format!("'{main}' does not exist")));
+            }
+            Err((code, message)) => loader.findings.push(Finding::about(code, main, message)),
         }
-        Err((5001, _)) => {
-            loader.findings.push(Finding::about(5001, main, format!("'{main}' does not exist")));
-        }
-        Err((code, message)) => loader.findings.push(Finding::about(code, main, message)),
     }
-    loader.loaded
+    loader.read
 }
 
 struct Loader<'a> {
@@ -134,7 +190,7 @@ struct Loader<'a> {
     directories: &'a [String],
     sources: &'a mut Sources,
     findings: &'a mut Findings,
-    loaded: Loaded,
+    read: ReadFiles,
     main_directory: String,
     count: usize,
     bytes: usize,
@@ -165,43 +221,57 @@ impl Loader<'_> {
         at: Option<Span>,
         read_only: bool,
         chain: &[String],
+        place: &Place,
     ) -> SourceId {
         let canonical = self.files.canonical(path);
         let read_only = read_only || !self.files.writable(&canonical);
         let (text, replaced) = source::decode(bytes);
         let twice = self.sources.iter().any(|source| source.path() == canonical);
-        let last = at.is_none() && !self.loaded.roots.is_empty();
+        let last = at.is_none() && !self.read.roots.is_empty();
         let id = self.sources.add(canonical.as_str().into(), text.as_str().into(), at, read_only, last);
         if twice {
             self.sources.mark_read_only(&canonical);
         }
-        let items = parser::parse(id, &text, &replaced, self.findings);
+        let Parsed { items, closers } = parser::parse(id, &text, &replaced, place.old, self.findings);
         let mut chain = chain.to_vec();
         chain.push(canonical);
-        self.includes(&items, files::directory(path), read_only, &chain);
-        self.loaded.items.insert(id, items);
+        self.includes(&items, files::directory(path), read_only, &chain, place);
+        self.read.items.insert(id, items);
+        self.read.closers.extend(closers);
+        self.read.places.insert(id, place.clone());
         id
     }
 
-    fn includes(&mut self, items: &[Item], directory: &str, read_only: bool, chain: &[String]) {
+    fn includes(&mut self, items: &[Raw], directory: &str, read_only: bool, chain: &[String], place: &Place) {
         for item in items {
             match item {
-                Item::Assignment { .. } => {}
-                Item::Stanza { body, .. } => self.includes(body, directory, read_only, chain),
-                Item::Include { read_only: marked, path } => {
-                    let read = self.include(path, directory, read_only || *marked, chain);
-                    self.loaded.included.insert(path.span, read);
+                Raw::Assignment(_) | Raw::Listeners { .. } => {}
+                Raw::Stanza { body, .. } | Raw::Module { body, .. } => {
+                    if let Some(inner) = place.within(item) {
+                        self.includes(body, directory, read_only, chain, &inner);
+                    }
+                }
+                Raw::Include { read_only: marked, path } => {
+                    let read = self.include(path, directory, read_only || *marked, chain, place);
+                    self.read.included.insert(path.span, read);
                 }
             }
         }
     }
 
-    fn include(&mut self, word: &Word, directory: &str, read_only: bool, chain: &[String]) -> Vec<SourceId> {
+    fn include(
+        &mut self,
+        word: &Word,
+        directory: &str,
+        read_only: bool,
+        chain: &[String],
+        place: &Place,
+    ) -> Vec<SourceId> {
         let Some(path) = self.locate(word, directory) else {
             return Vec::new();
         };
         if self.files.kind(&path) != Ok(FileKind::Directory) {
-            return self.read(word, &path, read_only, chain).into_iter().collect();
+            return self.file(word, &path, read_only, chain, place).into_iter().collect();
         }
         let mut names = match self.files.list(&path) {
             Ok(names) => names,
@@ -225,7 +295,7 @@ impl Loader<'_> {
                 let finding = Finding::warning(5006, word.span, message);
                 self.findings.push(finding.hint("move it out of the directory"));
             }
-            read.extend(self.read(word, &file, read_only, chain));
+            read.extend(self.file(word, &file, read_only, chain, place));
         }
         read
     }
@@ -268,7 +338,14 @@ impl Loader<'_> {
         None
     }
 
-    fn read(&mut self, word: &Word, path: &str, read_only: bool, chain: &[String]) -> Option<SourceId> {
+    fn file(
+        &mut self,
+        word: &Word,
+        path: &str,
+        read_only: bool,
+        chain: &[String],
+        place: &Place,
+    ) -> Option<SourceId> {
         let canonical = self.files.canonical(path);
         if chain.contains(&canonical) {
             let from = chain.iter().position(|link| *link == canonical).unwrap_or(0);
@@ -305,7 +382,7 @@ impl Loader<'_> {
                     self.findings.push(finding.expected("at most 256 MiB in all"));
                     return None;
                 }
-                Some(self.text(path, &bytes, Some(word.span), read_only, chain))
+                Some(self.text(path, &bytes, Some(word.span), read_only, chain, place))
             }
             Err((code, message)) => {
                 self.findings.push(Finding::error(code, word.span, message));
@@ -345,8 +422,8 @@ impl Loader<'_> {
         }
         match self.content(&path) {
             Ok(bytes) => {
-                let id = self.text(&path, &bytes, None, false, &[]);
-                self.loaded.roots.push(id);
+                let id = self.text(&path, &bytes, None, false, &[], &Place::global());
+                self.read.roots.push(id);
             }
             // Made at the first write-back.
             Err((5001, _)) => {}
@@ -355,21 +432,21 @@ impl Loader<'_> {
     }
 
     fn find_local(&self, source: SourceId, file: &mut Option<(String, Span)>, only: &mut Option<Span>) {
-        for item in self.loaded.items.get(&source).map_or(&[][..], Vec::as_slice) {
+        for item in self.read.items.get(&source).map_or(&[][..], Vec::as_slice) {
             match item {
-                Item::Include { path, .. } => {
-                    for included in self.loaded.included.get(&path.span).map_or(&[][..], Vec::as_slice) {
+                Raw::Include { path, .. } => {
+                    for included in self.read.included.get(&path.span).map_or(&[][..], Vec::as_slice) {
                         self.find_local(*included, file, only);
                     }
                 }
-                Item::Assignment { name, value: Written::Atom(word) } => {
+                Raw::Assignment(Entry { key: name, value: RawValue::Atom(word) }) => {
                     if name.text.eq_ignore_ascii_case("Local_Changes_File") {
                         *file = Some((word.text.clone(), word.span)).filter(|(path, _)| !path.is_empty());
                     } else if name.text.eq_ignore_ascii_case("Local_Changes_Only") {
                         *only = value::boolean(&word.text).unwrap_or(false).then_some(name.span);
                     }
                 }
-                Item::Assignment { .. } | Item::Stanza { .. } => {}
+                Raw::Assignment(_) | Raw::Stanza { .. } | Raw::Module { .. } | Raw::Listeners { .. } => {}
             }
         }
     }

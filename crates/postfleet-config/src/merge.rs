@@ -102,14 +102,8 @@ impl Merger<'_> {
         let text = &name.text;
         let expected = format!("an option or stanza of scope '{}'", scope.name());
         let finding = if let Some(stanza) = schema::child_scope(scope, service, text) {
-            if stanza.scope == Scope::Replicate {
-                Finding::error(3009, name.span, "a replicated object in the 2.x form, which is not read yet")
-                    .expected("Replicate \"NAME\" { … }")
-            } else {
-                let form = form(stanza);
-                Finding::error(3003, name.span, format!("'{}' is a stanza, not an option", stanza.name))
-                    .expected(form)
-            }
+            Finding::error(3003, name.span, format!("'{}' is a stanza, not an option", stanza.name))
+                .expected(form(stanza))
         } else if schema::known_accepted(text) {
             return;
         } else if let valid = schema::valid_scopes(text)
@@ -172,6 +166,10 @@ impl Merger<'_> {
             }
             this.findings.push(finding.maybe_hint(problem.hint).secret(secret));
         };
+        if value::unsets(row, written) {
+            let dict = matches!(row.kind, Kind::Dict(_));
+            return Some(if dict { Value::Dict(Vec::new()) } else { Value::Text(String::new()) });
+        }
         match (written, row.kind) {
             (Written::Dict(pairs, _), Kind::Dict(keys)) => {
                 let texts: Vec<(String, String)> =

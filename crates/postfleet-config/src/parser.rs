@@ -1,19 +1,29 @@
 //! Tokens to items, going on after an error.
 
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::diagnostic::{Finding, Findings};
+use crate::legacy::raw::{Attributes, Entry, Parsed, Raw, RawValue};
 use crate::lexer::{self, Kind, Token};
 use crate::source::{SourceId, Span};
-use crate::syntax::{Item, Quote, Word, Written};
+use crate::syntax::{Quote, Word};
 
-/// How deep stanzas may be nested. Four levels are the most that mean anything.
-const DEPTH_MAX: usize = 64;
+/// How deep stanzas and sections may be nested. Four levels are the most that mean anything.
+pub(crate) const DEPTH_MAX: usize = 64;
 
-/// The items of one text. Everything wrong with it goes to `findings`.
-pub(crate) fn parse(source: SourceId, text: &str, replaced: &[usize], findings: &mut Findings) -> Vec<Item> {
+/// The items of one text, 2.x constructs untranslated. Everything wrong with it goes to `findings`.
+///
+/// `in_module`: the text stands inside a 2.x module stanza, where keys may repeat and sections may be nested.
+pub(crate) fn parse(
+    source: SourceId,
+    text: &str,
+    replaced: &[usize],
+    in_module: bool,
+    findings: &mut Findings,
+) -> Parsed {
     let tokens = lexer::lex(source, text, replaced, findings);
     let end = Span::at(source, text.len(), text.len());
     let mut parser = Parser {
@@ -29,44 +39,48 @@ pub(crate) fn parse(source: SourceId, text: &str, replaced: &[usize], findings: 
         at: 0,
         findings,
         cut_short: tokens.cut_short,
+        in_module,
+        closers: BTreeMap::new(),
     };
-    parser.items(None, 0)
+    let items = parser.items(None, 0);
+    Parsed { items, closers: parser.closers }
 }
 
 /// What a name was followed by that made it an error. The finding has been made.
-struct Failed;
+pub(crate) struct Failed;
 
-struct Parser<'a> {
+pub(crate) struct Parser<'a> {
     tokens: Vec<Token>,
-    at: usize,
-    findings: &'a mut Findings,
+    pub(crate) at: usize,
+    pub(crate) findings: &'a mut Findings,
     cut_short: bool,
     end: Token,
+    /// Inside a 2.x module stanza.
+    pub(crate) in_module: bool,
+    pub(crate) closers: BTreeMap<Span, Span>,
 }
 
-const CLASSES: [&str; 5] = ["Logger", "Module", "Validate", "IO_System", "Interpreter"];
-
 impl Parser<'_> {
-    fn ahead(&self, count: usize) -> &Token {
+    pub(crate) fn ahead(&self, count: usize) -> &Token {
         self.tokens.get(self.at.saturating_add(count)).unwrap_or(&self.end)
     }
 
-    fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> Kind {
         self.ahead(0).kind
     }
 
-    fn span(&self) -> Span {
+    pub(crate) fn span(&self) -> Span {
         self.ahead(0).span
     }
 
-    fn advance(&mut self) {
+    pub(crate) fn advance(&mut self) {
         if self.at < self.tokens.len() {
             self.at += 1;
         }
     }
 
     /// The word at hand, taken.
-    fn take_word(&mut self) -> Option<Word> {
+    pub(crate) fn take_word(&mut self) -> Option<Word> {
         let Kind::Word(quote) = self.kind() else {
             return None;
         };
@@ -76,7 +90,7 @@ impl Parser<'_> {
         Some(word)
     }
 
-    fn items(&mut self, opener: Option<(&str, Span)>, depth: usize) -> Vec<Item> {
+    fn items(&mut self, opener: Option<(&str, Span)>, depth: usize) -> Vec<Raw> {
         let mut items = Vec::new();
         loop {
             let kind = self.kind();
@@ -87,7 +101,9 @@ impl Parser<'_> {
                 break;
             }
             if kind == Kind::CloseBrace {
-                if opener.is_some() {
+                if let Some((_, opened)) = opener {
+                    let closer = self.span();
+                    self.closers.insert(opened, closer);
                     self.advance();
                     break;
                 }
@@ -117,7 +133,7 @@ impl Parser<'_> {
         items
     }
 
-    fn unexpected(&mut self, expected: &str) {
+    pub(crate) fn unexpected(&mut self, expected: &str) {
         let token = self.ahead(0);
         let message = if token.kind == Kind::End { "unexpected end of file" } else { "unexpected token" };
         if token.kind == Kind::End && self.cut_short {
@@ -127,7 +143,7 @@ impl Parser<'_> {
     }
 
     /// The end of the file inside something. Said once: the outer openers are unclosed for the same reason.
-    fn unclosed(&mut self, what: &str, opened: Span, closer: &str) {
+    pub(crate) fn unclosed(&mut self, what: &str, opened: Span, closer: &str) {
         if self.cut_short {
             return;
         }
@@ -163,46 +179,46 @@ impl Parser<'_> {
         }
     }
 
-    fn item(&mut self, depth: usize) -> Result<Option<Item>, Failed> {
+    fn item(&mut self, depth: usize) -> Result<Option<Raw>, Failed> {
         let Some(name) = self.take_word() else {
             return Err(Failed);
         };
-        if name.quote != Quote::Bare {
+        if name.quote != Quote::Bare && !self.in_module {
             let finding = Finding::error(2001, name.span, "a quoted string stands where an item begins");
             self.findings.push(finding.expected("option name, stanza name, `}`"));
             return Err(Failed);
         }
         let kind = self.kind();
-        if is_include(&name) && kind.is_word() {
+        if name.quote == Quote::Bare && is_include(&name) && kind.is_word() {
             let read_only = name.text.eq_ignore_ascii_case("readonly_include");
-            return Ok(self.take_word().map(|path| Item::Include { read_only, path }));
+            return Ok(self.take_word().map(|path| Raw::Include { read_only, path }));
         }
         if kind == Kind::Equals {
-            return self.assigned(name, depth).map(Some);
+            return self.assigned(name, depth);
         }
         if kind == Kind::OpenBracket {
             let value = self.value(&name)?;
-            return Ok(Some(Item::Assignment { name, value }));
+            return Ok(Some(Raw::Assignment(Entry { key: name, value })));
+        }
+        if !self.in_module && self.is_module_class(&name) {
+            return self.module(name, depth);
         }
         if kind == Kind::OpenBrace {
-            return self.body(name, None, depth).map(Some);
+            return self.stanza(name, None, Vec::new(), depth).map(Some);
         }
         if !kind.is_word() {
             self.unexpected("`=`, `{`, `[`, value");
             return Err(Failed);
         }
-        if CLASSES.iter().any(|class| name.text.eq_ignore_ascii_case(class))
-            && self.ahead(0).text.contains('/')
-        {
-            self.legacy(&name, "module stanza");
-            self.skip_stanza();
-            return Ok(None);
-        }
         let follows = self.ahead(1).kind;
         if follows == Kind::Less {
-            self.legacy(&name, "stanza with attributes");
-            self.skip_stanza();
-            return Ok(None);
+            let instance = self.take_word();
+            let attributes = self.attributes()?;
+            if self.kind() != Kind::OpenBrace {
+                self.unexpected("`{`");
+                return Err(Failed);
+            }
+            return self.stanza(name, instance, attributes, depth).map(Some);
         }
         if follows != Kind::OpenBrace {
             if self.ahead(0).first_on_line {
@@ -214,11 +230,11 @@ impl Parser<'_> {
             return Err(Failed);
         }
         let instance = self.take_word();
-        self.body(name, instance, depth).map(Some)
+        self.stanza(name, instance, Vec::new(), depth).map(Some)
     }
 
     /// Behind `name`, at `=`.
-    fn assigned(&mut self, name: Word, depth: usize) -> Result<Item, Failed> {
+    fn assigned(&mut self, name: Word, depth: usize) -> Result<Option<Raw>, Failed> {
         let equals = self.span();
         self.advance();
         let stanza = self.kind() == Kind::OpenBrace
@@ -227,21 +243,31 @@ impl Parser<'_> {
             let finding = Finding::warning(2005, equals, "`=` before the body of a stanza");
             self.findings.push(finding.hint("leave out `=`"));
             let instance = self.take_word();
-            return self.body(name, instance, depth);
+            return self.stanza(name, instance, Vec::new(), depth).map(Some);
         }
         let legacy_list = self.kind() == Kind::OpenParen
             && name.text.len() > "_listener".len()
             && name.text.to_ascii_lowercase().ends_with("_listener");
         if legacy_list {
-            self.legacy(&name, "list of listeners");
-            self.skip_parens();
-            return Err(Failed);
+            return Ok(self.listeners(name));
         }
         let value = self.value(&name)?;
-        Ok(Item::Assignment { name, value })
+        Ok(Some(Raw::Assignment(Entry { key: name, value })))
     }
 
-    fn body(&mut self, scope: Word, name: Option<Word>, depth: usize) -> Result<Item, Failed> {
+    fn stanza(
+        &mut self,
+        scope: Word,
+        name: Option<Word>,
+        attributes: Attributes,
+        depth: usize,
+    ) -> Result<Raw, Failed> {
+        let body = self.body((&scope.text, scope.span), depth)?;
+        Ok(Raw::Stanza { scope, name, attributes, body })
+    }
+
+    /// The items between braces. `opener` is what a missing brace is blamed on.
+    pub(crate) fn body(&mut self, opener: (&str, Span), depth: usize) -> Result<Vec<Raw>, Failed> {
         if depth >= DEPTH_MAX {
             let span = self.span();
             self.findings
@@ -250,17 +276,16 @@ impl Parser<'_> {
             return Err(Failed);
         }
         self.advance();
-        let body = self.items(Some((&scope.text, scope.span)), depth + 1);
-        Ok(Item::Stanza { scope, name, body })
+        Ok(self.items(Some(opener), depth + 1))
     }
 
-    fn value(&mut self, name: &Word) -> Result<Written, Failed> {
+    fn value(&mut self, name: &Word) -> Result<RawValue, Failed> {
         let kind = self.kind();
         if kind == Kind::OpenParen {
             return self.list();
         }
         if kind == Kind::OpenBracket {
-            return self.dict();
+            return if self.in_module { self.section(0) } else { self.dict() };
         }
         let line = self.ahead(0).end_line;
         let Some(word) = self.take_word() else {
@@ -268,7 +293,7 @@ impl Parser<'_> {
             return Err(Failed);
         };
         self.second_atom(name, line);
-        Ok(Written::Atom(word))
+        Ok(RawValue::Atom(word))
     }
 
     /// Complains about words on the line of a value that can begin no item, and passes over them.
@@ -299,7 +324,7 @@ impl Parser<'_> {
         }
     }
 
-    fn list(&mut self) -> Result<Written, Failed> {
+    pub(crate) fn list(&mut self) -> Result<RawValue, Failed> {
         let opened = self.span();
         self.advance();
         let mut words: Vec<Word> = Vec::new();
@@ -308,7 +333,7 @@ impl Parser<'_> {
             let kind = self.kind();
             if kind == Kind::CloseParen {
                 self.advance();
-                return Ok(Written::List(words, opened.to(span)));
+                return Ok(RawValue::List(words, opened.to(span)));
             }
             if let Some(word) = self.take_word() {
                 if word.quote == Quote::Bare && word.text == "," {
@@ -334,16 +359,16 @@ impl Parser<'_> {
         }
     }
 
-    fn dict(&mut self) -> Result<Written, Failed> {
+    fn dict(&mut self) -> Result<RawValue, Failed> {
         let opened = self.span();
         self.advance();
-        let mut pairs: Vec<(Word, Word)> = Vec::new();
+        let mut pairs: Vec<Entry> = Vec::new();
         loop {
             let span = self.span();
             let kind = self.kind();
             if kind == Kind::CloseBracket {
                 self.advance();
-                return Ok(Written::Dict(pairs, opened.to(span)));
+                return Ok(RawValue::Section(pairs, opened.to(span)));
             }
             let Some(key) = self.take_word() else {
                 if kind == Kind::End {
@@ -382,25 +407,23 @@ impl Parser<'_> {
                 }
                 return Err(Failed);
             };
-            if let Some((first, _)) =
-                pairs.iter().find(|(other, _)| other.text.eq_ignore_ascii_case(&key.text))
-            {
+            if let Some(first) = pairs.iter().find(|other| other.key.text.eq_ignore_ascii_case(&key.text)) {
                 self.findings.push(
                     Finding::warning(
                         3010,
                         key.span,
                         format!("key '{}' given twice; the last counts", key.text),
                     )
-                    .see_also(first.span),
+                    .see_also(first.key.span),
                 );
             }
-            pairs.retain(|(other, _)| !other.text.eq_ignore_ascii_case(&key.text));
-            pairs.push((key, value));
+            pairs.retain(|other| !other.key.text.eq_ignore_ascii_case(&key.text));
+            pairs.push(Entry { key, value: RawValue::Atom(value) });
         }
     }
 
     /// A list or dictionary inside a dictionary: passed over to the end of the outer one.
-    fn nested(&mut self, opened: Span) -> Result<Written, Failed> {
+    fn nested(&mut self, opened: Span) -> Result<RawValue, Failed> {
         let finding = Finding::error(2006, self.span(), "a list or dictionary inside a dictionary");
         self.findings.push(finding.expected("one word or string for each key"));
         let mut depth = 1_usize;
@@ -416,22 +439,14 @@ impl Parser<'_> {
             } else if kind == Kind::CloseBracket {
                 depth -= 1;
                 if depth == 0 {
-                    return Ok(Written::Dict(Vec::new(), opened.to(span)));
+                    return Ok(RawValue::Section(Vec::new(), opened.to(span)));
                 }
             }
         }
     }
 
-    fn legacy(&mut self, name: &Word, what: &str) {
-        self.findings.push(
-            Finding::error(3009, name.span, format!("{what} in the 2.x form, which is not read yet"))
-                .expected(format!("the 4.x form of `{}`", name.text))
-                .hint("docs/configuration/language.md shows the 4.x form of each stanza"),
-        );
-    }
-
     /// Past the next balanced `{ … }`.
-    fn skip_stanza(&mut self) {
+    pub(crate) fn skip_stanza(&mut self) {
         let mut depth = 0_usize;
         loop {
             let kind = self.kind();
@@ -451,7 +466,7 @@ impl Parser<'_> {
     }
 
     /// Past the balanced `( … )` at hand.
-    fn skip_parens(&mut self) {
+    pub(crate) fn skip_parens(&mut self) {
         let mut depth = 0_usize;
         loop {
             let kind = self.kind();

@@ -11,7 +11,8 @@ use core::net::IpAddr;
 use postfleet_types::Prefix;
 
 use crate::address::{self, ListenAddress};
-use crate::schema::{Check, Keys, Kind, Range, Row, Unit};
+use crate::schema::{Chain, Check, Default, Keys, Kind, Range, Row, Unit};
+use crate::syntax::{Quote, Written};
 
 /// At most so many events in so many seconds; none of either means no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,6 +208,17 @@ impl Problem {
 
 /// A value and, where it was taken with a remark, the remark.
 pub(crate) type Checked = (Value, Option<Problem>);
+
+/// Whether the value, an empty string, takes back what a wider scope of a listener sets: nothing else could, for an
+/// option without a default.
+pub(crate) fn unsets(row: &Row, written: &Written) -> bool {
+    let empty = match written {
+        Written::Atom(word) => word.text.is_empty() && word.quote != Quote::Bare,
+        Written::Dict(pairs, _) => pairs.is_empty() && matches!(row.kind, Kind::Dict(_)),
+        Written::List(..) => false,
+    };
+    empty && row.chain == Chain::L && !row.array && matches!(row.default, Default::Unset | Default::From(_))
+}
 
 /// Reads one word as a value of the option.
 pub(crate) fn atom(row: &Row, text: &str) -> Result<Checked, Problem> {

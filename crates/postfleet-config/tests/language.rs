@@ -320,22 +320,6 @@ fn our_own_file_name_comes_before_the_vendors() {
 }
 
 #[test]
-fn old_forms_say_that_they_are_not_read() {
-    for text in [
-        "Logger cluster/ec_cluster cluster { replicate [ type = inbound_cidr ] }\nRetry_Interval = 5",
-        "ESMTP_Listener = ( 192.168.0.1:25,200 <duravip=\"enabled\"> [ 0.0.0.0/0 = ( x [ a = b ] continue ) ] )",
-        "Binding example <duravip=\"enabled\"> { Bind_Address = \"10.0.0.1\" }",
-        "cluster { replicate [ type = inbound_cidr ] }",
-    ] {
-        let outcome = load(text);
-        let codes: Vec<u16> = outcome.diagnostics.iter().map(|d| d.code.0).collect();
-        assert_eq!(codes, [3009], "{text}\n{}", outcome.report());
-        assert!(outcome.config.is_none());
-        assert!(outcome.report().contains("2.x form"));
-    }
-}
-
-#[test]
 fn small_slips_are_warnings() {
     check("cluster = { bus = solo }", &[('W', 2005, 1, 9)]);
     check("Domain = \"x\" { Idle_Timeout = 1 }", &[('W', 2005, 1, 8)]);

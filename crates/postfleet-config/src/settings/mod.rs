@@ -108,8 +108,10 @@ impl<'a> Lookup<'a> {
         Some(self.seconds(name)).filter(|time| !time.is_zero())
     }
 
+    /// A dictionary that is not empty: an empty one means unset.
     pub(crate) fn dict(&self, name: &str) -> Option<Vec<(String, String)>> {
-        self.value(name).as_ref().and_then(Value::as_dict).map(<[(String, String)]>::to_vec)
+        let pairs = self.value(name).as_ref().and_then(Value::as_dict).map(<[(String, String)]>::to_vec);
+        pairs.filter(|pairs| !pairs.is_empty())
     }
 
     fn list(&self, name: &str) -> Vec<Value> {

@@ -4,9 +4,9 @@ use alloc::vec::Vec;
 
 use crate::config::Config;
 use crate::diagnostic::Findings;
+use crate::legacy::{self, Fleetwide, Place};
 use crate::lexer::{self, Kind, Token};
 use crate::merge;
-use crate::parser;
 use crate::schema::{self, Row};
 use crate::source::{SourceId, Span};
 use crate::syntax::{Item, Word};
@@ -56,14 +56,14 @@ pub(super) struct Layout {
 
 impl Layout {
     pub(super) fn of(config: &Config) -> Self {
-        let mut reader = Reader { config, layout: Self::default() };
+        let mut reader = Reader { config, layout: Self::default(), all: Fleetwide::default() };
         let roots: Vec<SourceId> = config
             .sources()
             .ids()
             .filter(|id| config.sources().source(*id).is_some_and(|source| source.included_at.is_none()))
             .collect();
         for root in roots {
-            reader.source(root, InstanceId::GLOBAL);
+            reader.source(root, InstanceId::GLOBAL, false);
         }
         reader.layout
     }
@@ -72,6 +72,7 @@ impl Layout {
 struct Reader<'a> {
     config: &'a Config,
     layout: Layout,
+    all: Fleetwide,
 }
 
 /// One text while it is read.
@@ -142,12 +143,18 @@ impl Reader<'_> {
         self.config.tree()
     }
 
-    fn source(&mut self, id: SourceId, instance: InstanceId) {
+    /// `legacy`: the file is included inside a stanza in the form of version 2.
+    fn source(&mut self, id: SourceId, instance: InstanceId, legacy: bool) {
         let Some(source) = self.config.sources().source(id) else { return };
         let text = source.text.clone();
         // Everything was checked when the file was loaded.
         let mut findings = Findings::default();
-        let items = parser::parse(id, &text, &[], &mut findings);
+        let Some((scope, service)) = self.tree().instance(instance).map(|found| (found.scope, found.service))
+        else {
+            return;
+        };
+        let place = Place::of(scope, service, legacy);
+        let items = legacy::read(id, &text, &[], &place, &mut self.all, &mut findings);
         let tokens = lexer::lex(id, &text, &[], &mut findings).list;
         self.layout.bodies.push(Body {
             instance,
@@ -174,7 +181,7 @@ impl Reader<'_> {
                         })
                         .collect();
                     for source in included {
-                        self.source(source, into);
+                        self.source(source, into, legacy);
                     }
                 }
                 Item::Assignment { name, value } => {
