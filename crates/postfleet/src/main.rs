@@ -53,10 +53,18 @@ fn main() -> ExitCode {
     if called_as == "ec_console" {
         return console::main(arguments.map(|word| word.to_string_lossy().into_owned()));
     }
-    let cli = if called_as == "validate_config" {
-        Cli::parse_from(["postfleet", "check"].into_iter().map(OsString::from).chain(arguments))
-    } else {
-        Cli::parse()
+    let check = match called_as.to_str() {
+        Some("validate_config") => Some(None),
+        Some("ec_dump_config") => Some(Some("--dump")),
+        Some("ec_migrate_conf") => Some(Some("--migrate")),
+        Some(_) | None => None,
+    };
+    let cli = match check {
+        Some(flag) => {
+            let words = ["postfleet", "check"].into_iter().chain(flag).map(OsString::from);
+            Cli::parse_from(words.chain(arguments))
+        }
+        None => Cli::parse(),
     };
     let outcome = match cli.command {
         Command::Demo(arguments) => demo::run(&arguments),

@@ -3,6 +3,7 @@
 //! It needs no rights but to read the files, opens no socket, starts nothing, and resolves no name unless `--online`
 //! asks for it. Findings go to standard error, the verdict to standard output.
 
+mod rewrite;
 mod view;
 
 use clap::ValueEnum;
@@ -33,6 +34,40 @@ pub(crate) struct CheckArguments {
     /// Look also at what only the network knows: the node name must lead to an address
     #[arg(long)]
     online: bool,
+    /// What constructs of the 2.x form are
+    #[arg(long, value_enum, default_value_t, value_name = "HOW")]
+    legacy: Legacy,
+    /// Print the files in the 4.x form; `-` is standard input
+    #[arg(long, conflicts_with_all = ["format", "dump"])]
+    migrate: bool,
+    /// Print the files indented anew; `-` is standard input
+    #[arg(long, conflicts_with = "dump")]
+    format: bool,
+    /// Print the merged tree as JSON, with file, line and column of every value
+    #[arg(long)]
+    dump: bool,
+    /// With --migrate or --format: rewrite the files; --migrate keeps FILE.bak
+    #[arg(long, conflicts_with = "dump")]
+    in_place: bool,
+    /// With --migrate: without comments and notes
+    #[arg(long, requires = "migrate")]
+    no_comments: bool,
+    /// With --dump: write there
+    #[arg(short = 'f', value_name = "OUT", requires = "dump")]
+    output: Option<PathBuf>,
+    /// Taken from older tools, and ignored
+    #[arg(short = 'e', value_name = "DIR", hide = true, requires = "dump")]
+    _directory: Option<PathBuf>,
+}
+
+/// What constructs of the 2.x form are.
+#[derive(Clone, Copy, Default, ValueEnum)]
+enum Legacy {
+    /// Translated, with a warning each
+    #[default]
+    Accept,
+    /// Errors
+    Reject,
 }
 
 /// Which daemon reads the files.
@@ -83,6 +118,19 @@ impl Verdict {
 /// Checks every file. Of several verdicts the worst is the exit status.
 pub(crate) fn run(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
     let files: Vec<&Path> = arguments.config.iter().chain(&arguments.files).map(PathBuf::as_path).collect();
+    let plain = || request(None, arguments);
+    if arguments.migrate {
+        return rewrite::migrate(&files, arguments, &plain()?);
+    }
+    if arguments.format {
+        return rewrite::format(&files, arguments, &plain()?);
+    }
+    if arguments.dump {
+        return rewrite::dump(&files, arguments, plain()?);
+    }
+    if arguments.in_place {
+        anyhow::bail!("--in-place needs --migrate or --format");
+    }
     for warning in postfleet_node::cluster_boot_warnings() {
         writeln!(std::io::stderr(), "{warning}")?;
     }
@@ -101,6 +149,10 @@ fn request(file: Option<&Path>, arguments: &CheckArguments) -> anyhow::Result<Lo
     let mut request = postfleet_node::load_request(file)?;
     request.role = arguments.role.map(Into::into);
     request.strict = arguments.strict;
+    request.legacy = match arguments.legacy {
+        Legacy::Accept => postfleet_config::Legacy::Accept,
+        Legacy::Reject => postfleet_config::Legacy::Reject,
+    };
     Ok(request)
 }
 
