@@ -60,6 +60,7 @@ pub fn run(options: &NodeOptions) -> ExitCode {
         Err(code) => return code,
     };
     settings::tell_without_effect(&config);
+    settings::tell_unsecured(&config);
     let settings = match settings::read(&config, None) {
         Ok(settings) => settings,
         Err(error) => {

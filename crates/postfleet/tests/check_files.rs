@@ -182,6 +182,19 @@ fn bus_case_06_a_loopback_node_address_is_refused() {
     assert!(text(&output.stderr).contains("CFG-6201"), "{}", text(&output.stderr));
 }
 
+/// A process that was told to give rights up, and does not, says so.
+#[test]
+fn security_without_effect_is_said_at_the_start() {
+    let (output, _) = run(
+        &["node", "-c"],
+        "Security { user = \"mail\" Capabilities = \"cap_net_bind_service+ep\" }\n\
+         ESMTP_Listener { Listen \"127.0.2.1:4199\" { TLS_Verify_Mode = require } }\n",
+    );
+    let errors = text(&output.stderr);
+    assert!(errors.contains("[warning] Security has no effect in this version"), "{errors}");
+    assert!(errors.contains("Start it as mail"), "{errors}");
+}
+
 /// A relay that was told to demand certificates must not run as if it did.
 #[test]
 fn a_demand_that_cannot_be_kept_stops_the_start() {

@@ -96,6 +96,27 @@ pub(crate) fn tell_without_effect(config: &Config) {
     }
 }
 
+/// Says that the account stays what it is, where something else was asked for.
+pub(crate) fn tell_unsecured(config: &Config) {
+    let security = config.node_settings().security;
+    let asked = security.explicit
+        || security.capabilities.is_some()
+        || security.chroot.is_some()
+        || !security.supplemental_groups.is_empty();
+    if asked {
+        notice(
+            Severity::Warning,
+            format_args!(
+                "Security has no effect in this version: the process stays user {}, group {}, with the rights it was \
+                 started with. Start it as {} (User= and AmbientCapabilities= of the service manager)",
+                rustix::process::geteuid().as_raw(),
+                rustix::process::getegid().as_raw(),
+                security.user
+            ),
+        );
+    }
+}
+
 /// Reads a checked configuration. A node that is running knows who it is, and keeps that name and address.
 pub(crate) fn read(config: &Config, known: Option<&Identity>) -> anyhow::Result<Settings> {
     let node = config.node_settings();
