@@ -69,7 +69,7 @@ pub(super) const CLUSTER: &[Row] = &[
     c("duravip_quorum", Words(&["none", "majority"]), Is("none"), "`majority`: own addresses only while quorate").stored(),
     c("arp_refresh_interval", Int, Is("300"), "how often owned addresses are announced again; 0: never").seconds().range(Range::WholeOr(0, 10, i64::MAX)).stored(),
     c("arp_notify", Address, List(&[]), "further hosts told about a moved address").list().stored(),
-    Row::new("enabled", Bool, Is("true"), "false: loaded, and its hooks do not run").at(Chain::M, MODULES),
+    Row::new("enabled", Bool, Is("true"), "false: loaded, and its hooks do not run").at(Chain::M, MODULES).fixed(),
     Row::new("debug_level", Words(LEVELS), Is("ERROR"), "least level of messages").at(Chain::M, MODULES).stored(),
 ];
 
