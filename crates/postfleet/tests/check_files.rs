@@ -163,12 +163,6 @@ fn other_machines_are_refused_with_a_pointer_to_corosync() {
         errors.contains("CFG-6224 bus \"local\" serves one machine; use bus = \"corosync\" for 192.0.2.1"),
         "{errors}"
     );
-    // The real engine is for several machines; this version says clearly that it does not have it.
-    let (output, _) =
-        run(&["node", "-c"], "Spoolbase = \"/nonexistent\"\ncluster { nodeaddr = \"192.0.2.2\" }\n");
-    let errors = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(78));
-    assert!(errors.contains("corosync") && errors.contains("not available in this version"), "{errors}");
 }
 
 /// Bus document, case 6.
