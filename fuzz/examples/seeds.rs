@@ -50,6 +50,15 @@ fn configuration() {
         b"include \"d/*.conf\"\nreadonly_include 'again.conf'\nOpen_Relay = yes\n",
     );
     save("configuration", "regex", b"domain /^(a|b)\\.example$/ { Max_Retries = 5 }\nDomain \"x\" { }\n");
+    for (name, text) in [
+        ("cluster", &include_str!("../../crates/postfleet-config/tests/samples/cluster_2x.conf")[..]),
+        ("modules", include_str!("../../crates/postfleet-config/tests/samples/modules_2x.conf")),
+        ("node", include_str!("../../crates/postfleet-config/tests/samples/node_4x.conf")),
+        ("bus", "# Subcluster: a => B\nSpread_Segment 192.0.2.255:4803 {\n  B 192.0.2.1\n}\n"),
+        ("sections", "replicate [ type = cache replication_name = x ]\nx [ uri = \"null:\" ]\n"),
+    ] {
+        save("migration", name, text.as_bytes());
+    }
     save("configuration", "damaged", b"ESMTP_Listener {\n Listen \":25\" {\n Idle_Time = -1x \"\n");
 }
 

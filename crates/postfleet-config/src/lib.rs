@@ -47,7 +47,7 @@ pub use files::{FileError, FileKind, Files, LoadRequest, MemoryFiles, Role};
 pub use format::format;
 pub use legacy::Legacy;
 pub use loader::etc_directory;
-pub use migrate::{Migrated, migrate};
+pub use migrate::{Migrated, fuzz_migrate, migrate};
 pub use reference::reference_markdown;
 pub use resolve::{Facts, Origin, Resolved};
 pub use settings::{

@@ -13,6 +13,9 @@ use crate::value::clip;
 
 /// Modules that are loaded when something needs them.
 const ON_DEMAND: [&str; 6] = ["jlog", "persist_io", "http_io", "syslog_io", "bzip2", "gzip"];
+/// Words that mean something else at the begin of a stanza.
+const RESERVED: [&str; 7] =
+    ["include", "readonly_include", "Logger", "Module", "Validate", "IO_System", "Interpreter"];
 /// Modules that nothing has taken the place of.
 const NO_EQUIVALENT: [&str; 2] = ["auth_ldap", "auth_mysql"];
 
@@ -52,7 +55,9 @@ impl Translator<'_, '_> {
         let driver = name.len() > 3
             && name.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("ds_"))
             && !is("ds_core");
-        if name.is_empty() {
+        let plain = !name.is_empty()
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
+        if !plain || RESERVED.iter().any(|word| is(word)) {
             self.unknown(&path, "the path of a module", "DIRECTORY/MODULE");
             return;
         }

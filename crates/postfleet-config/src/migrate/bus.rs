@@ -123,12 +123,17 @@ pub(super) fn migrate(text: &str, comments: bool) -> Converted {
             out.push('\n');
         }
     }
-    out.push_str("msgc_server {\n  peers = [\n");
-    for line in lines.iter().filter(|line| comments || !line.trim_start().starts_with('#')) {
-        out.push_str(line);
-        out.push('\n');
+    lines.retain(|line| comments || !line.trim_start().starts_with('#'));
+    if lines.is_empty() {
+        out.push_str("msgc_server {\n  peers = []\n}\n");
+    } else {
+        out.push_str("msgc_server {\n  peers = [\n");
+        for line in &lines {
+            out.push_str(line);
+            out.push('\n');
+        }
+        out.push_str("  ]\n}\n");
     }
-    out.push_str("  ]\n}\n");
     Converted { text: out, notes }
 }
 

@@ -10,6 +10,7 @@ use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
+use crate::config::Config;
 use crate::diagnostic::{Diagnostic, Findings, Severity};
 use crate::files::{self, FileKind, Files, LoadRequest};
 use crate::legacy::{Legacy, Place, Translated};
@@ -225,4 +226,78 @@ fn write(
 /// A comment as it is written again: what was no UTF-8 has been replaced, and line ends are LF.
 fn comment_text(text: &str) -> String {
     text.replace("\r\n", "\n").trim_end().to_string()
+}
+
+/// Migrates arbitrary bytes, as a whole file and as one that is included inside a module stanza. It must not panic,
+/// whatever the bytes; a file that loads must load to the same tree when it has been migrated or formatted, and
+/// doing so again must change nothing.
+///
+/// # Panics
+/// When one of these promises is broken.
+pub fn fuzz_migrate(bytes: &[u8]) {
+    const MAIN: &str = "/etc/t/ecelerity.conf";
+    const PART: &str = "/etc/t/part.conf";
+    let request = LoadRequest { main: Some(MAIN.to_string()), ..LoadRequest::default() };
+    let alone = |text: &[u8]| files::MemoryFiles::new().with(MAIN, text);
+    let new = |text: &[u8], comments| {
+        migrate(&alone(text), &request, &[MAIN.to_string()], comments).into_iter().next().and_then(|m| m.text)
+    };
+    let tree = |text: &[u8]| Config::load(&alone(text), &request).config;
+    let old = tree(bytes);
+    for comments in [true, false] {
+        let Some(text) = new(bytes, comments) else {
+            assert!(old.is_none(), "a file that loads can be migrated");
+            continue;
+        };
+        // What is not of the configuration language is turned into it, and loads only then.
+        if let Some(old) = &old {
+            let migrated = tree(text.as_bytes());
+            assert!(migrated.is_some_and(|migrated| same_tree(old, &migrated)), "another tree:\n{text}");
+        }
+        assert_eq!(new(text.as_bytes(), comments).as_deref(), Some(text.as_str()), "migrated twice");
+    }
+    if let Ok(text) = crate::format::format(MAIN, bytes) {
+        let formatted = tree(text.as_bytes());
+        assert!(
+            match (&old, &formatted) {
+                (Some(old), Some(formatted)) => same_tree(old, formatted),
+                (None, None) => true,
+                (Some(_), None) | (None, Some(_)) => false,
+            },
+            "another tree:\n{text}"
+        );
+        assert_eq!(
+            crate::format::format(MAIN, text.as_bytes()).as_deref(),
+            Ok(text.as_str()),
+            "formatted twice"
+        );
+    }
+    for around in [
+        "Logger cluster/ec_cluster c { include part.conf }",
+        "Module datasource/ds_core d { include part.conf }",
+    ] {
+        let files = files::MemoryFiles::new().with(MAIN, around).with(PART, bytes);
+        let _ = Config::load(&files, &request);
+        let _ = migrate(&files, &request, &[MAIN.to_string(), PART.to_string()], true);
+    }
+}
+
+/// Whether two configurations say the same. The port of the old bus, which the migration leaves out, does not count.
+fn same_tree(left: &Config, right: &Config) -> bool {
+    let bones = |config: &Config| -> Vec<String> {
+        config
+            .tree()
+            .instances()
+            .map(|(id, instance)| {
+                let mut text = format!("{} {:?}", config.tree().path(id), instance.applies);
+                for assigned in instance.options() {
+                    if assigned.row.name != "mbus_daemon" {
+                        text.push_str(&format!(" {}={:?}", assigned.row.name, assigned.value));
+                    }
+                }
+                text
+            })
+            .collect()
+    };
+    bones(left) == bones(right)
 }

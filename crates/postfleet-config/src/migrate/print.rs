@@ -160,7 +160,8 @@ fn key_text(key: &Word) -> String {
 
 /// A value: numbers, bools, permissions and words of an option as written, everything else in double quotes.
 fn shown(word: &Word, row: Option<&Row>) -> String {
-    if word.quote != Quote::Bare {
+    // A number that is missing behind its sign is an empty word.
+    if word.quote != Quote::Bare || word.text.is_empty() {
         return double(&word.text);
     }
     let text = word.text.as_str();
