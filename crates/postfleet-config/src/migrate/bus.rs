@@ -15,7 +15,9 @@ pub(super) fn is_bus_file(text: &str) -> bool {
     text.lines().any(|line| {
         let line = line.trim_start();
         line.get(..SEGMENT.len()).is_some_and(|start| start.eq_ignore_ascii_case(SEGMENT))
-            && line.get(SEGMENT.len()..).is_some_and(|rest| rest.starts_with([' ', '\t']))
+            && line
+                .get(SEGMENT.len()..)
+                .is_some_and(|rest| rest.starts_with([' ', '\t']) && !rest.trim_start().starts_with('='))
     })
 }
 
