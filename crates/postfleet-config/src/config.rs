@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use crate::check;
 use crate::diagnostic::{self, Diagnostic, Finding, Findings};
 use crate::files::{Files, LoadRequest, Role};
-use crate::loader;
+use crate::loader::{self, Loaded};
 use crate::merge;
 use crate::resolve::Facts;
 use crate::schema::{self, Status};
@@ -24,6 +24,8 @@ pub struct Config {
     main_file: String,
     compatible: bool,
     node_name: Option<String>,
+    /// What the files hold, for those who write to them.
+    loaded: Arc<Loaded>,
 }
 
 /// What a load led to.
@@ -71,6 +73,7 @@ impl Config {
         let mut sources = Sources::default();
         let mut findings = Findings::new(request.strict);
         let mut tree = None;
+        let mut read = Loaded::default();
         let mut compatible = false;
         if let Some(main) = &search.main {
             let loaded = loader::load(files, &search, main, request.legacy, &mut sources, &mut findings);
@@ -79,6 +82,7 @@ impl Config {
                 compatible = is_compatible(&merged);
                 tree = Some(merged);
             }
+            read = loaded;
         }
         let sources = Arc::new(sources);
         let mut config = tree.map(|tree| Self {
@@ -88,6 +92,7 @@ impl Config {
             main_file: search.main.clone().unwrap_or_default(),
             compatible,
             node_name: request.node_name.clone(),
+            loaded: Arc::new(read),
         });
         if let Some(config) = config.as_ref().filter(|_| !findings.has_errors()) {
             check::check(config, &mut |finding: Finding| findings.push(finding));
@@ -116,7 +121,13 @@ impl Config {
             main_file: self.main_file.clone(),
             compatible,
             node_name: self.node_name.clone(),
+            loaded: self.loaded.clone(),
         }
+    }
+
+    /// The items of the files it was read from.
+    pub(crate) fn loaded(&self) -> &Loaded {
+        &self.loaded
     }
 
     /// The merged tree.

@@ -508,3 +508,32 @@ fn lines_that_are_no_commands_are_refused() {
         );
     }
 }
+
+#[test]
+fn candidates_follow_the_schema_and_the_instances() {
+    let process = Process::new(
+        "ESMTP_Listener { Listen \":25\" { Peer \"10.0.0.0/8\" {} } } Domain \"a.example\" {} Domain \"/x y/\" {}",
+    );
+    let candidates = |line: &str| postfleet_config::live::completions(line, process.running.configured());
+    let has = |line: &str, words: &[&str]| {
+        let found = candidates(line);
+        for word in words {
+            assert!(found.iter().any(|other| other == word), "{line}: {word} is not in {found:?}");
+        }
+    };
+    has("config get ", &["Domain", "ESMTP_Listener", "Idle_Timeout"]);
+    has("config get Idl", &["Idle_Timeout"]);
+    assert_eq!(candidates("config get domain "), ["a.example", "\"/x y/\""]);
+    has("config set esmtp_listener listen :25 ", &["Peer", "Idle_Time", "Enable"]);
+    assert_eq!(candidates("config set esmtp_listener listen "), [":25"]);
+    assert_eq!(candidates("config show esmtp_listener listen :25 peer "), ["10.0.0.0/8"]);
+    assert_eq!(candidates("config set suspend_delivery "), ["true", "false", "on", "off"]);
+    assert_eq!(candidates("config set suspend_delivery = "), ["true", "false", "on", "off"]);
+    assert_eq!(candidates("config get suspend_delivery "), [""; 0]);
+    has("config locate ", &["Listen", "Domain"]);
+    assert!(!candidates("config locate ").contains(&"Logs".to_string()));
+    assert!(!candidates("config showrecurse ").contains(&"Idle_Timeout".to_string()));
+    for line in ["config", "config nosuch ", "config get nosuch ", "config get domain a.example nosuch "] {
+        assert_eq!(candidates(line), [""; 0], "{line}");
+    }
+}

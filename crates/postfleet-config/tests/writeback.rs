@@ -291,6 +291,20 @@ fn words_of_metrics_are_replaced_wherever_they_stand() {
     );
 }
 
+#[test]
+fn stanzas_of_version_2_are_not_edited() {
+    let text = "ESMTP_Listener = (\n  *:2525\n)\nRetry_Interval = 600\n";
+    let mut process = Process::new(text);
+    process.check("config set esmtp_listener listen *:2525 idle_time 9", "        Idle_Time = 9");
+    process.run("config set retry_interval 700");
+    assert_eq!(process.write_back(None), "Configuration written to /etc/t/ecelerity.conf.");
+    assert_eq!(
+        process.file(MAIN),
+        text.replace("600", "700") + "ESMTP_Listener {\n  Listen \"*:2525\" { Idle_Time = 9 }\n}\n"
+    );
+    saved_is_running(&process);
+}
+
 const OPTIONS: [(&str, &[&str]); 4] = [
     ("Idle_Timeout", &["3", "\"4\"", "5"]),
     ("Retry_Interval", &["60", "'70'", "80"]),
@@ -356,8 +370,33 @@ fn cases() -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
+#[test]
+fn typed_lines_give_an_answer() {
+    let seeds = [
+        include_str!("../../../fuzz/seeds/configuration_commands/transaction"),
+        include_str!("../../../fuzz/seeds/configuration_commands/places"),
+        include_str!("../../../fuzz/seeds/configuration_commands/scratch"),
+    ];
+    for text in seeds {
+        for end in (0..=text.len()).step_by(5).chain([text.len()]) {
+            postfleet_config::live::fuzz_entry(&text.as_bytes()[..end]);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(cases())]
+
+    /// Whatever is typed, nothing panics, and what is saved is what runs.
+    #[test]
+    fn any_commands_give_an_answer(words in prop::collection::vec(prop::sample::select(vec![
+        "config", "begin", "from", "scratch", "commit", "set", "unset", "get", "where", "locate", "replay", "rollback", "\n",
+        "\n", "idle_timeout", "domain", "a.example", "\"/a|b/\"", "binding_group", "g", "binding", "b", "esmtp_listener",
+        "listen", ":25", "retry_interval", "=", "5", "\"6\"", "(", ")", "[", "]", "'", "#", "é", "\t",
+    ]), 0..60)) {
+        postfleet_config::live::fuzz_entry(words.join(" ").as_bytes());
+        postfleet_config::live::fuzz_entry(words.concat().as_bytes());
+    }
 
     /// Whatever was changed: what is saved and what is left together are what runs, a reload after a complete write-back
     /// changes nothing, and comments stay.

@@ -7,12 +7,15 @@ use core::net::SocketAddr;
 use postfleet_types::{NodeType, Prefix};
 
 use crate::command::{CountKind, MailqFilter};
+use crate::config::ConfigAnswer;
 
 /// The answer of a command that succeeded.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
     /// Lines without a schema of their own.
     Lines(Vec<String>),
+    /// `config …`, `write config`
+    Config(ConfigAnswer),
     /// `cluster info`
     ClusterInfo(ClusterInfo),
     /// `cluster membership`

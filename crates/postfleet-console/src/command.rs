@@ -39,10 +39,10 @@ pub enum Command {
         /// The node as typed; compare after lower-casing.
         from: Option<String>,
     },
-    /// `config reload [<path>]`
-    ConfigReload {
-        /// The main file of this one reload, as typed.
-        path: Option<String>,
+    /// `config …`, `write config …`: the line is read by the configuration language.
+    Config {
+        /// The whole command in normal form.
+        line: String,
     },
     /// `count <type> <selector>`
     Count {
@@ -324,6 +324,43 @@ pub(crate) mod build {
         version => Version,
     }
 
+    /// What the words behind a configuration command have to be here: the rest is for the configuration language.
+    fn config(words: &str, arguments: &[Word], fits: bool) -> Option<Command> {
+        let raw = arguments.iter().map(|word| word.raw.as_str());
+        let line = core::iter::once(words).chain(raw).collect::<Vec<_>>().join(" ");
+        fits.then_some(Command::Config { line })
+    }
+
+    macro_rules! config_commands {
+        ($($name:ident => $words:literal, $fits:expr);* $(;)?) => {
+            $(pub(crate) fn $name(arguments: &[Word]) -> Option<Command> {
+                let fits: fn(&[Word]) -> bool = $fits;
+                config($words, arguments, fits(arguments))
+            })*
+        };
+    }
+
+    config_commands! {
+        config_begin => "config begin", |words| {
+            matches!(words, []) || matches!(words, [from, scratch] if from.text == "from" && scratch.text == "scratch")
+        };
+        config_commit => "config commit", <[Word]>::is_empty;
+        config_diff => "config diff", <[Word]>::is_empty;
+        config_eval => "config eval", |words| !words.is_empty();
+        config_get => "config get", |words| !words.is_empty();
+        config_locate => "config locate", |words| !words.is_empty();
+        config_reload => "config reload", |words| words.len() <= 1;
+        config_replay => "config replay", <[Word]>::is_empty;
+        config_rollback => "config rollback", <[Word]>::is_empty;
+        config_set => "config set", |words| words.len() >= 2;
+        config_show => "config show", |_| true;
+        config_showrecurse => "config showrecurse", |_| true;
+        config_unset => "config unset", |_| true;
+        config_where => "config where", |words| !words.is_empty();
+        config_writeback => "config writeback", |words| words.len() <= 1;
+        write_config => "write config", |words| words.len() <= 1;
+    }
+
     /// `with-mobile` is a word of the reference that changes nothing here.
     pub(crate) fn summary(arguments: &[Word]) -> Option<Command> {
         match arguments {
@@ -384,14 +421,6 @@ pub(crate) mod build {
     fn mask(text: &str) -> Option<u8> {
         let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         text.parse().ok().filter(|mask| digits && *mask <= 128)
-    }
-
-    pub(crate) fn config_reload(arguments: &[Word]) -> Option<Command> {
-        match arguments {
-            [] => Some(Command::ConfigReload { path: None }),
-            [path] => Some(Command::ConfigReload { path: Some(path.text.clone()) }),
-            _ => None,
-        }
     }
 
     pub(crate) fn mailq(arguments: &[Word]) -> Option<Command> {

@@ -19,6 +19,8 @@ pub struct Names {
     pub bindings: Vec<String>,
     /// Domains with a queue.
     pub domains: Vec<String>,
+    /// What may stand at the cursor in a configuration command: scopes, instances, options, values.
+    pub config: Vec<String>,
 }
 
 /// What may stand in place of the last word of `line`, the line up to the cursor: whole words in bytewise order,
@@ -57,7 +59,13 @@ pub fn completions(line: &str, profile: &Profile, names: &Names) -> Vec<String> 
             None => {}
         }
     }
-    found.into_iter().filter(|word| word.starts_with(partial)).collect()
+    let config = given.first() == Some(&"config");
+    let begins = |word: &String| {
+        // Names of the configuration are written in any case.
+        word.starts_with(partial)
+            || (config && word.get(..partial.len()).is_some_and(|start| start.eq_ignore_ascii_case(partial)))
+    };
+    found.into_iter().filter(begins).collect()
 }
 
 fn argument_candidates(entry: &Entry, arguments: &[&str], names: &Names) -> Vec<String> {
@@ -72,6 +80,13 @@ fn argument_candidates(entry: &Entry, arguments: &[&str], names: &Names) -> Vec<
             let bindings = names.bindings.iter().map(|binding| alloc::format!("outbound/{binding}"));
             services.chain(["outbound".to_string()]).chain(bindings).collect()
         }
+        ("config begin", []) => texts(&["from"]),
+        ("config begin", ["from"]) => texts(&["scratch"]),
+        (
+            "config get" | "config eval" | "config set" | "config unset" | "config show"
+            | "config showrecurse" | "config where" | "config locate",
+            _,
+        ) => names.config.clone(),
         ("mailq", [.., "--binding" | "-b"]) => names.bindings.clone(),
         ("mailq", [.., "--domain" | "-d"]) => names.domains.clone(),
         ("mailq", [.., "--limit" | "-l"]) => Vec::new(),
@@ -90,6 +105,7 @@ mod tests {
             nodes: ["relay-0-1", "relay-0-2"].map(String::from).into(),
             bindings: ["default"].map(String::from).into(),
             domains: Vec::new(),
+            config: ["ESMTP_Listener", "Idle_Timeout"].map(String::from).into(),
         };
         assert_eq!(completions(line, &Profile::node("relay-0-1", "1.0.0"), &names), expected, "{line:?}");
     }
@@ -110,7 +126,12 @@ mod tests {
         check("help cluster sh", &["shared"]);
         check("s", &["shutdown", "summary", "sysinfo"]);
         check("conf", &["config"]);
-        check("config ", &["reload"]);
+        check("config ro", &["rollback"]);
+        check("config begin ", &["from"]);
+        check("config begin from ", &["scratch"]);
+        check("config get ", &["ESMTP_Listener", "Idle_Timeout"]);
+        check("config set esmtp_listener ", &["ESMTP_Listener", "Idle_Timeout"]);
+        check("config set i", &["Idle_Timeout"]);
         check("j", &["json"]);
     }
 

@@ -80,7 +80,7 @@ fn drive(bytes: &[u8], step: usize) -> Vec<u8> {
         }
         match server.poll_event(&profile, now) {
             Some(Event::Run { id, .. }) => server.answer(id, &profile, now, Ok(&Answer::line("done"))),
-            Some(Event::Complete { id }) => server.complete(id, &profile, &Names::default()),
+            Some(Event::Complete { id, .. }) => server.complete(id, &profile, &Names::default()),
             Some(Event::Cancelled { .. }) => {}
             Some(Event::Close) => {
                 while let Some(output) = server.poll_output() {

@@ -83,6 +83,53 @@ fn detail(words: &str) -> Option<&'static str> {
             "Shows what this node knows at this moment and sends nothing.\n\
              from <node> shows that node's own counts; without it, the sum over all members.",
         ),
+        "config begin" => Some(
+            "Changes are collected and seen by this session alone until config commit.\n\
+             from scratch begins with an empty configuration.\n\
+             Without a transaction every config set and unset takes effect at once.",
+        ),
+        "config commit" => Some(
+            "The changes are checked together and take effect as a whole or not at all. No file is written;\n\
+             config writeback does that. When somebody else has changed the configuration since config begin,\n\
+             nothing happens: config replay lists what you typed, config rollback gives it up.",
+        ),
+        "config diff" => Some(
+            "In a transaction: its changes. Otherwise: the changes that config reload would lose and config\n\
+             writeback would save. They are printed as commands that make them.",
+        ),
+        "config eval" => Some(
+            "Looks in the scope named, then in the wider ones, then for the default. The instances need not exist:\n\
+             config eval binding b1 domain example.org retry_interval",
+        ),
+        "config get" => Some(
+            "Looks only in the scope named; config eval shows what holds.\n\
+             config get domain example.org retry_interval",
+        ),
+        "config locate" => {
+            Some("The regex is looked for in the names of the instances, as text: config locate listen 58.")
+        }
+        "config reload" => Some(
+            "All files are read and checked, and take effect as a whole or not at all. Changes that were made here\n\
+             and not written back are lost. With a path that file is the main file, once.",
+        ),
+        "config set" => Some(
+            "Scopes and instances that do not exist are made. A value that contains blanks, #, quotes or brackets\n\
+             needs quotes; a list is ( a b ), a dictionary [ k = v ].\n\
+             config set domain example.org retry_interval 900\n\
+             config set relay_hosts ( 10.0.0.0/8 192.0.2.1 )",
+        ),
+        "config unset" => Some(
+            "The value of a wider scope shows through again. Without an option the scope goes with all that is in it.",
+        ),
+        "config where" => {
+            Some("Shows what config eval shows, where it is set, and which other values it hides.")
+        }
+        "config writeback" => Some(
+            "Each change goes where it belongs: a value is replaced where it stands, a new one joins its stanza.\n\
+             Every other byte stays. Files that may not be written are left alone; Local_Changes_File takes what\n\
+             has no other place. With a path all changes are written there and stay unsaved.",
+        ),
+        "write config" => Some("Includes are flattened. An open transaction is not part of it."),
         "count" => Some(
             "An address or block gives the number of sessions; a mask or a range of masks gives a row per block.\n\
              Only this node is counted; cluster shared show counts the fleet.",

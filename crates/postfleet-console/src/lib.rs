@@ -14,6 +14,7 @@ mod answer;
 pub mod client;
 mod command;
 mod complete;
+mod config;
 mod failure;
 pub mod fuzz;
 mod help;
@@ -33,6 +34,10 @@ pub use command::{
     Command, CountKind, CountSelector, InboundService, MailqFilter, Request, canonical_object, parse,
 };
 pub use complete::{Names, completions};
+pub use config::{
+    ConfigAnswer, ConfigChange, ConfigData, ConfigHidden, ConfigOption, ConfigPlace, ConfigPosition,
+    ConfigScope, ConfigValue,
+};
 pub use failure::{Code, Failure, Status};
 pub use lex::{LexError, Word, words};
 pub use machine::{Form, error_message, pretty_json};

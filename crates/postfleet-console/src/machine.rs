@@ -171,12 +171,138 @@ impl Fields<'_> {
         }
     }
 
+    /// A field that has no value here; not written in XML.
+    pub(crate) fn absent(&mut self, name: &str) {
+        self.bare(name, None);
+    }
+
+    /// A field of any kind. In XML a single value is an attribute, and the parts of others are elements.
+    pub(crate) fn value(&mut self, name: &str, put: impl Fn(&mut ValueSink<'_>)) {
+        if self.json_name(name) {
+            put(&mut ValueSink { out: self.out, form: SinkForm::Json });
+            return;
+        }
+        let attributes = matches!(self.pass, Pass::Attributes);
+        put(&mut ValueSink { out: self.out, form: SinkForm::Xml { name, attributes } });
+    }
+
+    /// A record whose fields are named by data; in XML each is an element `element` with its name and value.
+    pub(crate) fn members<T>(
+        &mut self,
+        name: &str,
+        element: &str,
+        items: &[T],
+        name_of: impl Fn(&T) -> &str,
+        put: impl Fn(&T, &mut ValueSink<'_>),
+    ) {
+        if self.json_name(name) {
+            json_record(self.out, |fields| {
+                for item in items {
+                    fields.value(name_of(item), |sink| put(item, sink));
+                }
+            });
+        } else if let Pass::Children = self.pass {
+            for item in items {
+                xml_element(self.out, element, |fields| {
+                    fields.text("name", name_of(item));
+                    fields.value("value", |sink| put(item, sink));
+                });
+            }
+        }
+    }
+
     /// A record inside the record; in XML a child element.
     pub(crate) fn record(&mut self, name: &str, element: &str, describe: impl Fn(&mut Fields<'_>)) {
         if self.json_name(name) {
             json_record(self.out, describe);
         } else if let Pass::Children = self.pass {
             xml_element(self.out, element, describe);
+        }
+    }
+}
+
+enum SinkForm<'a> {
+    Json,
+    Xml {
+        name: &'a str,
+        /// Whether attributes are wanted, or elements.
+        attributes: bool,
+    },
+}
+
+/// Receives one value whose kind is known only when it is written.
+pub(crate) struct ValueSink<'a> {
+    out: &'a mut String,
+    form: SinkForm<'a>,
+}
+
+impl ValueSink<'_> {
+    pub(crate) fn null(&mut self) {
+        if let SinkForm::Json = self.form {
+            self.out.push_str("null");
+        }
+    }
+
+    /// A value that prints as JSON writes it: a number or a bool.
+    pub(crate) fn bare(&mut self, value: fmt::Arguments<'_>) {
+        match self.form {
+            SinkForm::Json => put(self.out, value),
+            SinkForm::Xml { name, attributes: true } => put(self.out, format_args!(" {name}=\"{value}\"")),
+            SinkForm::Xml { attributes: false, .. } => {}
+        }
+    }
+
+    pub(crate) fn text(&mut self, value: &str) {
+        match self.form {
+            SinkForm::Json => json_text(self.out, value),
+            SinkForm::Xml { name, attributes: true } => {
+                put(self.out, format_args!(" {name}=\""));
+                xml_text(self.out, value);
+                self.out.push('"');
+            }
+            SinkForm::Xml { attributes: false, .. } => {}
+        }
+    }
+
+    pub(crate) fn list<T>(&mut self, items: &[T], put_item: impl Fn(&mut ValueSink<'_>, &T)) {
+        match self.form {
+            SinkForm::Json => {
+                self.out.push('[');
+                for (index, item) in items.iter().enumerate() {
+                    if index > 0 {
+                        self.out.push(',');
+                    }
+                    put_item(&mut ValueSink { out: self.out, form: SinkForm::Json }, item);
+                }
+                self.out.push(']');
+            }
+            SinkForm::Xml { attributes: false, .. } => {
+                for item in items {
+                    xml_element(self.out, "Item", |fields| {
+                        fields.value("value", |sink| put_item(sink, item));
+                    });
+                }
+            }
+            SinkForm::Xml { attributes: true, .. } => {}
+        }
+    }
+
+    pub(crate) fn dict(&mut self, pairs: &[(String, String)]) {
+        match self.form {
+            SinkForm::Json => json_record(self.out, |fields| {
+                for (key, value) in pairs {
+                    fields.text(key, value);
+                }
+            }),
+            SinkForm::Xml { attributes: false, .. } => {
+                for (key, value) in pairs {
+                    xml_element(self.out, "Entry", |fields| {
+                        fields.text("key", key);
+                        fields.text("value", value);
+                    });
+                }
+            }
+            SinkForm::Xml { attributes: true, .. } => {}
         }
     }
 }

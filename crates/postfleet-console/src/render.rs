@@ -82,6 +82,7 @@ fn describe_failure(fields: &mut Fields<'_>, failure: &Failure) {
 const fn element(answer: &Answer) -> &'static str {
     match answer {
         Answer::Lines(_) => "Output",
+        Answer::Config(answer) => crate::config::element(answer),
         Answer::ClusterInfo(_) => "ClusterInfo",
         Answer::Membership(_) => "Membership",
         Answer::NodeName(_) => "NodeName",
@@ -100,6 +101,7 @@ const fn element(answer: &Answer) -> &'static str {
 fn describe(fields: &mut Fields<'_>, profile: &Profile, answer: &Answer) {
     match answer {
         Answer::Lines(lines) => fields.lines("lines", lines.iter().map(String::as_str)),
+        Answer::Config(answer) => crate::config::describe(fields, answer),
         Answer::ClusterInfo(info) => describe_info(fields, info),
         Answer::Membership(list) => describe_membership(fields, list),
         Answer::NodeName(name) => fields.text("name", name),
@@ -264,6 +266,7 @@ fn describe_sysinfo(fields: &mut Fields<'_>, profile: &Profile, system: &Sysinfo
 fn text(out: &mut String, profile: &Profile, answer: &Answer) {
     match answer {
         Answer::Lines(lines) => lines.iter().for_each(|line| put(out, format_args!("{line}\n"))),
+        Answer::Config(answer) => answer.lines.iter().for_each(|line| put(out, format_args!("{line}\n"))),
         Answer::ClusterInfo(info) => text_info(out, info),
         Answer::Membership(list) => text_membership(out, profile, list),
         Answer::NodeName(name) => put(out, format_args!("{name}\n")),

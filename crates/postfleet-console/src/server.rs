@@ -41,6 +41,8 @@ pub enum Event {
     Complete {
         /// Name of the run.
         id: RunId,
+        /// The line up to the cursor.
+        line: String,
     },
     /// The client no longer wants the answer. Stop the work if that is possible; an answer is ignored.
     Cancelled {
@@ -336,8 +338,8 @@ impl Server {
         self.runs += 1;
         let id = RunId(self.runs);
         if verb == Verb::Complete {
+            self.events.push(Event::Complete { id, line: line.clone() });
             self.running = Some(Running { id, wire_id, work: Work::Completing(line) });
-            self.events.push(Event::Complete { id });
             return;
         }
         // Over the wire one command may come with the newline it was typed with.
@@ -415,7 +417,7 @@ fn answered_here(request: &Request, profile: &Profile) -> Option<Result<Answer, 
             | Command::Membership { .. }
             | Command::NodeAddress
             | Command::ClusterReset
-            | Command::ConfigReload { .. }
+            | Command::Config { .. }
             | Command::SharedList
             | Command::SharedShow { .. }
             | Command::Count { .. }
@@ -627,7 +629,7 @@ mod tests {
     fn completion_asks_for_names() {
         let mut server = greeted();
         server.receive(b"COMPLETE 4 26\ncluster shared show inboun");
-        let Some(Event::Complete { id }) = event(&mut server) else { panic!() };
+        let Some(Event::Complete { id, .. }) = event(&mut server) else { panic!() };
         let names =
             Names { objects: ["inbound_cidr".into(), "outbound_cidr".into()].into(), ..Names::default() };
         server.complete(id, &profile(), &names);

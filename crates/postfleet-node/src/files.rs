@@ -2,11 +2,13 @@
 
 use crate::names::{self, Names};
 use crate::system;
+use postfleet_config::live::Replacement;
 use postfleet_config::{FileError, FileKind, Files, LoadRequest};
 use std::borrow::Cow;
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// The file system, as one load sees it.
@@ -86,6 +88,81 @@ impl Files for FileSystem {
     }
 }
 
+/// Whether a console may have this file written: it is not there, or it is a plain file of our own user.
+pub(crate) fn may_be_ours(path: &Path) -> Result<(), String> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(format!("{}: {}", path.display(), failed(error).reason)),
+        Ok(found) if !found.is_file() => Err(format!("{} is not a plain file", path.display())),
+        Ok(found) if found.uid() != rustix::process::geteuid().as_raw() => {
+            Err(format!("{} belongs to another user", path.display()))
+        }
+        Ok(_) => Ok(()),
+    }
+}
+
+/// A file that is complete and synced beside the one it is to replace.
+struct Staged {
+    beside: PathBuf,
+    path: PathBuf,
+}
+
+impl Staged {
+    /// Mode and owner of the file that is there are kept. A new file is readable by our own user and group.
+    fn new(file: &Replacement) -> Result<Self, String> {
+        let path = PathBuf::from(&file.path);
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let beside = path.with_file_name(format!(".{name}.{}.new", std::process::id()));
+        let say = |error: io::Error| format!("{}: {}", path.display(), failed(error).reason);
+        let staged = Self { beside, path: path.clone() };
+        // What a process of this number left behind when it was killed.
+        drop(fs::remove_file(&staged.beside));
+        let mut out =
+            fs::File::options().write(true).create_new(true).mode(0o600).open(&staged.beside).map_err(say)?;
+        out.write_all(&file.content).map_err(say)?;
+        match fs::metadata(&path) {
+            Ok(found) => {
+                let own = out.metadata().map_err(say)?;
+                if (own.uid(), own.gid()) != (found.uid(), found.gid()) {
+                    std::os::unix::fs::fchown(&out, Some(found.uid()), Some(found.gid())).map_err(
+                        |error| {
+                            format!("{}: cannot keep its owner: {}", path.display(), failed(error).reason)
+                        },
+                    )?;
+                }
+                out.set_permissions(found.permissions()).map_err(say)?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                out.set_permissions(fs::Permissions::from_mode(0o640)).map_err(say)?;
+            }
+            Err(error) => return Err(say(error)),
+        }
+        out.sync_all().map_err(say)?;
+        Ok(staged)
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // Nothing is left of it once it has taken its place.
+        drop(fs::remove_file(&self.beside));
+    }
+}
+
+/// Replaces files as a whole. All of them are on the disk before the first takes its place; a reader sees the old or
+/// the new content of each, also after a crash.
+pub(crate) fn replace(files: &[Replacement]) -> Result<(), String> {
+    let staged = files.iter().map(Staged::new).collect::<Result<Vec<Staged>, String>>()?;
+    for file in &staged {
+        let say = |error: io::Error| format!("{}: {}", file.path.display(), failed(error).reason);
+        fs::rename(&file.beside, &file.path).map_err(say)?;
+        let directory = file.path.parent().filter(|path| !path.as_os_str().is_empty());
+        let opened = fs::File::open(directory.unwrap_or(Path::new("."))).map_err(say)?;
+        opened.sync_all().map_err(say)?;
+    }
+    Ok(())
+}
+
 /// What a load of this process starts from: the environment, `cluster.boot`, and a main file where one is named.
 ///
 /// # Errors
@@ -115,6 +192,39 @@ pub fn load_request(main: Option<&Path>) -> anyhow::Result<LoadRequest> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_are_replaced_as_a_whole_and_keep_their_mode() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str| dir.path().join(name);
+        let with = |name: &str, content: &str| Replacement {
+            path: file(name).display().to_string(),
+            content: content.as_bytes().to_vec(),
+        };
+        fs::write(file("a"), "old").unwrap();
+        fs::set_permissions(file("a"), fs::Permissions::from_mode(0o604)).unwrap();
+        replace(&[with("a", "new"), with("b", "fresh")]).unwrap();
+        let mode = |name: &str| fs::metadata(file(name)).unwrap().permissions().mode() & 0o777;
+        assert_eq!((fs::read(file("a")).unwrap(), mode("a")), (b"new".to_vec(), 0o604));
+        assert_eq!((fs::read(file("b")).unwrap(), mode("b")), (b"fresh".to_vec(), 0o640));
+        // One that cannot be staged leaves all others alone.
+        let error = replace(&[with("a", "newer"), with("none/c", "x")]).unwrap_err();
+        assert!(error.ends_with("none/c: No such file or directory"), "{error}");
+        assert_eq!(fs::read(file("a")).unwrap(), b"new");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn only_plain_files_of_our_own_are_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("plain"), "").unwrap();
+        std::os::unix::fs::symlink(dir.path().join("plain"), dir.path().join("link")).unwrap();
+        assert_eq!(may_be_ours(&dir.path().join("plain")), Ok(()));
+        assert_eq!(may_be_ours(&dir.path().join("new")), Ok(()));
+        for name in ["link", "."] {
+            assert!(may_be_ours(&dir.path().join(name)).unwrap_err().ends_with(" is not a plain file"));
+        }
+    }
 
     #[test]
     fn a_load_reads_one_directory_also_when_it_is_replaced_meanwhile() {

@@ -86,6 +86,14 @@ impl Socket {
             let _refused = socket.set_send_buffer_size(bytes);
         }
     }
+
+    /// The user at the other end of a Unix socket.
+    pub(crate) fn user(&self) -> Option<String> {
+        match self {
+            Self::Tcp(_) => None,
+            Self::Unix(stream) => stream.peer_cred().ok().map(|peer| crate::system::user_name(peer.uid())),
+        }
+    }
 }
 
 /// Where clients of a Unix socket come from, as `Peer` stanzas and counts see it.

@@ -19,6 +19,17 @@ pub(crate) fn host_name() -> String {
     full_host_name().split('.').next().unwrap_or_default().to_owned()
 }
 
+/// The name of a user of this machine; the number where the system's list has none.
+pub(crate) fn user_name(uid: u32) -> String {
+    let list = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let named = list.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    });
+    named.unwrap_or_else(|| format!("uid {uid}"))
+}
+
 /// Changes when the host boots; zero where the system does not tell.
 pub(crate) fn boot_id() -> u128 {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();

@@ -48,6 +48,8 @@ fn serve(mut stream: impl Read + Write) {
                         Some(Ok(Answer::Lines((0..20_000).map(|n| format!("line {n}")).collect())))
                     }
                     Asked::SharedShow { object, .. } => Some(Err(Failure::unknown_object(&object))),
+                    // `begin` opens a transaction, as far as a client can tell.
+                    Asked::Config { .. } => Some(Ok(Answer::Lines(Vec::new()))),
                     Asked::ClusterReset => return,
                     Asked::Shutdown => None,
                     other => Some(Err(Failure::internal(format!("{other:?}")))),
@@ -56,7 +58,7 @@ fn serve(mut stream: impl Read + Write) {
                     server.answer(id, &profile, now, result.as_ref());
                 }
             }
-            Some(Event::Complete { id }) => {
+            Some(Event::Complete { id, .. }) => {
                 let names = Names { objects: vec!["inbound_cidr".into()], ..Names::default() };
                 server.complete(id, &profile, &names);
             }
@@ -244,6 +246,30 @@ fn console_case_24_a_closed_connection_is_renewed() {
     keys.write_all(b"pid\n").unwrap();
     drop(keys);
     check(&client.wait_with_output().unwrap(), 0, "statistics cleared.\n481\n", "");
+}
+
+#[test]
+fn console_case_24_a_transaction_goes_with_its_connection() {
+    let rig = Rig::start();
+    let mut terminal = Terminal::open(&rig, &["-q", "--prompt", "%p> "]);
+    terminal.wait_for("ecelerity> ");
+    terminal.press("config begin\r");
+    terminal.wait_for("ecelerity*> ");
+    terminal.press("config rollback\r");
+    terminal.wait_for("ecelerity> ");
+    terminal.press("config begin\r");
+    terminal.wait_for("ecelerity*> ");
+    terminal.press("summary reset\r");
+    terminal.wait_for("statistics cleared.");
+    rig.wait_closed();
+    terminal.wait_for("ecelerity*> ");
+    terminal.press("config commit\r");
+    terminal.wait_for("Connection lost; transaction discarded.");
+    terminal.wait_for("ecelerity> ");
+    terminal.press("pid\r");
+    terminal.wait_for("481");
+    terminal.press("quit\r");
+    assert!(terminal.child.wait().unwrap().success());
 }
 
 #[test]

@@ -12,9 +12,11 @@
 
 mod change;
 mod command;
+mod complete;
 mod display;
 mod edit;
 mod effect;
+mod fuzz;
 mod place;
 mod refusal;
 mod reply;
@@ -25,6 +27,8 @@ mod writeback;
 
 pub use change::{Area, Change, Difference, RestartOnly};
 pub use command::{Command, Errand, redacted};
+pub use complete::completions;
+pub use fuzz::fuzz_entry;
 pub use refusal::Refusal;
 pub use reply::{Data, EditData, HiddenData, OptionData, PlaceData, Reply, ScopeData};
 pub use running::{Conflict, Generation, Proposal, Running};

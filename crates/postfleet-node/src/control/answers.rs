@@ -6,11 +6,10 @@ use crate::counts;
 use crate::node::Node;
 use postfleet_cidr::RowRange;
 use postfleet_console::{
-    Answer, ClusterInfo, Code, Command, CountKind, CountReply, CountResult, CountSelector, Failure,
-    InboundService, Mailq, MailqQueue, Member, MembershipList, Names, Summary, Sysinfo,
+    Answer, ClusterInfo, Command, CountKind, CountReply, CountResult, CountSelector, Failure, InboundService,
+    Mailq, MailqQueue, Member, MembershipList, Names, Summary, Sysinfo,
 };
 use postfleet_types::View;
-use std::path::Path;
 use std::sync::Arc;
 
 pub(super) async fn execute(node: &Arc<Node>, command: &Command) -> Outcome {
@@ -25,13 +24,6 @@ pub(super) async fn execute(node: &Arc<Node>, command: &Command) -> Outcome {
         },
         Command::SharedList => shared_list(node),
         Command::SharedShow { object, from } => shared_show(node, object, from.as_deref()),
-        Command::ConfigReload { path } => {
-            let lines = |text: String| text.lines().map(str::to_owned).collect();
-            match crate::reload::reload(node, path.as_deref().map(Path::new)).await {
-                Ok(text) => Ok(Answer::Lines(lines(text))),
-                Err(text) => Err(Failure::error(Code::ReconfigureFailed, text.trim_end())),
-            }
-        }
         Command::Count { kind, selector } => count(node, kind, *selector),
         Command::Mailq(filter) => {
             let queues = node.store.queues().into_iter().map(|(key, counts)| MailqQueue {
@@ -52,8 +44,8 @@ pub(super) async fn execute(node: &Arc<Node>, command: &Command) -> Outcome {
         }
         Command::Sysinfo => Ok(Answer::Sysinfo(sysinfo().await)),
         Command::Version => Ok(Answer::Version),
-        Command::ClusterHelp | Command::Help { .. } | Command::Local { .. } => {
-            Err(Failure::internal("a command that the console layer answers reached the node"))
+        Command::Config { .. } | Command::ClusterHelp | Command::Help { .. } | Command::Local { .. } => {
+            Err(Failure::internal("a command that others answer reached the node"))
         }
     }
 }

@@ -1,12 +1,14 @@
 //! The control listener: one task a console connection.
 
 mod answers;
+mod config;
 
 use crate::clock;
 use crate::counts;
 use crate::node::Node;
 use crate::notices::{Severity, notice};
 use crate::socket::{Endpoint, Listening, Socket};
+use postfleet_config::live::Session;
 use postfleet_console::{Answer, Command, Event, Server};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -53,13 +55,22 @@ async fn serve(node: &Arc<Node>, mut stream: Socket, peer: IpAddr, options: &Con
     let mut server = Server::new(&profile);
     let mut buffer = vec![0; 16 * 1024];
     let mut stop_requested = false;
+    // An open transaction goes with the connection.
+    let mut session = Session::default();
+    let user = stream.user().unwrap_or_else(|| peer.to_string());
     loop {
         let event = server.poll_event(&profile, clock::wall());
         let idle = event.is_none();
         let mut close = false;
         match event {
             Some(Event::Run { id, command, .. }) => {
-                let result = answers::execute(node, &command).await;
+                let result = if let Command::Config { line } = &command {
+                    let shown = config::redacted(node, line);
+                    notice(Severity::Info, format_args!("{user}: {shown}"));
+                    config::execute(node, &mut session, line).await
+                } else {
+                    answers::execute(node, &command).await
+                };
                 server.answer(id, &profile, clock::wall(), result.as_ref());
                 // What ends connections is done once the answer is on its way.
                 stop_requested |= command == Command::Shutdown;
@@ -69,7 +80,11 @@ async fn serve(node: &Arc<Node>, mut stream: Socket, peer: IpAddr, options: &Con
                     fleet.reset();
                 }
             }
-            Some(Event::Complete { id }) => server.complete(id, &profile, &answers::names(node)),
+            Some(Event::Complete { id, line }) => {
+                let mut names = answers::names(node);
+                names.config = config::candidates(node, &line);
+                server.complete(id, &profile, &names);
+            }
             Some(Event::Close) => close = true,
             // No command of this version takes long enough to be stopped half-way.
             Some(Event::Cancelled { .. }) | None => {}

@@ -109,6 +109,16 @@ impl Configuration {
         Ok(())
     }
 
+    /// The main file that the process was started with.
+    pub(crate) fn main(&self) -> Option<&Path> {
+        self.main.as_deref()
+    }
+
+    /// No change comes into effect while the result is kept.
+    pub(crate) async fn still(&self) -> tokio::sync::MutexGuard<'_, impl Sized + use<>> {
+        self.changing.lock().await
+    }
+
     /// Closes all sockets. No change comes into effect afterwards.
     pub(crate) async fn close(&self) {
         self.changing.lock().await.close_all().await;

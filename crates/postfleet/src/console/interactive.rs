@@ -130,7 +130,9 @@ impl Terminal {
     /// Gives the exit code of the session: what commands came to has been seen by the operator.
     fn converse(&mut self, editor: &mut Editor<FromServer, FileHistory>, prompt: &Prompt) -> u8 {
         loop {
-            let line = match editor.readline(&prompt.draw()) {
+            // Completion borrows the session while the line is read.
+            let shown = prompt.draw(self.session.borrow().in_transaction());
+            let line = match editor.readline(&shown) {
                 Ok(line) => line,
                 Err(ReadlineError::Interrupted) => continue,
                 Err(ReadlineError::Eof) => return 0,

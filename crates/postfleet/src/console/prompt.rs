@@ -40,10 +40,11 @@ impl Prompt {
         Self { template, product, short: endpoint.short(), full: endpoint.to_string(), node, zone }
     }
 
-    /// The prompt with the time of this moment.
-    pub(super) fn draw(&self) -> String {
+    /// The prompt with the time of this moment, and a `*` while a transaction is open.
+    pub(super) fn draw(&self, transaction: bool) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        self.at(i64::try_from(now).unwrap_or_default())
+        let prompt = self.at(i64::try_from(now).unwrap_or_default());
+        if transaction { starred(&prompt) } else { prompt }
     }
 
     fn at(&self, unix_seconds: i64) -> String {
@@ -71,6 +72,14 @@ impl Prompt {
     }
 }
 
+/// The prompt with a `*` before its last `>`; at its end when it has none.
+fn starred(prompt: &str) -> String {
+    match prompt.rsplit_once('>') {
+        Some((before, behind)) => format!("{before}*>{behind}"),
+        None => format!("{}* ", prompt.trim_end()),
+    }
+}
+
 /// The product's name in the banner's second line, `# <product> version: <version>`.
 pub(super) fn product_of(banner: &str) -> Option<&str> {
     banner.lines().nth(1)?.strip_prefix("# ")?.split_once(" version: ").map(|(product, _)| product)
@@ -79,6 +88,12 @@ pub(super) fn product_of(banner: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_open_transaction_is_seen() {
+        assert_eq!(starred("12:00:00 postfleet(2025)> "), "12:00:00 postfleet(2025)*> ");
+        assert_eq!(starred("p# "), "p#* ");
+    }
 
     fn prompt(template: Option<&str>, role: Role, endpoint: &str) -> String {
         let endpoint = Endpoint::recognise(endpoint).unwrap().unwrap();

@@ -32,6 +32,9 @@ pub(super) enum SessionError {
     /// Not begun.
     #[error("Command line too long; the limit is {COMMAND_BYTES_MAX} bytes.")]
     TooLong,
+    /// Not begun: the transaction that the command was meant for has gone with the connection.
+    #[error("Connection lost; transaction discarded.")]
+    Discarded,
     /// Begun.
     #[error("Connection lost while the command was running; whether it took effect is not known.")]
     Lost,
@@ -48,7 +51,7 @@ impl SessionError {
         match self {
             Self::Connect(error) => error.exit_code(),
             Self::TooLong => exit::USAGE,
-            Self::Lost | Self::TimedOut(_) | Self::Protocol(_) => exit::UNKNOWN_OUTCOME,
+            Self::Discarded | Self::Lost | Self::TimedOut(_) | Self::Protocol(_) => exit::UNKNOWN_OUTCOME,
         }
     }
 }
@@ -61,17 +64,24 @@ pub(super) struct Session {
     connection: Option<Connection>,
     greeting: Greeting,
     last_id: u64,
+    /// A configuration transaction is open on the connection.
+    transaction: bool,
 }
 
 impl Session {
     pub(super) fn open(endpoint: Endpoint, timeout: Duration) -> Result<Self, ConnectError> {
         let connection = Connection::open(&endpoint)?;
         let greeting = connection.greeting.clone();
-        Ok(Self { endpoint, timeout, connection: Some(connection), greeting, last_id: 0 })
+        Ok(Self { endpoint, timeout, connection: Some(connection), greeting, last_id: 0, transaction: false })
     }
 
     pub(super) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+
+    /// Whether a configuration transaction is open.
+    pub(super) const fn in_transaction(&self) -> bool {
+        self.transaction
     }
 
     /// What the server said about itself.
@@ -96,6 +106,9 @@ impl Session {
         let result = self.exchange(id, &client::run(id, line), timeout, interrupt, sink);
         if matches!(result, Err(SessionError::Lost | SessionError::TimedOut(_) | SessionError::Protocol(_))) {
             self.connection = None;
+            self.transaction = false;
+        } else if matches!(&result, Ok(outcome) if outcome.status == Status::Ok) {
+            self.transaction = transaction_after(line).unwrap_or(self.transaction);
         }
         result
     }
@@ -137,10 +150,13 @@ impl Session {
     }
 
     /// The connection, made anew when the server has closed the old one while it was idle.
-    fn connection(&mut self) -> Result<&mut Connection, ConnectError> {
+    fn connection(&mut self) -> Result<&mut Connection, SessionError> {
         let mut usable = self.connection.take();
         if usable.as_mut().is_some_and(Connection::is_closed) {
             usable = None;
+        }
+        if usable.is_none() && std::mem::take(&mut self.transaction) {
+            return Err(SessionError::Discarded);
         }
         let open = match usable {
             Some(connection) => connection,
@@ -189,5 +205,30 @@ impl Session {
                 Received::Broken(error) => return Err(SessionError::Protocol(error)),
             }
         }
+    }
+}
+
+/// Whether a transaction is open after a command that succeeded; `None`: the command has nothing to do with it.
+fn transaction_after(line: &str) -> Option<bool> {
+    let mut words = line.split_whitespace().skip_while(|word| matches!(*word, "json" | "xml"));
+    match (words.next(), words.next()) {
+        (Some("config"), Some("begin")) => Some(true),
+        (Some("config"), Some("commit" | "rollback")) => Some(false),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transactions_are_followed() {
+        assert_eq!(transaction_after("config begin"), Some(true));
+        assert_eq!(transaction_after("json  config\tbegin from scratch"), Some(true));
+        assert_eq!(transaction_after("config commit"), Some(false));
+        assert_eq!(transaction_after(" config rollback "), Some(false));
+        assert_eq!(transaction_after("config replay"), None);
+        assert_eq!(transaction_after("help config begin"), None);
     }
 }

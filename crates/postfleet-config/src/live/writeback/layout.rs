@@ -4,7 +4,6 @@ use alloc::vec::Vec;
 
 use crate::config::Config;
 use crate::diagnostic::Findings;
-use crate::legacy::{self, Fleetwide, Place};
 use crate::lexer::{self, Kind, Token};
 use crate::merge;
 use crate::schema::{self, Row};
@@ -56,14 +55,9 @@ pub(super) struct Layout {
 
 impl Layout {
     pub(super) fn of(config: &Config) -> Self {
-        let mut reader = Reader { config, layout: Self::default(), all: Fleetwide::default() };
-        let roots: Vec<SourceId> = config
-            .sources()
-            .ids()
-            .filter(|id| config.sources().source(*id).is_some_and(|source| source.included_at.is_none()))
-            .collect();
-        for root in roots {
-            reader.source(root, InstanceId::GLOBAL, false);
+        let mut reader = Reader { config, layout: Self::default() };
+        for root in &config.loaded().roots {
+            reader.source(*root, InstanceId::GLOBAL, false);
         }
         reader.layout
     }
@@ -72,7 +66,6 @@ impl Layout {
 struct Reader<'a> {
     config: &'a Config,
     layout: Layout,
-    all: Fleetwide,
 }
 
 /// One text while it is read.
@@ -94,12 +87,15 @@ impl Text {
     /// The braces of a stanza as version 4 writes it: `scope [=] [name] {`.
     fn braces(&self, scope: &Word, name: Option<&Word>) -> Option<Braces> {
         let first = self.at(scope.span)?;
+        // Items of version 2 are translated when they are read: the text says something else there.
+        self.tokens.get(first).filter(|token| token.text == scope.text)?;
         let mut at = first + 1;
         if self.kind(at) == Kind::Equals {
             at += 1;
         }
         if let Some(name) = name {
-            (self.at(name.span) == Some(at)).then_some(())?;
+            let same = self.tokens.get(at).is_some_and(|token| token.text == name.text);
+            (same && self.at(name.span) == Some(at)).then_some(())?;
             at += 1;
         }
         (self.kind(at) == Kind::OpenBrace).then_some(())?;
@@ -131,8 +127,11 @@ impl Text {
     }
 
     /// Whether this is `name = value`, or `name [ … ]`.
-    fn assigns(&self, name: Span, value: Span) -> bool {
-        let Some(at) = self.at(name) else { return false };
+    fn assigns(&self, name: &Word, value: Span) -> bool {
+        let Some(at) = self.at(name.span) else { return false };
+        if self.tokens.get(at).is_none_or(|token| token.text != name.text) {
+            return false;
+        }
         let value_at = if self.kind(at + 1) == Kind::Equals { at + 2 } else { at + 1 };
         self.tokens.get(value_at).is_some_and(|token| token.span.start == value.start)
     }
@@ -148,46 +147,34 @@ impl Reader<'_> {
         let Some(source) = self.config.sources().source(id) else { return };
         let text = source.text.clone();
         // Everything was checked when the file was loaded.
-        let mut findings = Findings::default();
-        let Some((scope, service)) = self.tree().instance(instance).map(|found| (found.scope, found.service))
-        else {
-            return;
-        };
-        let place = Place::of(scope, service, legacy);
-        let items = legacy::read(id, &text, &[], &place, &mut self.all, &mut findings);
-        let tokens = lexer::lex(id, &text, &[], &mut findings).list;
-        self.layout.bodies.push(Body {
-            instance,
-            source: id,
-            stanza: None,
-            end: crate::source::narrow(text.len()),
-        });
-        self.items(&items, instance, &Text { id, tokens }, false);
+        let tokens = lexer::lex(id, &text, &[], &mut Findings::default()).list;
+        // A file inside a stanza of version 2 is in that form too.
+        if !legacy {
+            self.layout.bodies.push(Body {
+                instance,
+                source: id,
+                stanza: None,
+                end: crate::source::narrow(text.len()),
+            });
+        }
+        if let Some(items) = self.config.loaded().items.get(&id) {
+            self.items(items, instance, &Text { id, tokens }, legacy);
+        }
     }
 
     fn items(&mut self, items: &[Item], into: InstanceId, text: &Text, legacy: bool) {
         for item in items {
             match item {
                 Item::Include { path, .. } => {
-                    let included: Vec<SourceId> = self
-                        .config
-                        .sources()
-                        .ids()
-                        .filter(|id| {
-                            self.config
-                                .sources()
-                                .source(*id)
-                                .is_some_and(|source| source.included_at == Some(path.span))
-                        })
-                        .collect();
-                    for source in included {
-                        self.source(source, into, legacy);
+                    let included = self.config.loaded().included.get(&path.span);
+                    for source in included.into_iter().flatten() {
+                        self.source(*source, into, legacy);
                     }
                 }
                 Item::Assignment { name, value } => {
                     let Some(instance) = self.tree().instance(into) else { continue };
                     if let Some(row) = schema::row(instance.scope, instance.service, &name.text) {
-                        let legacy = legacy || !text.assigns(name.span, value.span());
+                        let legacy = legacy || !text.assigns(name, value.span());
                         self.layout.given.push(Given {
                             instance: into,
                             row,
