@@ -56,6 +56,8 @@ pub enum TwoNode {
 /// A host of the ring.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
+    /// Its number in the ring; without one it gets the first that is free. Numbers stay when other hosts go.
+    pub id: Option<u32>,
     /// Its name; that of its node.
     pub name: String,
     /// One address for each link.
@@ -83,7 +85,7 @@ pub struct RingPlan {
     pub two_node: TwoNode,
     /// A log file beside the system's log.
     pub log_file: Option<PathBuf>,
-    /// In the order of their numbers, from 1.
+    /// In the order of the file.
     pub hosts: Vec<Host>,
 }
 
@@ -129,6 +131,14 @@ pub enum PlanError {
         /// The name.
         name: String,
     },
+    /// A number that two hosts have, or that is none.
+    #[error("host {name}: number {id} is taken, or is not from 1 to 65535")]
+    Id {
+        /// The host.
+        name: String,
+        /// The number.
+        id: u32,
+    },
     /// Two hosts with one address.
     #[error("{address} belongs to two hosts")]
     SameAddress {
@@ -142,6 +152,18 @@ pub enum PlanError {
         name: String,
         /// The address.
         address: IpAddr,
+    },
+    /// A link of two kinds of addresses.
+    #[error(
+        "host {name}: {address} and the first host's address on link {link} are of different IP versions"
+    )]
+    Family {
+        /// The host.
+        name: String,
+        /// The address.
+        address: IpAddr,
+        /// The link.
+        link: usize,
     },
     /// Links that not all hosts have.
     #[error(
@@ -252,8 +274,13 @@ impl RingPlan {
         if links > links_max {
             return Err(PlanError::TooManyLinks { links, transport, links_max });
         }
-        let (mut names, mut addresses) = (BTreeSet::new(), BTreeSet::new());
+        let (mut names, mut addresses, mut ids) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         for host in &self.hosts {
+            if let Some(id) = host.id
+                && (!(1..=65_535).contains(&id) || !ids.insert(id))
+            {
+                return Err(PlanError::Id { name: host.name.clone(), id });
+            }
             let allowed =
                 |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';
             if !is_name(&host.name, 63, allowed) {
@@ -270,7 +297,10 @@ impl RingPlan {
                     wanted: links.max(1),
                 });
             }
-            for address in &host.addresses {
+            for (link, (address, other)) in host.addresses.iter().zip(&first.addresses).enumerate() {
+                if address.is_ipv4() != other.is_ipv4() {
+                    return Err(PlanError::Family { name: host.name.clone(), address: *address, link });
+                }
                 if address.is_loopback() || address.is_unspecified() || address.is_multicast() {
                     return Err(PlanError::Address { name: host.name.clone(), address: *address });
                 }
@@ -374,6 +404,17 @@ impl RingPlan {
         writeln!(out, "}}\n")
     }
 
+    /// The number of each host.
+    fn ids(&self) -> Vec<u32> {
+        let mut taken: BTreeSet<u32> = self.hosts.iter().filter_map(|host| host.id).collect();
+        let mut free = || {
+            let id = (1..).find(|id| !taken.contains(id)).unwrap_or(u32::MAX);
+            taken.insert(id);
+            id
+        };
+        self.hosts.iter().map(|host| host.id.unwrap_or_else(&mut free)).collect()
+    }
+
     fn write_hosts(&self, out: &mut String) -> fmt::Result {
         writeln!(
             out,
@@ -381,8 +422,8 @@ impl RingPlan {
              # those of the nodes. A removed host's number is not given to another one."
         )?;
         writeln!(out, "nodelist {{")?;
-        for (index, host) in self.hosts.iter().enumerate() {
-            writeln!(out, "    node {{\n        nodeid: {}\n        name: {}", index + 1, host.name)?;
+        for (host, id) in self.hosts.iter().zip(self.ids()) {
+            writeln!(out, "    node {{\n        nodeid: {id}\n        name: {}", host.name)?;
             for (link, address) in host.addresses.iter().enumerate() {
                 writeln!(out, "        ring{link}_addr: {address}")?;
             }

@@ -38,6 +38,7 @@ impl Ring {
         let dir = tempfile::Builder::new().prefix("pf-ring").tempdir().unwrap();
         let list = (0..hosts)
             .map(|index| Host {
+                id: None,
                 name: format!("relay-{}", index + 1),
                 addresses: vec![ring_address(HostId(index))],
                 votes: true,

@@ -2,6 +2,7 @@
 
 mod check;
 mod console;
+mod corosync_conf;
 mod demo;
 
 use clap::{Parser, Subcommand};
@@ -33,6 +34,8 @@ enum Command {
     },
     /// Validate configuration files; every problem with file, line, column and remedy
     Check(check::CheckArguments),
+    /// Write a corosync.conf for the hosts of a fleet, with the reason for each setting
+    CorosyncConf(corosync_conf::CorosyncConfArguments),
 }
 
 #[derive(clap::Args)]
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         }
         Command::Console { arguments } => Ok(console::main(arguments)),
         Command::Check(arguments) => check::run(&arguments),
+        Command::CorosyncConf(arguments) => corosync_conf::run(&arguments),
     };
     outcome.unwrap_or_else(|error| {
         // Whoever closed standard error does not want to know.

@@ -56,7 +56,14 @@ pub(crate) const CRATES: &[(&str, Kind, &[&str])] = &[
     (
         "postfleet",
         Kind::Impure,
-        &["postfleet-types", "postfleet-node", "postfleet-config", "postfleet-console"],
+        // Of the bus it knows the file that describes a ring.
+        &[
+            "postfleet-types",
+            "postfleet-bus-corosync",
+            "postfleet-node",
+            "postfleet-config",
+            "postfleet-console",
+        ],
     ),
     ("xtask", Kind::Impure, &["postfleet-config"]),
 ];

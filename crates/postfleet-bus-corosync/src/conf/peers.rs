@@ -58,7 +58,8 @@ pub fn read_mbus_conf(text: &str) -> Result<Vec<Host>, PeersError> {
             if hosts.len() >= HOSTS_MAX {
                 return Err(wrong(format!("more than {HOSTS_MAX} hosts")));
             }
-            hosts.push(Host { name: name.to_ascii_lowercase(), addresses: vec![address], votes: true });
+            let name = name.to_ascii_lowercase();
+            hosts.push(Host { id: None, name, addresses: vec![address], votes: true });
         }
         if closes {
             opened = None;

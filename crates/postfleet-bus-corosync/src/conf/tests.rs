@@ -2,6 +2,7 @@ use super::*;
 
 fn host(name: &str, addresses: &[&str]) -> Host {
     Host {
+        id: None,
         name: name.to_owned(),
         addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
         votes: true,
@@ -30,7 +31,7 @@ fn two_relays() {
 #[test]
 fn udpu_with_a_manager_and_a_log_file() {
     let mut hosts = relays(2);
-    hosts.push(Host { votes: false, ..host("manager", &["2001:db8::5"]) });
+    hosts.push(Host { votes: false, ..host("manager", &["10.1.0.5"]) });
     let plan = RingPlan {
         transport: Transport::Udpu,
         log_file: Some("/var/log/corosync/corosync.log".into()),
@@ -46,6 +47,7 @@ fn udpu_with_a_manager_and_a_log_file() {
 fn every_setting_and_every_brace_has_a_line() {
     for plan in [
         RingPlan::new("m", relays(1)),
+        RingPlan::new("m", vec![host("a", &["2001:db8::1"]), host("b", &["2001:db8::2"])]),
         RingPlan { key: Key::None, ..RingPlan::new("m", relays(9)) },
         RingPlan { transport: Transport::Udpu, ..RingPlan::new("m", relays(2)) },
     ] {
@@ -57,6 +59,23 @@ fn every_setting_and_every_brace_has_a_line() {
         }
         assert_eq!(depth, 0);
     }
+}
+
+/// A host that goes leaves a gap; the others keep their numbers, and a new one fills what is free.
+#[test]
+fn numbers_stay() {
+    let mut hosts = relays(3);
+    hosts[0].id = Some(2);
+    hosts[1].id = Some(4);
+    let ids = |hosts: &[Host]| {
+        let text = RingPlan::new("m", hosts.to_vec()).render().unwrap();
+        let lines = text.lines().filter_map(|line| line.trim().strip_prefix("nodeid: ")).map(str::to_owned);
+        lines.collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&hosts), ["2", "4", "1"]);
+    hosts[2].id = Some(4);
+    let error = RingPlan::new("m", hosts).render().unwrap_err().to_string();
+    assert_eq!(error, "host relay-3: number 4 is taken, or is not from 1 to 65535");
 }
 
 #[test]
@@ -79,6 +98,10 @@ fn plans_that_make_no_ring() {
     check(
         with(vec![host("a", &["10.0.0.1", "10.1.0.1"]), host("b", &["10.0.0.2"])]),
         "host b has 1 addresses and a has 2; each link needs one address on every host",
+    );
+    check(
+        with(vec![host("a", &["10.0.0.1"]), host("b", &["2001:db8::2"])]),
+        "host b: 2001:db8::2 and the first host's address on link 0 are of different IP versions",
     );
     check(
         RingPlan { transport: Transport::Udpu, ..with(vec![host("a", &["10.0.0.1", "10.1.0.1"])]) },

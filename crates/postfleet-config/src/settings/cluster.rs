@@ -263,16 +263,19 @@ impl Config {
             replicate: replicate_stanzas(self)
                 .filter_map(|(id, stanza)| self.replicate(id, stanza, partition))
                 .collect(),
-            peers: self
-                .tree()
-                .anonymous(Scope::MsgcServer)
-                .and_then(|id| {
-                    Lookup::new(self, Facts { instance: Some(id), ..Facts::default() }).dict("peers")
-                })
-                .unwrap_or_default(),
+            peers: self.bus_peers(),
             max_backlog: old_bus("max_backlog").unwrap_or(u32::MAX),
             reconnect_interval: Duration::from_secs(old_bus("reconnect_interval").unwrap_or(0).into()),
         })
+    }
+
+    /// The nodes that `msgc_server { peers }` names, also without a `cluster` stanza.
+    #[must_use]
+    pub fn bus_peers(&self) -> Vec<(String, String)> {
+        let servers = self.tree().anonymous(Scope::MsgcServer);
+        servers
+            .and_then(|id| Lookup::new(self, Facts { instance: Some(id), ..Facts::default() }).dict("peers"))
+            .unwrap_or_default()
     }
 
     /// The path of the embedded bus.

@@ -65,6 +65,7 @@ pub fn large_rings(prefix: &str) {
         Fleet::without_daemons(&format!("{prefix}-l{hosts}"), 1, |plan| {
             // The node list counts; nobody but the first host runs.
             plan.hosts.extend((2..=hosts).map(|number| Host {
+                id: None,
                 name: format!("relay-{number}"),
                 addresses: vec![std::net::IpAddr::from([10, 77, 1, number])],
                 votes: true,
