@@ -89,7 +89,7 @@ impl Printer<'_> {
     }
 
     fn remark_between(&self, start: u32, end: u32) -> bool {
-        let first = self.remarks.partition_point(|at| *at < start);
+        let first = self.remarks.partition_point(|at| *at <= start);
         self.remarks.get(first).is_some_and(|at| *at < end)
     }
 
