@@ -1,5 +1,6 @@
 //! The group-communication bus: what a carrier must supply ([`carrier`]), the one membership layer above every
-//! carrier ([`membership`], [`connection`]), and the conformance suite that every backend runs (feature `suite`).
+//! carrier ([`membership`], [`connection`]), the conformance suite that every backend runs (feature `suite`), and
+//! the promises as functions over what members record (feature `record`).
 //!
 //! Pure: no clock, socket, file, task or randomness of its own. `postfleet-node` drives it; the carriers
 //! `postfleet-bus-local` and (later) `postfleet-bus-corosync` own the sockets.
@@ -16,7 +17,7 @@ pub mod notice;
 #[cfg(any(test, feature = "suite"))]
 pub mod scripted;
 pub mod solo;
-#[cfg(any(test, feature = "suite"))]
+#[cfg(any(test, feature = "record"))]
 pub mod suite;
 
 pub use carrier::{Carrier, CarrierEvent, CarrierLost, RawId, RawReason, Submit};

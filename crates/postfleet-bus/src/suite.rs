@@ -8,9 +8,12 @@
 //! Random cases print the seed when they fail. `POSTFLEET_SEED` repeats one, `POSTFLEET_CASES` sets how many are
 //! run. This module uses the standard library for these two and for printing, and for nothing else.
 
+#[cfg(any(test, feature = "suite"))]
 extern crate std;
 
+#[cfg(any(test, feature = "suite"))]
 mod agent;
+#[cfg(any(test, feature = "suite"))]
 #[allow(
     clippy::unwrap_used,
     clippy::wildcard_enum_match_arm,
@@ -19,19 +22,27 @@ mod agent;
 mod cases;
 pub mod check;
 mod record;
+#[cfg(any(test, feature = "suite"))]
 mod script;
+#[cfg(any(test, feature = "suite"))]
 mod spec;
 mod trace;
 mod wire;
 
+#[cfg(any(test, feature = "suite"))]
 pub use agent::Agent;
+#[cfg(any(test, feature = "suite"))]
 pub use cases::{Case, run, run_all};
 pub use record::{Record, What};
+#[cfg(any(test, feature = "suite"))]
 pub use script::ScriptedRig;
+#[cfg(any(test, feature = "suite"))]
 pub use spec::{Burst, Command, MemberSpec};
 pub use trace::Trace;
 
+#[cfg(any(test, feature = "suite"))]
 use core::time::Duration;
+#[cfg(any(test, feature = "suite"))]
 use postfleet_types::Monotonic;
 
 /// A member of a rig, for as long as the rig lives.
@@ -39,6 +50,7 @@ use postfleet_types::Monotonic;
 pub struct MemberId(pub usize);
 
 /// What a rig may be able to do beside starting members and taking commands.
+#[cfg(any(test, feature = "suite"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Capability {
     /// More than one member.
@@ -60,6 +72,7 @@ pub enum Capability {
 }
 
 /// What is done to the bus below the members.
+#[cfg(any(test, feature = "suite"))]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The network splits: members of different sets do not hear each other. Every member is in one set.
@@ -81,6 +94,7 @@ pub enum Fault {
 }
 
 /// What the suite drives.
+#[cfg(any(test, feature = "suite"))]
 pub trait Rig {
     /// Whether the rig can do this.
     fn can(&self, capability: Capability) -> bool;
