@@ -1,7 +1,8 @@
 # What there is to do here. `run` and `test` need Rust, a C compiler and git; `make setup` brings the rest.
 
 CARGO ?= cargo
-# What `make run` hands to the demo, for example ARGS="--nodes 5"; for `make test-corosync` parts of the names of tests.
+# What `make run` hands to the demo, for example ARGS="--nodes 5", and `make sim` to the simulator; for
+# `make test-corosync` parts of the names of tests.
 ARGS ?=
 # How many faults `make soak` does to a fleet.
 ROUNDS ?= 100
@@ -10,7 +11,7 @@ SECONDS ?= 600
 TARGETS ?= $(notdir $(basename $(wildcard fuzz/fuzz_targets/*.rs)))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-corosync soak check fix bench measure fuzz setup
+.PHONY: help run test test-corosync soak sim check fix bench measure fuzz setup
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -30,6 +31,9 @@ soak: ## an hour of faults on the bus, then ROUNDS (100) of them on a fleet
 	  $(CARGO) test --quiet --locked --package postfleet-bus-corosync --test rings -- t38 bus_a engine
 	POSTFLEET_RINGS=1 POSTFLEET_SOAK=1 ROUNDS=$(ROUNDS) \
 	  $(CARGO) test --quiet --locked --package postfleet --test fleet_corosync -- rounds_of_faults
+
+sim: ## ten thousand simulated fleets; other seeds with ARGS="--from 10001"
+	$(CARGO) run --quiet --release --package postfleet -- sim run --seeds 10000 $(ARGS)
 
 check: ## format, tidiness, dependencies, lints, documentation; changes nothing
 	$(CARGO) fmt --all --check

@@ -4,6 +4,7 @@ mod check;
 mod console;
 mod corosync_conf;
 mod demo;
+mod sim;
 
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
@@ -36,6 +37,8 @@ enum Command {
     Check(check::CheckArguments),
     /// Write a corosync.conf for the hosts of a fleet, with the reason for each setting
     CorosyncConf(corosync_conf::CorosyncConfArguments),
+    /// Simulate whole fleets with faults, one from each seed, and check what they promise
+    Sim(sim::SimArguments),
 }
 
 #[derive(clap::Args)]
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Command::Console { arguments } => Ok(console::main(arguments)),
         Command::Check(arguments) => check::run(&arguments),
         Command::CorosyncConf(arguments) => corosync_conf::run(&arguments),
+        Command::Sim(arguments) => sim::run(&arguments),
     };
     outcome.unwrap_or_else(|error| {
         // Whoever closed standard error does not want to know.

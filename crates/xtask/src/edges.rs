@@ -32,6 +32,11 @@ pub(crate) const CRATES: &[(&str, Kind, &[&str])] = &[
     ("postfleet-smtp", Kind::Pure, &["postfleet-types"]),
     ("postfleet-spool", Kind::Pure, &["postfleet-types"]),
     ("postfleet-console", Kind::Pure, &["postfleet-types"]),
+    (
+        "postfleet-sim",
+        Kind::Pure,
+        &["postfleet-types", "postfleet-bus", "postfleet-cidr", "postfleet-replica"],
+    ),
     ("postfleet-bus-local", Kind::Impure, &["postfleet-types", "postfleet-bus"]),
     ("postfleet-bus-corosync", Kind::Impure, &["postfleet-types", "postfleet-bus"]),
     (
@@ -52,7 +57,8 @@ pub(crate) const CRATES: &[(&str, Kind, &[&str])] = &[
         ],
     ),
     ("postfleet-testbed", Kind::Impure, &["postfleet-types", "postfleet-bus", "postfleet-bus-corosync"]),
-    // The program knows nodes, configuration files, consoles and their types; never a replicated object.
+    // The program knows nodes, configuration files, consoles, simulated fleets and their types; never a replicated
+    // object.
     (
         "postfleet",
         Kind::Impure,
@@ -63,6 +69,7 @@ pub(crate) const CRATES: &[(&str, Kind, &[&str])] = &[
             "postfleet-node",
             "postfleet-config",
             "postfleet-console",
+            "postfleet-sim",
         ],
     ),
     ("xtask", Kind::Impure, &["postfleet-config"]),
