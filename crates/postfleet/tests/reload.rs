@@ -322,6 +322,30 @@ fn a_named_file_is_read_once() {
     assert!(!done && errors.contains("CFG-5001") && errors.ends_with("Reconfigure failed.\n"), "{errors}");
 }
 
+/// A member whose options differ is named, with the option, when somebody joins.
+#[test]
+fn members_that_differ_are_named_with_the_option() {
+    let mut fleet = Fleet::start(2);
+    let text = std::fs::read_to_string(&fleet.nodes[0].config).unwrap();
+    std::fs::write(
+        &fleet.nodes[0].config,
+        text.replace("bus = \"local\"", "bus = \"local\"\n  partition = full"),
+    )
+    .unwrap();
+    fleet.console(0, "config reload");
+    fleet.kill(1);
+    fleet.restart(1);
+    for (node, other) in [(0, "relay-2"), (1, "relay-1")] {
+        let line = format!(
+            "CFG-7021 node {other} has other values of options that must be equal on all members: partition; make \
+             them equal. It stays a member"
+        );
+        wait_until(Duration::from_secs(10), "the difference is in the log", || {
+            std::fs::read_to_string(&fleet.nodes[node].log).unwrap().contains(&line)
+        });
+    }
+}
+
 /// Fifty reloads of each of three nodes, with two files in turn that differ in what sessions see, in sockets, limits and
 /// replicated objects, while clients send all the time. A client is never cut off but by a 421 at MAIL; what was
 /// acknowledged is in the spools; connections that stayed open are counted once, and nothing is left when they close.
