@@ -83,6 +83,8 @@ pub(crate) struct Fetch {
     state: State,
     /// Attempts in a row without a chunk.
     fruitless: u8,
+    /// Bytes that have come.
+    bytes: usize,
 }
 
 /// Where fetches are, for those who are not concerned with how they go on.
@@ -96,7 +98,7 @@ pub(crate) struct Fetches {
 
 impl Fetches {
     pub(crate) fn queue(&mut self, from: &PrivateName, session: u64) {
-        self.all.insert((from.clone(), session), Fetch { state: State::Queued, fruitless: 0 });
+        self.all.insert((from.clone(), session), Fetch { state: State::Queued, fruitless: 0, bytes: 0 });
     }
 
     pub(crate) fn has(&self, from: &PrivateName, session: u64) -> bool {
@@ -105,9 +107,16 @@ impl Fetches {
 
     /// Whether it waits for its turn, so that nothing can come of it yet.
     pub(crate) fn waits(&self, from: &PrivateName, session: u64) -> bool {
-        self.all
-            .get(&(from.clone(), session))
-            .is_some_and(|fetch| matches!(fetch.state, State::Queued | State::Pause(_)))
+        let may_open = self.open() < FETCHES_MAX;
+        self.all.get(&(from.clone(), session)).is_some_and(|fetch| match fetch.state {
+            State::Queued => !may_open,
+            State::Pause(_) => true,
+            State::Open { .. } => false,
+        })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.all.is_empty()
     }
 
     fn find(&self, id: FetchId) -> Option<(PrivateName, u64)> {
@@ -122,12 +131,12 @@ impl Fetches {
     }
 
     /// Takes one out; what is open of it gets closed.
-    fn take(&mut self, from: &PrivateName, session: u64) -> bool {
-        let Some(fetch) = self.all.remove(&(from.clone(), session)) else { return false };
+    fn take(&mut self, from: &PrivateName, session: u64) -> Option<Fetch> {
+        let fetch = self.all.remove(&(from.clone(), session))?;
         if let State::Open { id, .. } = fetch.state {
             self.closing.push(id);
         }
-        true
+        Some(fetch)
     }
 
     /// Forgets a member.
@@ -213,6 +222,7 @@ impl Replica {
                 if let Some(held) = self.fetches.all.get_mut(&(from.clone(), session)) {
                     held.state = State::Open { id: fetch, fruitful: true };
                     held.fruitless = 0;
+                    held.bytes = held.bytes.saturating_add(body.len());
                 }
                 self.counters.fetch_chunks_received += 1;
                 self.counters.fetch_bytes_received += body.len() as u64;
@@ -287,11 +297,13 @@ impl Replica {
         self.answer(&from, origin, session);
     }
 
-    /// Fetches from which nothing has come for too long break.
+    /// Fetches from which nothing has come for too long break. One that could have been opened and was not, because
+    /// nobody polls, is left to the bus.
     pub(crate) fn break_late_fetches(&mut self, now: Monotonic) {
         let mut late = Vec::new();
+        let mut unopened = Vec::new();
+        let any_may_open = self.fetches.open() < FETCHES_MAX;
         for ((from, session), fetch) in &self.fetches.all {
-            let State::Open { id, .. } = fetch.state else { continue };
             let Some(origin) = self.peers.get(from).and_then(|peer| peer.origin) else { continue };
             let since = self
                 .datas()
@@ -302,12 +314,23 @@ impl Replica {
                     Some(_) | None => None,
                 })
                 .max();
-            if since.is_some_and(|since| now.since(since) >= ANSWER_PATIENCE) {
-                late.push(id);
+            if since.is_none_or(|since| now.since(since) < ANSWER_PATIENCE) {
+                continue;
+            }
+            match fetch.state {
+                State::Open { id, .. } => late.push(id),
+                State::Queued if any_may_open => unopened.push((from.clone(), *session, origin)),
+                State::Queued | State::Pause(_) => {}
             }
         }
         for id in late {
             self.fetch_ended(now, id, FetchEnd::Broken);
+        }
+        for (from, session, origin) in unopened {
+            self.touch(now, origin, session);
+            self.counters.fetches_fallen_back += 1;
+            self.fetches.take(&from, session);
+            self.answer(&from, origin, session);
         }
     }
 
@@ -321,9 +344,16 @@ impl Replica {
             }
         }
         for (from, session, origin) in idle {
-            self.fetches.take(&from, session);
+            let fetch = self.fetches.take(&from, session);
             if let Some(origin) = origin {
                 self.answer(&from, origin, session);
+                let all = self.datas().all(|data| data.remote.get(&origin).is_none_or(Column::complete));
+                if let Some(Fetch { bytes: bytes @ 1.., .. }) = fetch
+                    && all
+                {
+                    let text = format!("the counts of {from} were fetched from it, {bytes} bytes");
+                    self.notice(Severity::Info, text);
+                }
             }
         }
     }

@@ -250,6 +250,9 @@ impl Replica {
     /// The sessions of which columns are fetched, and whether the fetch waits for its turn.
     fn fetched_columns(&self) -> BTreeMap<(Origin, u64), bool> {
         let mut fetched = BTreeMap::new();
+        if self.fetches.is_empty() {
+            return fetched;
+        }
         for (name, peer) in &self.peers {
             let Some(origin) = peer.origin else { continue };
             for data in self.datas() {

@@ -3,12 +3,15 @@
 //! invariants 1 to 4.
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "the other actions are handled elsewhere")]
+#![allow(clippy::unwrap_used, reason = "a test may end here")]
 
 mod fleet;
 
 use fleet::{Connection, Fleet, specs};
 use postfleet_replica::{ObjectKind, ObjectSpec};
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 use std::time::Duration;
 
 #[derive(Clone, Debug)]
@@ -20,6 +23,7 @@ enum Action {
     Deliver(u8, u8),
     Carry(u8, u8),
     CutLinks(u8),
+    Blink(u8),
     Listen(u8),
     Advance(u16),
     Start,
@@ -43,6 +47,7 @@ fn action() -> impl Strategy<Value = Action> {
         20 => (any::<u8>(), 1u8..6).prop_map(|(p, n)| Deliver(p, n)),
         16 => (any::<u8>(), 1u8..6).prop_map(|(p, n)| Carry(p, n)),
         1 => any::<u8>().prop_map(CutLinks),
+        1 => any::<u8>().prop_map(Blink),
         1 => any::<u8>().prop_map(Listen),
         12 => prop_oneof![Just(1u16), 1u16..30, 1u16..3000].prop_map(Advance),
         2 => Just(Start),
@@ -143,6 +148,7 @@ impl World {
         | Action::Deliver(p, _)
         | Action::Carry(p, _)
         | Action::CutLinks(p)
+        | Action::Blink(p)
         | Action::Listen(p)
         | Action::JoinGroup(p)
         | Action::LeaveGroup(p)
@@ -174,6 +180,16 @@ impl World {
                 }
             }
             Action::CutLinks(_) => fleet.cut_links(at),
+            // The connection is lost and back before anything changes.
+            Action::Blink(_) => {
+                if fleet.processes[at].side == Some(0) {
+                    fleet.settle();
+                    fleet.lose(at);
+                    fleet.settle();
+                    fleet.connect(at, 0);
+                    fleet.join_group(at);
+                }
+            }
             Action::Listen(_) => fleet.processes[at].listening ^= true,
             Action::JoinGroup(_) => fleet.join_group(at),
             Action::LeaveGroup(_) => fleet.leave_group(at),
@@ -255,6 +271,35 @@ proptest! {
     fn all_views_are_what_is_open(actions in prop::collection::vec(action(), 0..160), small: bool) {
         history(&actions, small);
     }
+}
+
+/// The histories above are worth something only if they meet what they are about.
+#[test]
+fn histories_meet_every_way_that_columns_take() {
+    let mut runner = TestRunner::deterministic();
+    let strategy = prop::collection::vec(action(), 160);
+    let mut sum = [0; 6];
+    for _ in 0..40 {
+        let fleet = history(&strategy.new_tree(&mut runner).unwrap().current(), true);
+        for process in &fleet.processes {
+            let counters = process.replica.counters();
+            let met = [
+                counters.fetches_opened,
+                counters.fetches_served,
+                counters.fetches_fallen_back,
+                counters.fetch_chunks_received,
+                counters.chunks_received,
+                counters.columns_kept,
+            ];
+            for (sum, met) in sum.iter_mut().zip(met) {
+                *sum += met;
+            }
+        }
+    }
+    let [opened, served, fallen_back, by_fetch, on_bus, kept] = sum;
+    assert!(opened > 100 && served > 100 && by_fetch > 400, "{sum:?}");
+    assert!(fallen_back > 10 && on_bus > 40 && kept > 3, "{sum:?}");
+    assert!(opened > served, "some connections came to nothing: {sum:?}");
 }
 
 proptest! {

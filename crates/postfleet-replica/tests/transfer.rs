@@ -202,6 +202,32 @@ fn replication_s2_5_a_listener_that_accepts_and_says_nothing_is_given_up() {
     fleet.check_converged();
 }
 
+/// A driver that knows nothing of connections between members still gets everything, on the bus.
+#[test]
+fn replication_s2_5_fetches_that_nobody_opens_are_left_to_the_bus() {
+    let mut fleet = filled(&["a"], 600);
+    let joiner = fleet.start("b", specs());
+    for _ in 0..800 {
+        for at in 0..2 {
+            while fleet.sequence(at) {}
+            while let Some(event) = fleet.processes[at].inbox.pop_front() {
+                let now = fleet.now;
+                fleet.processes[at].replica.handle(now, &event);
+            }
+            let now = fleet.now;
+            let process = &mut fleet.processes[at];
+            process.replica.handle_timeout(now);
+            while let Some(outgoing) = process.replica.poll_send(now) {
+                process.outbox.push_back(outgoing);
+            }
+        }
+        fleet.now = fleet.now + Duration::from_millis(10);
+    }
+    assert!(fleet.processes[joiner].replica.complete());
+    assert_eq!(total(&fleet, joiner), 600);
+    assert_eq!(fleet.processes[joiner].replica.counters().fetches_opened, 0);
+}
+
 #[test]
 fn replication_s2_5_a_view_that_does_not_concern_a_fetch_leaves_it_alone() {
     let mut fleet = filled(&["a", "b", "c"], 600);
