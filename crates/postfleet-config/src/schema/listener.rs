@@ -131,7 +131,7 @@ const fn other(name: &'static str, kind: Kind, default: Default, effect: &'stati
 
 #[rustfmt::skip]
 pub(super) const ECCLUSTER: &[Row] = &[
-    other("TLS", Words(&["no", "required"]), Is("no"), "connections between nodes use TLS; needs `Cluster_Key`").at(Chain::L, &[Scope::EcclusterListener, Scope::Listen]).of(&[Service::Eccluster]).stored(),
+    other("TLS", Words(&["no", "required"]), Is("no"), "connections between nodes use TLS; needs `Cluster_Key`").at(Chain::L, &[Scope::EcclusterListener, Scope::Listen]).of(&[Service::Eccluster]),
     other("ECStream_Idle_Time", Int, Is("300"), "silence after which the client is dropped").seconds().of(&[Service::Ecstream]).stored(),
     other("ECStream_Max_Batch_Size", Int, Is("10000"), "messages in a batch").of(&[Service::Ecstream]).stored(),
     other("ECStream_Timeout", Int, Unset, "network timeout").seconds().of(&[Service::Ecstream]).stored(),
