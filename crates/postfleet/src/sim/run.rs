@@ -266,7 +266,7 @@ fn finish(arguments: &RunArguments, sum: &Sum, failures: &[Failure], took: Durat
                     "text": failure.violation.text,
                     "at_seconds": Duration::from_micros(failure.violation.at.as_micros()).as_secs_f64(),
                     "repeat": command(failure, arguments),
-                    "log": failure.log,
+                    "log": failure.log.as_ref().map(|path| path.display().to_string()),
                 })
             })
             .collect();
