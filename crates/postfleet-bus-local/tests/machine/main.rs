@@ -19,7 +19,7 @@ mod takeover;
 /// The body of a member's process when the rig has started it; nothing in an ordinary run.
 #[test]
 fn member_process() {
-    if std::env::var_os(rig::IS_MEMBER).is_some() {
+    if postfleet_testbed::member::Control::is_member() {
         member::run();
     }
 }
