@@ -2,10 +2,6 @@
 //!
 //! The manual (docs/corosync.md) explains the settings; [`RingPlan::render`] writes the same reasons into the file.
 
-mod peers;
-
-pub use peers::{PeersError, read_mbus_conf};
-
 use crate::bound::RingTimeouts;
 use core::fmt::{self, Write as _};
 use std::collections::BTreeSet;

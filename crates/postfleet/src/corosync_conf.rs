@@ -1,13 +1,12 @@
 //! `postfleet corosync-conf`: writes the file that describes a ring to standard output, and nothing anywhere else.
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use clap::ValueEnum;
 use postfleet_bus_corosync::conf::{
     Host, Key, RingPlan, TOKEN_COEFFICIENT_MS_RECOMMENDED, TOKEN_MS_RECOMMENDED, Transport, TwoNode,
-    read_mbus_conf,
 };
 use postfleet_bus_corosync::{RING_HOSTS_LIMIT, RING_HOSTS_SUPPORTED};
-use postfleet_config::Config;
+use postfleet_config::{Config, MemoryFiles};
 use postfleet_node::FileSystem;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
@@ -176,21 +175,29 @@ fn warnings(plan: &RingPlan) -> Vec<String> {
     warnings
 }
 
-/// Hosts of a file of one of the two kinds.
+/// Where the stanza of an older file stands after it was written anew.
+const TEXT: &str = "/peers.conf";
+
+/// Hosts of a file of one of the two kinds. What looks odd in an older one goes to standard error.
 fn read(file: &Path) -> anyhow::Result<Vec<Host>> {
-    let bytes = std::fs::read(file).context("cannot be read")?;
-    let text = String::from_utf8_lossy(&bytes);
-    if text.lines().any(|line| line.trim_start().starts_with("Spread_Segment")) {
-        return Ok(read_mbus_conf(&text)?);
+    let mut request = postfleet_node::load_request(Some(file))?;
+    let config = Config::load(&FileSystem::pinned(), &request).config;
+    let mut peers = config.as_ref().map(Config::bus_peers).unwrap_or_default();
+    if peers.is_empty() {
+        let path = file.to_string_lossy().into_owned();
+        let migrated = postfleet_config::migrate(&FileSystem::pinned(), &request, &[path], false).pop();
+        let migrated = migrated.context("cannot be read")?;
+        for (position, note) in &migrated.notes {
+            writeln!(std::io::stderr(), "postfleet: {}:{}: {note}", file.display(), position.line)?;
+        }
+        let files = MemoryFiles::new().with(TEXT, migrated.text.unwrap_or_default());
+        request.main = Some(TEXT.into());
+        peers = Config::load(&files, &request).config.map(|config| config.bus_peers()).unwrap_or_default();
     }
-    let outcome = Config::load(&FileSystem::pinned(), &postfleet_node::load_request(Some(file))?);
-    let Some(config) = outcome.config else {
-        bail!("the configuration has errors; postfleet check {} shows them", file.display());
-    };
-    let peers = config.bus_peers();
     ensure!(
         !peers.is_empty(),
-        "it has neither a Spread_Segment nor msgc_server {{ peers }}; name the hosts with --node NAME=ADDRESS"
+        "it has neither a Spread_Segment nor msgc_server {{ peers }} that can be read; name the hosts with --node \
+         NAME=ADDRESS, or see what postfleet check says"
     );
     let host = |(name, text): (String, String)| -> anyhow::Result<Host> {
         let address = address(&text).with_context(|| format!("peer {name}"))?;

@@ -55,12 +55,10 @@ fn hosts_of_an_mbus_conf_and_of_msgc_peers_are_the_same_ring() {
     let empty = write("empty.conf", "Hostname = \"mx.example\"\n");
     let output = run(&[&empty]);
     assert!(!output.status.success());
-    assert_eq!(
-        text(&output.stderr),
-        format!(
-            "postfleet: {empty}: it has neither a Spread_Segment nor msgc_server {{ peers }}; name the hosts with --node \
-             NAME=ADDRESS\n"
-        )
+    let errors = text(&output.stderr);
+    assert!(
+        errors.contains(&format!("{empty}: it has neither a Spread_Segment nor msgc_server")),
+        "{errors}"
     );
 }
 
