@@ -11,7 +11,7 @@ SECONDS ?= 600
 TARGETS ?= $(notdir $(basename $(wildcard fuzz/fuzz_targets/*.rs)))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-corosync soak sim check fix bench measure fuzz setup
+.PHONY: help run test test-corosync soak sim check fix bench measure tables fuzz setup
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -52,6 +52,9 @@ bench: ## every benchmark
 
 measure: ## what a joiner and a busy fleet take, over real sockets
 	POSTFLEET_KEYS=1000000 $(CARGO) test --release --locked --package postfleet-node --lib measurements -- --nocapture --test-threads 1
+
+tables: ## measure throttles and slots in simulated fleets; writes docs/structures/throttle.md
+	$(CARGO) run --quiet --release --locked --package postfleet-throttle --example throttle_table -- docs/structures/throttle.md
 
 fuzz: ## each parser for SECONDS (600); one with TARGETS=spool_file
 	@set -e; for target in $(TARGETS); do \

@@ -20,6 +20,9 @@ use postfleet_replica::{
     Replica, ReplicaOptions, Served, Transfer,
 };
 use postfleet_spool::{Envelope, MessageFile, MessageId, Notify, RecipientCopy, Traits};
+use postfleet_throttle::{
+    Configuration, Path as Keys, Present, SharedThrottles, SlotOptions, Slots, ThrottleOptions,
+};
 use postfleet_types::{Epoch, GroupName, Monotonic, NodeType, PrivateName, ViewId, WallTime};
 
 fn save(target: &str, name: &str, bytes: &[u8]) {
@@ -36,6 +39,7 @@ fn main() {
     local();
     replication();
     spool();
+    throttle();
 }
 
 fn configuration() {
@@ -406,4 +410,39 @@ fn spool() {
     let file = MessageFile { envelope, content: b"", traits: Traits::default() };
     save("spool_file", "empty", &file.encode().expect("a small envelope"));
     save("spool_file", "name", b"00-00-02001-C6DD1CA4");
+}
+
+/// What a member of a fleet of two says, as the other's steps.
+fn throttle() {
+    let now = Monotonic::from_millis(1_000_000);
+    let names = ["b", "a"].map(|node| PrivateName::shared(&node.parse().expect("a node name"), 1));
+    let present = names.each_ref().map(|name| Present { name, relay: true });
+    let next = Configuration { id: 1, members: &present, departed: &[], joined: &names[1..] };
+    let step = |step: u8, payload: &[u8]| {
+        let length = u16::try_from(payload.len()).expect("a short message").to_be_bytes();
+        [&[step][..], &length, payload].concat()
+    };
+
+    let mut table = SharedThrottles::new(&names[0], ThrottleOptions::default());
+    let id = table.configure(now, "domain:example.com", "30/60".parse().expect("a rate")).expect("a name");
+    table.request(now, &[id], 50).expect("a path");
+    let rows: Vec<Vec<u8>> = std::iter::from_fn(|| table.drain_outbox(now, 4096)).collect();
+    assert!(rows.is_empty(), "alone it says nothing");
+    table.reconfigure(now, &next);
+    let mut steps: Vec<u8> =
+        std::iter::from_fn(|| table.drain_outbox(now, 4096)).flat_map(|row| step(3, &row)).collect();
+    steps.extend(step(7, &[]));
+    steps.extend(step(4, &[0; 2000]));
+    save("throttle_message", "table", &steps);
+
+    let mut slots = Slots::new(&names[0], SlotOptions::default());
+    let path = Keys::new([("domain:a", 3), ("global", 5)]).expect("a path");
+    slots.want(now, &path, 4);
+    while slots.open(now, &path) {}
+    slots.reconfigure(now, &next);
+    let mut steps: Vec<u8> =
+        std::iter::from_fn(|| slots.drain_outbox(now, 4096)).flat_map(|row| step(3, &row)).collect();
+    steps.extend(step(8, &[0; 3]));
+    steps.extend(step(9, &[]));
+    save("throttle_message", "slots", &steps);
 }

@@ -23,6 +23,7 @@ pub(crate) const CRATES: &[(&str, Kind, &[&str])] = &[
     ("postfleet-cache", Kind::Pure, &["postfleet-types"]),
     ("postfleet-datasource", Kind::Pure, &["postfleet-types"]),
     ("postfleet-series", Kind::Pure, &["postfleet-types", "postfleet-cidr", "postfleet-gauge"]),
+    ("postfleet-throttle", Kind::Pure, &["postfleet-types"]),
     (
         "postfleet-replica",
         Kind::Pure,

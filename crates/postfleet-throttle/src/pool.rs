@@ -1,0 +1,346 @@
+//! The units of one shared throttle, as all members know them at the same point of the order.
+
+use crate::deal::{Waiting, deal};
+use crate::member::MemberId;
+use crate::rate::{Epsilon, Rate};
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+use core::time::Duration;
+use postfleet_types::Monotonic;
+
+/// Grants that are remembered for the console.
+pub(crate) const GRANTS: usize = 5;
+
+/// Units that count for nobody because their member departed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gone {
+    pub(crate) units: u64,
+    /// Its process is known to be dead; else it may go on for a while without the others.
+    pub(crate) certain: bool,
+    /// The limit in force before it departed: what was used until then, and what the others use now, stays within it.
+    pub(crate) cap: u64,
+    /// Which departure it was; those of one configuration change have one number, later ones a higher one.
+    pub(crate) turn: u64,
+    /// When this member saw it depart, or the tables merged. Own clock; no part of the agreed state.
+    pub(crate) since: Monotonic,
+}
+
+/// A grant, for display.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Grant {
+    pub(crate) member: MemberId,
+    pub(crate) units: u64,
+    pub(crate) at: Monotonic,
+}
+
+/// One member's part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Share {
+    pub(crate) own: u64,
+    /// In the queue exactly while this is not 0.
+    pub(crate) want: u64,
+    pub(crate) place: u64,
+    /// Since when it waits without having got anything. Own clock; no part of the agreed state.
+    pub(crate) since: Monotonic,
+    /// When it began to wait, for display.
+    pub(crate) waits: Monotonic,
+}
+
+/// The units of one throttle.
+#[derive(Clone, Debug)]
+pub(crate) struct Pool {
+    pub(crate) rate: Rate,
+    pub(crate) epsilon: Epsilon,
+    /// What this side of the fleet may own: C.
+    limit: u64,
+    shares: BTreeMap<MemberId, Share>,
+    gone: BTreeMap<MemberId, Gone>,
+    next_place: u64,
+    owned: u64,
+    gone_units: u64,
+    /// What members may own beside units that are gone.
+    room: u64,
+    turns: u64,
+    waiting: usize,
+    /// Operations that used or wanted the throttle; what `drop` compares.
+    pub(crate) touched: u64,
+    /// When it was last used, as far as this member can tell. Own clock.
+    pub(crate) used_at: Monotonic,
+    pub(crate) grants: VecDeque<Grant>,
+}
+
+impl Pool {
+    pub(crate) fn new(rate: Rate, epsilon: Epsilon, limit: u64, now: Monotonic) -> Self {
+        Self {
+            rate,
+            epsilon,
+            limit,
+            shares: BTreeMap::new(),
+            gone: BTreeMap::new(),
+            next_place: 1,
+            owned: 0,
+            gone_units: 0,
+            room: u64::MAX,
+            turns: 0,
+            waiting: 0,
+            touched: 0,
+            used_at: now,
+            grants: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn limit(&self) -> u64 {
+        self.limit.min(self.rate.units())
+    }
+
+    /// Units owned by members: Σ own.
+    pub(crate) const fn owned(&self) -> u64 {
+        self.owned
+    }
+
+    /// Units owned or gone: U.
+    pub(crate) const fn in_use(&self) -> u64 {
+        self.owned.saturating_add(self.gone_units)
+    }
+
+    /// Free units, F; nothing when more is owned than may be.
+    pub(crate) fn free(&self) -> u64 {
+        self.limit().min(self.room).saturating_sub(self.owned)
+    }
+
+    /// Counts what is gone. A part of a split fleet has a budget of its own, and so has a part of that part: units
+    /// gone with a departure, and with those after it, count against the limit that was in force before it.
+    fn count_gone(&mut self) {
+        let mut gone: Vec<Gone> = self.gone.values().copied().collect();
+        gone.sort_unstable_by_key(|gone| core::cmp::Reverse(gone.turn));
+        self.gone_units = 0;
+        self.room = u64::MAX;
+        for turn in gone.chunk_by(|left, right| left.turn == right.turn) {
+            self.gone_units += turn.iter().map(|gone| gone.units).sum::<u64>();
+            let cap = turn.iter().map(|gone| gone.cap).min().unwrap_or(u64::MAX).min(self.rate.units());
+            self.room = self.room.min(cap.saturating_sub(self.gone_units));
+        }
+    }
+
+    /// The number of the latest departure.
+    pub(crate) const fn turns(&self) -> u64 {
+        self.turns
+    }
+
+    /// Departures from here on belong to another change.
+    pub(crate) const fn next_turn(&mut self) {
+        self.turns = self.turns.saturating_add(1);
+    }
+
+    pub(crate) fn share(&self, member: MemberId) -> Share {
+        self.shares.get(&member).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn shares(&self) -> impl Iterator<Item = (MemberId, &Share)> {
+        self.shares.iter().map(|(member, share)| (*member, share))
+    }
+
+    pub(crate) fn gone(&self) -> impl Iterator<Item = (MemberId, &Gone)> {
+        self.gone.iter().map(|(member, gone)| (*member, gone))
+    }
+
+    /// How many members wait.
+    pub(crate) const fn queue_len(&self) -> usize {
+        self.waiting
+    }
+
+    /// Those who wait, in the order of their places.
+    pub(crate) fn queue(&self) -> Vec<Waiting<MemberId>> {
+        let mut queue: Vec<Waiting<MemberId>> = self
+            .shares
+            .iter()
+            .filter(|(_, share)| share.want > 0)
+            .map(|(who, share)| Waiting { who: *who, own: share.own, want: share.want, place: share.place })
+            .collect();
+        queue.sort_unstable_by_key(|waiting| waiting.place);
+        queue
+    }
+
+    /// Nothing is owned, gone or wanted.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.owned == 0 && self.gone.is_empty() && self.waiting == 0
+    }
+
+    /// Checks what always holds.
+    pub(crate) fn assert_sound(&self) {
+        assert_eq!(
+            self.owned,
+            self.shares.values().map(|share| share.own).sum::<u64>(),
+            "sum of what is owned"
+        );
+        assert_eq!(
+            self.gone_units,
+            self.gone.values().map(|gone| gone.units).sum::<u64>(),
+            "sum of what is gone"
+        );
+        assert_eq!(self.waiting, self.shares.values().filter(|share| share.want > 0).count(), "who waits");
+        assert!(self.waiting == 0 || self.free() == 0 || self.limit() > 0, "nothing to deal without a limit");
+    }
+
+    /// Sets the limit in force and deals what that frees.
+    pub(crate) fn set_limit(&mut self, now: Monotonic, limit: u64) {
+        self.limit = limit;
+        self.deal_all(now);
+    }
+
+    /// Takes another rate; units stay where they are and finish the cooling that they began.
+    pub(crate) fn set_rate(&mut self, now: Monotonic, rate: Rate, limit: u64) {
+        self.rate = rate;
+        self.count_gone();
+        self.touched += 1;
+        self.used_at = now;
+        self.set_limit(now, limit);
+    }
+
+    pub(crate) const fn touch(&mut self, now: Monotonic) {
+        self.touched += 1;
+        self.used_at = now;
+    }
+
+    pub(crate) fn claim(&mut self, now: Monotonic, member: MemberId, units: u64) {
+        self.touch(now);
+        self.want(now, member, units.min(self.rate.units()));
+        let free = self.free();
+        if free > 0 {
+            self.deal(now, self.epsilon.of(free));
+        }
+    }
+
+    pub(crate) fn give(&mut self, now: Monotonic, member: MemberId, units: u64) {
+        let Some(share) = self.shares.get_mut(&member) else { return };
+        let units = units.min(share.own);
+        share.own -= units;
+        self.owned -= units;
+        if share.want > 0 {
+            share.place = self.next_place;
+            self.next_place += 1;
+        }
+        self.tidy(member);
+        // Somebody used it, at the latest so long ago.
+        self.used_at = self.used_at.max(now - self.cooling(true));
+        self.deal_all(now);
+    }
+
+    pub(crate) fn force(&mut self, now: Monotonic, member: MemberId, units: u64) {
+        self.touch(now);
+        let share = self.shares.entry(member).or_default();
+        share.own = share.own.saturating_add(units).min(u64::from(u32::MAX) * 16);
+        self.owned = self.shares.values().map(|share| share.own).sum();
+    }
+
+    pub(crate) fn expire(&mut self, now: Monotonic, member: MemberId) {
+        if self.gone.remove(&member).is_some() {
+            self.count_gone();
+            self.deal_all(now);
+        }
+    }
+
+    /// A departed member's process is known to be dead.
+    pub(crate) fn certain(&mut self, member: MemberId) {
+        if let Some(gone) = self.gone.get_mut(&member) {
+            gone.certain = true;
+        }
+    }
+
+    /// A member is no longer there; what it owned counts until it has cooled.
+    pub(crate) fn depart(&mut self, now: Monotonic, member: MemberId, certain: bool) {
+        if let Some(share) = self.shares.remove(&member) {
+            self.owned -= share.own;
+            self.waiting -= usize::from(share.want > 0);
+            if share.own > 0 {
+                let (cap, turn) = (self.limit(), self.turns);
+                self.gone.insert(member, Gone { units: share.own, certain, cap, turn, since: now });
+                self.count_gone();
+            }
+        }
+    }
+
+    /// Puts a member's part in, as a table of its side has it. Only for a pool that has none of it yet.
+    pub(crate) fn adopt_share(&mut self, now: Monotonic, member: MemberId, own: u64, want: u64) {
+        self.want(now, member, want.min(self.rate.units()));
+        let share = self.shares.entry(member).or_default();
+        share.own = own.min(u64::from(u32::MAX) * 16);
+        self.owned = self.shares.values().map(|share| share.own).sum();
+        self.tidy(member);
+    }
+
+    /// Puts units of a departed member in; the larger number counts.
+    pub(crate) fn adopt_gone(&mut self, member: MemberId, more: Gone) {
+        let gone = self.gone.entry(member).or_insert(more);
+        gone.units = gone.units.max(more.units).min(u64::from(u32::MAX) * 16);
+        gone.certain &= more.certain;
+        gone.cap = gone.cap.min(more.cap);
+        gone.turn = gone.turn.min(more.turn);
+        self.turns = self.turns.max(more.turn);
+        self.count_gone();
+    }
+
+    /// How long a unit cools: a thousandth more than the period where it may be used next by another clock.
+    pub(crate) fn cooling(&self, shared: bool) -> Duration {
+        cooling(self.rate, shared)
+    }
+
+    pub(crate) fn deal_all(&mut self, now: Monotonic) {
+        self.deal(now, self.free());
+    }
+
+    fn want(&mut self, now: Monotonic, member: MemberId, units: u64) {
+        let share = self.shares.entry(member).or_default();
+        match (share.want, units) {
+            (0, 0) => {}
+            (0, _) => {
+                share.place = self.next_place;
+                self.next_place += 1;
+                share.since = now;
+                share.waits = now;
+                self.waiting += 1;
+            }
+            (_, 0) => self.waiting -= 1,
+            (_, _) => {}
+        }
+        share.want = units;
+        self.tidy(member);
+    }
+
+    /// Forgets a part that is nothing.
+    fn tidy(&mut self, member: MemberId) {
+        if self.shares.get(&member).is_some_and(|share| share.own == 0 && share.want == 0) {
+            self.shares.remove(&member);
+        }
+    }
+
+    fn deal(&mut self, now: Monotonic, units: u64) {
+        if units == 0 || self.waiting == 0 {
+            return;
+        }
+        let mut queue = self.queue();
+        deal(&mut queue, &mut self.next_place, units);
+        for one in queue {
+            let Some(share) = self.shares.get_mut(&one.who) else { continue };
+            let got = one.own - share.own;
+            if got == 0 {
+                continue;
+            }
+            share.own = one.own;
+            share.want = one.want;
+            share.place = one.place;
+            share.since = now;
+            self.owned += got;
+            self.waiting -= usize::from(one.want == 0);
+            if self.grants.len() == GRANTS {
+                self.grants.pop_front();
+            }
+            self.grants.push_back(Grant { member: one.who, units: got, at: now });
+        }
+    }
+}
+
+/// How long a unit of that rate cools.
+pub(crate) fn cooling(rate: Rate, shared: bool) -> Duration {
+    if shared { rate.period() + rate.tick() } else { rate.period() }
+}

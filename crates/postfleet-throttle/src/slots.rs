@@ -1,0 +1,634 @@
+//! Exact concurrency limits for the whole fleet: the slots of one member.
+
+use crate::entry::Say;
+use crate::fleet::{Configuration, Fleet};
+use crate::reference::Partition;
+use crate::slot_pool::{Entry, KeyId, SlotPool};
+use crate::wire::{Body, NAME_BYTES_MAX, Op, OpsWriter, PATH_KEYS_MAX, read};
+use alloc::borrow::ToOwned;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+use postfleet_types::{Monotonic, Notice, PrivateName};
+
+/// How long an idle slot is kept that nobody else waits for, or that waits for its connect.
+const IDLE_MAX: Duration = Duration::from_secs(1);
+
+/// Settings of a slot table. All of them have to be the same on all members.
+#[derive(Clone, Copy, Debug)]
+pub struct SlotOptions {
+    /// What a side of a split fleet gets (option `partition`, default `share`).
+    pub partition: Partition,
+    /// How long a member that is out of reach may go on opening connections. Default 4 s, as for throttles.
+    pub grace: Duration,
+    /// How long a slot is owned before it goes to a member that has waited as long and owns one fewer (option
+    /// `slot_handover`, default 5 s).
+    pub handover: Duration,
+}
+
+impl Default for SlotOptions {
+    fn default() -> Self {
+        Self { partition: Partition::Share, grace: Duration::from_secs(4), handover: Duration::from_secs(5) }
+    }
+}
+
+/// The limits that govern a connection: what they count, and how many.
+///
+/// Of two limits on one thing the smaller counts. A limit of 0 is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Path(Vec<(String, u64)>);
+
+/// Why keys make no path. The caller is at fault.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PathError {
+    /// Too many limits.
+    #[error(
+        "a connection is governed by at most {PATH_KEYS_MAX} cluster limits; {0} are configured for this one"
+    )]
+    TooMany(usize),
+    /// A key that is empty or too long.
+    #[error("the key '{0}' of a limit has to have 1 to {NAME_BYTES_MAX} bytes")]
+    BadKey(String),
+}
+
+impl Path {
+    /// The path of these keys and limits.
+    ///
+    /// # Errors
+    /// [`PathError`].
+    pub fn new<'a>(limits: impl IntoIterator<Item = (&'a str, u64)>) -> Result<Self, PathError> {
+        let mut keys: BTreeMap<&str, u64> = BTreeMap::new();
+        for (key, limit) in limits.into_iter().filter(|(_, limit)| *limit > 0) {
+            if key.is_empty() || key.len() > NAME_BYTES_MAX {
+                return Err(PathError::BadKey(key.chars().take(80).collect()));
+            }
+            let least = keys.entry(key).or_insert(limit);
+            *least = limit.min(*least);
+        }
+        if keys.len() > PATH_KEYS_MAX {
+            return Err(PathError::TooMany(keys.len()));
+        }
+        Ok(Self(keys.into_iter().map(|(key, limit)| (key.to_owned(), limit)).collect()))
+    }
+
+    /// No cluster limit governs the connection.
+    #[must_use]
+    pub const fn is_free(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Its keys and limits, by key.
+    pub fn keys(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.0.iter().map(|(key, limit)| (key.as_str(), *limit))
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.0.iter().map(|(key, _)| key.as_str()).collect()
+    }
+}
+
+/// What this member does on one path.
+#[derive(Debug, Default)]
+pub(crate) struct Local {
+    pub(crate) names: Vec<String>,
+    /// The limits as this member's configuration has them.
+    pub(crate) limits: Vec<u64>,
+    /// Open connections.
+    pub(crate) used: u64,
+    /// Of these, the ones that have been told to end at a message boundary.
+    pub(crate) closing: u64,
+    /// Connections wanted beyond those that are open.
+    pub(crate) wanted: u64,
+    pub(crate) gives_unsent: u64,
+    pub(crate) gives_under_way: u64,
+    pub(crate) adopts_unsent: u64,
+    pub(crate) adopts_under_way: u64,
+    pub(crate) claiming: bool,
+    pub(crate) idle_since: Monotonic,
+    /// When each owned slot was granted, oldest first.
+    pub(crate) since: VecDeque<Monotonic>,
+    /// It has been said that a slot is idle.
+    pub(crate) told: bool,
+}
+
+impl Local {
+    pub(crate) const fn gives(&self) -> u64 {
+        self.gives_unsent + self.gives_under_way
+    }
+
+    /// Slots that are owned, not used and not on their way to somebody else.
+    fn idle(&self, own: u64) -> u64 {
+        let adopts = self.adopts_unsent + self.adopts_under_way;
+        (own + adopts).saturating_sub(self.gives()).saturating_sub(self.used)
+    }
+
+    pub(crate) fn is_unused(&self, own: u64) -> bool {
+        own == 0
+            && self.used == 0
+            && self.wanted == 0
+            && self.gives() == 0
+            && self.adopts_unsent + self.adopts_under_way == 0
+            && !self.claiming
+    }
+}
+
+/// The slot table of this member, `outbound_slots`.
+///
+/// The driver's duties are those of [`crate::SharedThrottles`], with these calls for connections:
+/// [`Slots::want`] says how many connections a path needs beyond those that are open, [`Slots::poll_ready`] when one may be
+/// opened, [`Slots::open`] takes the slot, [`Slots::at_boundary`] asks after each transaction, and once a second for a
+/// connection that is kept without one, whether it has to end, and [`Slots::closed`] says that it did.
+#[derive(Debug)]
+pub struct Slots {
+    pub(crate) options: SlotOptions,
+    pub(crate) fleet: Fleet,
+    pub(crate) pool: SlotPool,
+    pub(crate) locals: BTreeMap<Vec<String>, Local>,
+    pub(crate) dirty: BTreeSet<Vec<String>>,
+    pub(crate) outgoing: BTreeSet<Vec<String>>,
+    pub(crate) due: BTreeSet<(Monotonic, Vec<String>)>,
+    pub(crate) ready: VecDeque<Path>,
+    pub(crate) certain: BTreeMap<PrivateName, Say>,
+    pub(crate) forgotten: BTreeMap<String, Say>,
+    pub(crate) leaving: bool,
+    pub(crate) notices: VecDeque<Notice>,
+}
+
+impl Slots {
+    /// A member that shares with nobody yet.
+    #[must_use]
+    pub fn new(own: &PrivateName, options: SlotOptions) -> Self {
+        Self {
+            options,
+            fleet: Fleet::new(own, options.partition, options.grace),
+            pool: SlotPool::default(),
+            locals: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            outgoing: BTreeSet::new(),
+            due: BTreeSet::new(),
+            ready: VecDeque::new(),
+            certain: BTreeMap::new(),
+            forgotten: BTreeMap::new(),
+            leaving: false,
+            notices: VecDeque::new(),
+        }
+    }
+
+    // Connections.
+
+    /// How many connections of the path are wanted beyond those that are open. Call it whenever the number changes.
+    pub fn want(&mut self, now: Monotonic, path: &Path, connections: u64) {
+        if path.is_free() {
+            return;
+        }
+        let local = self.local(path);
+        local.wanted = connections;
+        local.told = false;
+        self.changed(path);
+        self.settle(now);
+    }
+
+    /// Takes a slot for a connection whose connect starts now. `false`: not now; say [`Slots::want`] and wait.
+    pub fn open(&mut self, now: Monotonic, path: &Path) -> bool {
+        if path.is_free() {
+            return true;
+        }
+        if !self.has_idle(now, path) {
+            return false;
+        }
+        let local = self.local(path);
+        local.used += 1;
+        local.wanted = local.wanted.saturating_sub(1);
+        local.told = false;
+        self.changed(path);
+        self.settle(now);
+        true
+    }
+
+    /// Whether a slot of the path is owned and idle.
+    #[must_use]
+    pub fn has_idle(&self, now: Monotonic, path: &Path) -> bool {
+        path.is_free() || self.fleet.is_fresh(now) && self.idle(path) > 0 && self.excess(path) == 0
+    }
+
+    /// A connection was opened without a slot, while the bus was gone or the fleet in the middle of an upgrade: it
+    /// becomes this member's slot, even if there are more then than the limit allows.
+    pub fn opened_without(&mut self, now: Monotonic, path: &Path) {
+        if path.is_free() {
+            return;
+        }
+        let local = self.local(path);
+        local.used += 1;
+        local.adopts_unsent += 1;
+        self.changed(path);
+        self.settle(now);
+    }
+
+    /// Whether a connection whose transaction has ended has to be ended: its slot is for somebody else, or there are
+    /// more than the limit allows. End it with QUIT, then say [`Slots::closed`].
+    pub fn at_boundary(&mut self, now: Monotonic, path: &Path) -> bool {
+        if path.is_free() || self.fleet.is_merging() {
+            return false;
+        }
+        let closing = self.locals.get(&path_key(path)).map_or(0, |local| local.closing);
+        let used = self.locals.get(&path_key(path)).map_or(0, |local| local.used);
+        if closing >= used {
+            return used > 0;
+        }
+        let ends = self.leaving || self.excess(path) > 0 || self.passes(now, path);
+        if ends {
+            self.local(path).closing += 1;
+        }
+        ends
+    }
+
+    /// A connection has ended, or its connect has failed.
+    pub fn closed(&mut self, now: Monotonic, path: &Path) {
+        if path.is_free() {
+            return;
+        }
+        let local = self.local(path);
+        if local.used == 0 {
+            return;
+        }
+        local.used -= 1;
+        local.idle_since = now;
+        if local.closing > 0 {
+            local.closing -= 1;
+            local.gives_unsent += 1;
+            local.since.pop_front();
+        }
+        local.told = false;
+        self.changed(path);
+        self.settle(now);
+    }
+
+    /// The next path on which a slot is idle and a connection wanted: open it within a second, or it is given.
+    pub fn poll_ready(&mut self) -> Option<Path> {
+        self.ready.pop_front()
+    }
+
+    // The bus.
+
+    /// Takes the next configuration of those who share the object.
+    pub fn reconfigure(&mut self, now: Monotonic, next: &Configuration<'_>) {
+        let change = self.fleet.reconfigure(now, next);
+        self.take_change(now, &change);
+    }
+
+    /// The table was made while the configuration stood: the others are asked for theirs.
+    pub fn enter(&mut self, now: Monotonic, configuration: &Configuration<'_>) {
+        self.reconfigure(now, configuration);
+        if self.fleet.is_merging() {
+            self.fleet.ask_restart(now);
+        }
+    }
+
+    /// The connection to the bus is gone.
+    pub fn lost(&mut self, now: Monotonic) {
+        let change = self.fleet.lost();
+        self.take_change(now, &change);
+    }
+
+    /// This member will leave in good order: connections end at their next message boundary.
+    pub fn leave(&mut self, now: Monotonic) {
+        self.leaving = true;
+        self.dirty.extend(self.locals.keys().cloned());
+        self.settle(now);
+    }
+
+    /// The table is dropped while this member stays in the fleet. The returned message has to be sent.
+    #[must_use]
+    pub fn withdraw(&self, now: Monotonic) -> Vec<u8> {
+        self.fleet.write_ops(now, alloc::vec![Op::Leave])
+    }
+
+    /// A heartbeat of this member that was sent at that time has come back.
+    pub fn heard(&mut self, now: Monotonic, sent: Monotonic) {
+        let stale = !self.fleet.is_fresh(now);
+        self.fleet.heard(sent);
+        if stale {
+            self.dirty.extend(self.locals.keys().cloned());
+        }
+        self.settle(now);
+    }
+
+    /// The process of a departed member is known to be dead.
+    pub fn confirm_dead(&mut self, now: Monotonic, member: &PrivateName) {
+        self.certain.insert(member.clone(), Say::Unsent);
+        self.settle(now);
+    }
+
+    /// The operator says that a node is gone for good: the limits of this side rise by its part. `false` when it is
+    /// present.
+    pub fn forget(&mut self, now: Monotonic, node: &str) -> bool {
+        let order = self.fleet.order().iter();
+        let mut present = order.filter_map(|member| self.fleet.registry.name(*member)).map(PrivateName::node);
+        if present.any(|name| name == node) || node.is_empty() || node.len() > NAME_BYTES_MAX {
+            return false;
+        }
+        self.forgotten.insert(node.to_owned(), Say::Unsent);
+        self.settle(now);
+        true
+    }
+
+    /// When [`Slots::handle_timeout`] has something to do. Changed by every other call.
+    #[must_use]
+    pub fn poll_deadline(&self) -> Option<Monotonic> {
+        let due = self.due.first().map(|(due, _)| *due);
+        [due, self.fleet.deadline()].into_iter().flatten().min()
+    }
+
+    /// Does what time has brought. Early and repeated calls do no harm.
+    pub fn handle_timeout(&mut self, now: Monotonic) {
+        self.fleet.handle_timeout(now);
+        while let Some((due, _)) = self.due.first()
+            && *due <= now
+            && let Some((_, path)) = self.due.pop_first()
+        {
+            self.dirty.insert(path);
+        }
+        self.settle(now);
+    }
+
+    /// Whether [`Slots::drain_outbox`] has a message.
+    #[must_use]
+    pub fn wants_to_send(&self) -> bool {
+        let ops = || {
+            self.outgoing.iter().filter_map(|key| Some((key, self.locals.get(key)?))).any(|(key, local)| {
+                local.gives_unsent > 0 || local.adopts_unsent > 0 || self.claim(key, local).is_some()
+            })
+        };
+        let says = || self.certain.values().chain(self.forgotten.values()).any(|say| *say == Say::Unsent);
+        self.fleet.has_outgoing() || self.fleet.is_live() && (ops() || says())
+    }
+
+    /// The next message for the bus, of at most about `bytes_max` bytes.
+    pub fn drain_outbox(&mut self, now: Monotonic, bytes_max: usize) -> Option<Vec<u8>> {
+        self.settle(now);
+        match self.fleet.poll() {
+            Some(message) => Some(message),
+            None if self.fleet.is_live() => self.write_ops(now, bytes_max),
+            None => None,
+        }
+    }
+
+    /// The next line for the log.
+    pub fn poll_notice(&mut self) -> Option<Notice> {
+        self.notices.pop_front()
+    }
+
+    /// The settings.
+    #[must_use]
+    pub const fn options(&self) -> &SlotOptions {
+        &self.options
+    }
+
+    /// Whether tables are being exchanged: then slots are used by whom they belong to, and none changes owner.
+    #[must_use]
+    pub const fn is_merging(&self) -> bool {
+        self.fleet.is_merging()
+    }
+
+    pub(crate) const fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
+    pub(crate) const fn pool(&self) -> &SlotPool {
+        &self.pool
+    }
+
+    /// Own slots on a key that no connection uses.
+    pub(crate) fn held_on(&self, name: &str) -> u64 {
+        let locals = self.locals.iter().filter(|(key, _)| key.iter().any(|key| key == name));
+        locals.map(|(key, local)| local.idle(self.own(key).own)).sum()
+    }
+
+    // The owner's rules.
+
+    fn local(&mut self, path: &Path) -> &mut Local {
+        let local = self.locals.entry(path_key(path)).or_insert_with(|| Local {
+            names: path_key(path),
+            limits: path.0.iter().map(|(_, limit)| *limit).collect(),
+            ..Local::default()
+        });
+        // The configuration may have changed.
+        for (known, (_, limit)) in local.limits.iter_mut().zip(&path.0) {
+            *known = *limit;
+        }
+        local
+    }
+
+    fn changed(&mut self, path: &Path) {
+        self.dirty.insert(path_key(path));
+        self.outgoing.insert(path_key(path));
+    }
+
+    fn own(&self, key: &[String]) -> Entry {
+        let names: Vec<&str> = key.iter().map(String::as_str).collect();
+        self.pool.path_of(&names).map(|path| self.pool.entry(self.fleet.own, path)).unwrap_or_default()
+    }
+
+    fn idle(&self, path: &Path) -> u64 {
+        let key = path_key(path);
+        self.locals.get(&key).map_or(0, |local| local.idle(self.own(&key).own))
+    }
+
+    /// Slots on a key that are about to be given by this member.
+    fn leaving_on(&self, name: &str) -> u64 {
+        let locals = self.locals.values().filter(|local| local.names.iter().any(|key| key == name));
+        locals.map(|local| local.gives() + local.closing).sum()
+    }
+
+    /// Slots above the limit of some key of the path.
+    fn excess(&self, path: &Path) -> u64 {
+        let keys = path.0.iter().filter_map(|(name, _)| self.pool.key(self.pool.key_of(name)?));
+        let over = keys.filter(|key| key.whole > 0).map(|key| {
+            let over = key.owned.saturating_sub(key.limit);
+            if over == 0 { 0 } else { over.saturating_sub(self.leaving_on(&key.name)) }
+        });
+        over.max().unwrap_or(0)
+    }
+
+    /// Whether a slot of the path is for somebody else who waits on a full key of it.
+    fn passes(&self, now: Monotonic, path: &Path) -> bool {
+        let names = path.names();
+        let Some(id) = self.pool.path_of(&names) else { return false };
+        let own = self.fleet.own;
+        let Some(local) = self.locals.get(&path_key(path)) else { return false };
+        let away = local.gives() + local.closing;
+        let mine = self.pool.entry(own, id).own.saturating_sub(away);
+        let handover = self.options.handover;
+        let ripe = local.since.front().is_some_and(|since| now.since(*since) >= handover);
+        let keys: Vec<KeyId> = self.pool.path_keys(id).to_vec();
+        let full = |key: &KeyId| self.pool.key(*key).is_some_and(crate::slot_pool::Key::is_full);
+        let mut waiting: Vec<(u64, usize, Entry, bool)> = Vec::new();
+        let mut seen = BTreeSet::new();
+        for key in keys.iter().filter(|key| full(key)) {
+            for (member, other, entry) in self.pool.waiting(*key) {
+                if (member, other) == (own, id) || !seen.insert((member, other)) {
+                    continue;
+                }
+                // What is full elsewhere as well would not be served by this slot alone.
+                let blocked = self.pool.path_keys(other).iter().any(|key| full(key) && !keys.contains(key));
+                waiting.push((entry.own, waiting.len(), entry, blocked));
+                // Those that own fewest come first; the rest owns as much as this member and is not entitled.
+                if entry.own > mine {
+                    break;
+                }
+            }
+        }
+        // What is on its way counts as dealt to those that own fewest.
+        for _ in 0..away {
+            let neediest = waiting.iter_mut().filter(|(_, _, entry, blocked)| entry.want > 0 && !blocked);
+            if let Some(neediest) = neediest.min_by_key(|(own, place, ..)| (*own, *place)) {
+                neediest.0 += 1;
+                neediest.2.want -= 1;
+            }
+        }
+        waiting.iter().filter(|(_, _, entry, _)| entry.want > 0).any(|(owns, _, entry, blocked)| {
+            let waited = ripe && now.since(entry.since) >= handover;
+            *owns + 2 <= mine && (!blocked || waited) || *owns < mine && waited
+        })
+    }
+
+    pub(crate) fn settle(&mut self, now: Monotonic) {
+        loop {
+            while let Some(key) = self.dirty.pop_first() {
+                self.run(now, &key);
+            }
+            if !self.fleet.is_alone() {
+                return;
+            }
+            let Some(bytes) = self.write_ops(now, usize::MAX) else { return };
+            if let Ok(message) = read(&bytes)
+                && let Body::Ops(ops) = &message.body
+            {
+                self.apply_ops(now, self.fleet.own, ops);
+            }
+        }
+    }
+
+    fn run(&mut self, now: Monotonic, key: &Vec<String>) {
+        let Some(local) = self.locals.get(key) else { return };
+        let own = self.own(key).own;
+        let path = Path(local.names.iter().cloned().zip(local.limits.iter().copied()).collect());
+        let idle = local.idle(own);
+        let merging = self.fleet.is_merging();
+        let excess = self.excess(&path);
+        let others = self.others_wait(&path);
+        let fresh = self.fleet.is_fresh(now);
+        let leaving = self.leaving;
+        let Some(local) = self.locals.get_mut(key) else { return };
+        // Slots that came are as old as their grant.
+        let held = usize::try_from(own.saturating_sub(local.gives())).unwrap_or(usize::MAX);
+        while local.since.len() < held.min(1 << 20) {
+            if local.since.len() as u64 >= local.used {
+                local.idle_since = now;
+            }
+            local.since.push_back(now);
+        }
+        local.since.truncate(held.max(usize::try_from(local.used).unwrap_or(usize::MAX)));
+        let mut due = None;
+        if idle > 0 && !merging {
+            let until = local.idle_since + IDLE_MAX;
+            let given = if leaving || until <= now || local.wanted == 0 && others {
+                idle
+            } else {
+                due = Some(until);
+                idle.min(excess)
+            };
+            if given > 0 {
+                local.gives_unsent += given;
+                for _ in 0..given {
+                    local.since.pop_back();
+                }
+            }
+        }
+        let idle = local.idle(own);
+        if idle > 0 && local.wanted > 0 && fresh && excess == 0 && !local.told {
+            local.told = true;
+            self.ready.push_back(path);
+        }
+        self.due.retain(|(_, of)| of != key);
+        if let Some(due) = due {
+            self.due.insert((due, key.clone()));
+        }
+        self.outgoing.insert(key.clone());
+    }
+
+    /// Whether another entry waits on a full key of the path.
+    fn others_wait(&self, path: &Path) -> bool {
+        let names = path.names();
+        let own = (self.fleet.own, self.pool.path_of(&names));
+        let mut keys = names.iter().filter_map(|name| self.pool.key_of(name));
+        keys.any(|key| {
+            self.pool.key(key).is_some_and(crate::slot_pool::Key::is_full)
+                && self.pool.waiting(key).any(|(member, path, _)| (member, Some(path)) != own)
+        })
+    }
+
+    fn claim(&self, key: &[String], local: &Local) -> Option<u64> {
+        if local.claiming {
+            return None;
+        }
+        let entry = self.own(key);
+        let wanted = if self.leaving { 0 } else { local.wanted.saturating_sub(local.idle(entry.own)) };
+        // More than the smallest limit is never of use.
+        let wanted = wanted.min(local.limits.iter().copied().min().unwrap_or(0));
+        let due = if wanted > 0 { entry.want == 0 || wanted > entry.want * 2 } else { entry.want > 0 };
+        due.then_some(wanted)
+    }
+
+    fn write_ops(&mut self, now: Monotonic, bytes_max: usize) -> Option<Vec<u8>> {
+        let mut writer = OpsWriter::new(self.fleet.epoch(), now);
+        let first = self.fleet.is_first();
+        for (member, say) in self.certain.iter_mut().filter(|(_, say)| **say == Say::Unsent) {
+            if first {
+                writer.push(&Op::Certain { member: member.clone() });
+            }
+            *say = Say::UnderWay;
+        }
+        for (node, say) in self.forgotten.iter_mut().filter(|(_, say)| **say == Say::Unsent) {
+            writer.push(&Op::Forget { node });
+            *say = Say::UnderWay;
+        }
+        while writer.len() < bytes_max
+            && let Some(key) = self.outgoing.pop_first()
+        {
+            let Some(local) = self.locals.get(&key) else { continue };
+            let claim = self.claim(&key, local);
+            let names: Vec<&str> = key.iter().map(String::as_str).collect();
+            let known = self.pool.path_of(&names).is_some();
+            if claim.is_some_and(|units| units > 0) || local.adopts_unsent > 0 {
+                // The last limit delivered is in force; one that is in force already need not be said.
+                for (name, limit) in names.iter().zip(&local.limits) {
+                    let whole =
+                        self.pool.key_of(name).and_then(|key| self.pool.key(key)).map(|key| key.whole);
+                    if whole != Some(*limit) || !known {
+                        writer.push(&Op::Limit { key: name, units: *limit });
+                    }
+                }
+            }
+            let Some(local) = self.locals.get_mut(&key) else { continue };
+            if local.adopts_unsent > 0 {
+                writer.push(&Op::SlotAdopt { path: names.clone(), units: local.adopts_unsent });
+                local.adopts_under_way += core::mem::take(&mut local.adopts_unsent);
+            }
+            if local.gives_unsent > 0 {
+                writer.push(&Op::SlotGive { path: names.clone(), units: local.gives_unsent });
+                local.gives_under_way += core::mem::take(&mut local.gives_unsent);
+            }
+            if let Some(units) = claim {
+                writer.push(&Op::SlotClaim { path: names, units });
+                local.claiming = true;
+            }
+        }
+        writer.finish()
+    }
+}
+
+fn path_key(path: &Path) -> Vec<String> {
+    path.0.iter().map(|(name, _)| name.clone()).collect()
+}
