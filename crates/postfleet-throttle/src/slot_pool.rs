@@ -467,6 +467,8 @@ mod tests {
         fn claim(&mut self, member: usize, path: &[&'static str], want: u64) {
             self.next += 1;
             let next = self.next;
+            // Nobody can use more than the smallest limit.
+            let want = path.iter().map(|key| self.limits[key]).min().map_or(0, |least| least.min(want));
             let entry = self.at(member, path);
             if entry.3 == 0 && want > 0 {
                 entry.5 = next;

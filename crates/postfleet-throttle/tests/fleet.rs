@@ -191,7 +191,7 @@ fn replication_17_5_sides_of_a_split_fleet_keep_the_rate_together() {
 /// together again the whole rate is used by all.
 #[test]
 fn replication_17_5_and_17_7_hold_through_random_faults() {
-    for seed in 0..cases(60) {
+    for seed in 0..cases(25) {
         let run = Run::random(seed);
         let measured = kept(&run, 1.0);
         if matches!(run.demand, Demand::Saturated) {
