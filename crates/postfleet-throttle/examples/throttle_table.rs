@@ -128,7 +128,7 @@ fn heading(out: &mut String, first: &str) {
 
 fn row(out: &mut String, name: &str, run: &Run) {
     let measured = run.measure();
-    let least = if matches!(run.demand, Demand::OneHot) {
+    let least = if matches!(run.demand, Demand::OneHot) || measured.least.is_nan() {
         "–".to_string()
     } else {
         format!("{:.2}", measured.least)
@@ -136,7 +136,11 @@ fn row(out: &mut String, name: &str, run: &Run) {
     let _ = writeln!(
         out,
         "| {name} | {:.2} | {:.2} | {least} | {:.2} s | {:.1} |",
-        measured.worst, measured.used, measured.longest, measured.messages
+        measured.worst,
+        // Nothing at all sums up to -0.
+        measured.used + 0.0,
+        measured.longest,
+        measured.messages
     );
 }
 
