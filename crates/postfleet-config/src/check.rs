@@ -1,8 +1,14 @@
 //! Checks across stanzas, on a configuration whose names and values are right.
 
+mod delivery;
+mod failover;
+mod logging;
+mod module;
+
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
 
 use crate::config::Config;
 use crate::diagnostic::Finding;
@@ -24,6 +30,10 @@ pub(crate) fn check(config: &Config, report: &mut dyn FnMut(Finding)) {
     fleet_key(config, report);
     cluster(config, report);
     global(config, report);
+    delivery::check(config, report);
+    failover::check(config, report);
+    logging::check(config, report);
+    module::check(config, report);
 }
 
 /// The place of an option in an instance, or of the instance.
@@ -67,10 +77,20 @@ fn replication(config: &Config, report: &mut dyn FnMut(Finding)) {
                 format!("there is no Datasource '{}'; the cache is a store for policy only", clip(&name));
             report(Finding::warning(6110, opened, message));
         }
+        if kind == ObjectKind::Cache
+            && let Some(source) = config.tree().child(InstanceId::GLOBAL, Scope::Datasource, &name)
+            && let Some(source) = config.tree().instance(source)
+            && let Some(serialized) = source.assigned("serialized")
+            && serialized.value == Value::Bool(false)
+        {
+            let message = format!("Datasource '{}' is not serialized: nothing of it is shared", clip(&name));
+            report(Finding::warning(6115, serialized.name, message).see_also(opened));
+        }
     }
 }
 
-fn misplaced_options(stanza: &Instance, kind: ObjectKind, report: &mut dyn FnMut(Finding)) {
+/// Whether objects of a kind have an option that not all have.
+fn has_option(kind: ObjectKind, option: &str) -> bool {
     let throttles = matches!(
         kind,
         ObjectKind::OutboundThrottleMessages
@@ -81,17 +101,26 @@ fn misplaced_options(stanza: &Instance, kind: ObjectKind, report: &mut dyn FnMut
         kind,
         ObjectKind::OutboundCidr | ObjectKind::OutboundDomains | ObjectKind::OutboundBindingDomains
     );
-    let rules = [
-        ("max_size", kind == ObjectKind::Cache),
-        ("replication_name", kind == ObjectKind::Cache),
-        ("binding_group", matches!(kind, ObjectKind::OutboundCidr | ObjectKind::OutboundDomains)),
-        ("partition", throttles || counted),
-        ("shadow", throttles),
-    ];
-    for (option, fits) in rules {
-        if let Some(assigned) = stanza.assigned(option).filter(|_| !fits) {
+    match option {
+        "max_size" | "replication_name" => kind == ObjectKind::Cache,
+        "binding_group" => matches!(kind, ObjectKind::OutboundCidr | ObjectKind::OutboundDomains),
+        "partition" => throttles || counted,
+        _ => throttles,
+    }
+}
+
+fn misplaced_options(stanza: &Instance, kind: ObjectKind, report: &mut dyn FnMut(Finding)) {
+    for option in ["max_size", "replication_name", "binding_group", "partition", "shadow"] {
+        if let Some(assigned) = stanza.assigned(option).filter(|_| !has_option(kind, option)) {
             let message = format!("'{option}' has no meaning for objects of type {}", kind.word());
-            report(Finding::error(6112, assigned.name, message));
+            let of: Vec<&str> = ObjectKind::ALL
+                .into_iter()
+                .filter(|kind| has_option(*kind, option))
+                .map(ObjectKind::word)
+                .collect();
+            report(
+                Finding::error(6112, assigned.name, message).expected(format!("type = {}", of.join(" or "))),
+            );
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Loading a configuration, and the loaded one.
 
+use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString as _};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -56,13 +57,15 @@ impl LoadOutcome {
     }
 }
 
-/// An option that is set and has no effect yet.
+/// An option or stanza that is written and has no effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WithoutEffect {
-    /// The option.
+    /// Its name.
     pub option: &'static str,
-    /// Where it is set.
+    /// Where it is written first.
     pub position: Option<Position>,
+    /// In how many places it is written.
+    pub places: usize,
 }
 
 impl Config {
@@ -172,18 +175,27 @@ impl Config {
         self.sources.text(span)
     }
 
-    /// The options that are set and have no effect yet, in text order.
+    /// What is written and has no effect, each name once, in text order.
     #[must_use]
     pub fn without_effect(&self) -> Vec<WithoutEffect> {
-        self.tree
-            .instances()
-            .flat_map(|(_, instance)| instance.options())
-            .filter(|assigned| assigned.row.status == Status::Stored)
-            .map(|assigned| WithoutEffect {
-                option: assigned.row.name,
-                position: self.sources.position(assigned.name),
-            })
-            .collect()
+        let mut found: BTreeMap<&'static str, (Span, usize)> = BTreeMap::new();
+        let set = self.tree.instances().flat_map(|(_, instance)| instance.options());
+        let idle = set.filter(|assigned| matches!(assigned.row.status, Status::Stored | Status::Accepted));
+        for assigned in idle {
+            found.entry(assigned.row.name).or_insert((assigned.name, 0)).1 += 1;
+        }
+        for (name, span, places) in self.tree.accepted() {
+            found.entry(name).or_insert((span, 0)).1 += places;
+        }
+        let mut list: Vec<(&'static str, Span, usize)> =
+            found.into_iter().map(|(name, (span, places))| (name, span, places)).collect();
+        list.sort_by_cached_key(|(_, span, _)| self.sources.order(*span));
+        let shown = list.into_iter().map(|(option, span, places)| WithoutEffect {
+            option,
+            position: self.sources.position(span),
+            places,
+        });
+        shown.collect()
     }
 }
 
@@ -213,6 +225,10 @@ pub fn fuzz_entry(bytes: &[u8]) {
             let _ = listener.resolve(None);
         }
         let _ = config.control_listeners();
+        let _ = (config.inbound_audit(), config.datasources(), config.policy_rules());
+        let _ = (config.ec_loggers(), config.bounce_loggers(), config.custom_loggers());
+        let _ = (config.failover(), config.must_agree(), config.without_effect());
+        let _ = config.routing(None, Some("example.org"));
         let _ = config.eccluster_listeners();
         for row in schema::rows() {
             let _ = config.eval(row.name, &Facts { domain: Some("example.org"), ..Facts::default() });

@@ -22,7 +22,7 @@ pub enum Severity {
     Warning,
 }
 
-/// The number of a finding; prints as `CFG-NNNN`. `docs/configuration/language.md` lists them.
+/// The number of a finding; prints as `CFG-NNNN`. `docs/configuration/codes.md` lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Code(pub u16);
 
@@ -358,6 +358,7 @@ impl Findings {
     }
 
     pub(crate) fn push(&mut self, mut finding: Finding) {
+        debug_assert!(crate::codes::is_listed(finding.code), "{} is in no table", finding.code);
         if self.strict && finding.code == 3008 {
             finding.severity = Severity::Error;
         }

@@ -13,7 +13,9 @@
 extern crate alloc;
 
 pub mod address;
+mod capability;
 mod check;
+mod codes;
 mod config;
 mod diagnostic;
 mod dump;
@@ -30,15 +32,20 @@ mod online;
 mod parser;
 mod reference;
 mod resolve;
+pub mod retry;
+pub mod route;
 pub mod schema;
 mod settings;
 mod source;
 mod syntax;
+mod text;
 mod trace;
 mod tree;
 mod value;
 
 pub use address::{AddressError, ListenAddress};
+pub use capability::capabilities;
+pub use codes::{CodeRow, Stage, codes, codes_markdown};
 pub use config::{Config, LoadOutcome, WithoutEffect, fuzz_entry};
 pub use diagnostic::{
     Code, Diagnostic, ERRORS_SHOWN_MAX, Labelled, Severity, report, report_json, report_with,
@@ -51,10 +58,13 @@ pub use migrate::{Migrated, fuzz_migrate, migrate};
 pub use reference::reference_markdown;
 pub use resolve::{Facts, Origin, Resolved};
 pub use settings::{
-    AdapterSettings, Bus, ClientCertificates, ClusterSettings, ControlSettings, DateHeader,
-    EcclusterSettings, EsmtpSettings, LineLength, ListenSettings, LoneLf, LongLines, MailRules,
-    MissingHeaders, NodeSettings, ObjectKind, OnError, Partition, ReplicateSettings, SecuritySettings,
-    SessionCap, SessionCapKind, SocketSettings, StarttlsInjection,
+    AdapterSettings, AsLoggerSettings, AuditSettings, BounceLoggerSettings, Bus, CalendarTime,
+    ClientCertificates, ClusterSettings, ControlSettings, CustomLoggerSettings, CustomStage,
+    DatasourceSettings, DateHeader, EcLoggerSettings, EcclusterSettings, EsmtpSettings, FailoverAddress,
+    FailoverSettings, Follower, LineLength, ListenSettings, LogDestination, LogFile, LogStage, LogSwitches,
+    LogTemplate, LogsSettings, LoneLf, LongLines, MailRules, MissingHeaders, Monitor, NodeSettings,
+    ObjectKind, OnError, Partition, ReplicateSettings, RoutingSettings, RuleAction, RulePhase, RuleSettings,
+    RuleTrigger, SecuritySettings, SessionCap, SessionCapKind, SocketSettings, StarttlsInjection,
 };
 pub use source::{Position, Source, SourceId, Sources, Span};
 pub use syntax::{Item, Quote, Word, Written, print};

@@ -104,8 +104,19 @@ impl Merger<'_> {
         let finding = if let Some(stanza) = schema::child_scope(scope, service, text) {
             Finding::error(3003, name.span, format!("'{}' is a stanza, not an option", stanza.name))
                 .expected(form(stanza))
-        } else if schema::known_accepted(text) {
+        } else if let Some(accepted) = schema::known_accepted(text) {
+            self.tree.accept(accepted, name.span);
             return;
+        } else if scope == Scope::Cluster && text.eq_ignore_ascii_case("subcluster") {
+            Finding::warning(3009, name.span, "the subcluster is not named here")
+                .expected("cluster_name = NAME in cluster.boot, or EC_SUB_CLUSTER in the environment")
+        } else if scope == Scope::Binding && text.eq_ignore_ascii_case("Duravip_Follow") {
+            let name_of = self.tree.instance(into).and_then(|binding| binding.name.as_deref()).unwrap_or("");
+            let message = format!(
+                "'{}' marked as duravip_follow, which is currently not supported for bindings",
+                value::clip(name_of)
+            );
+            Finding::error(3002, name.span, message).hint("valid in: Listen")
         } else if let valid = schema::valid_scopes(text)
             && !valid.is_empty()
         {
@@ -154,9 +165,9 @@ impl Merger<'_> {
 
     /// The value, if it is one.
     fn checked(&mut self, row: &'static Row, name: &Word, written: &Written) -> Option<Value> {
-        let secret = is_secret(row.name);
+        let secret = is_secret(row.name) || row.scopes == [Scope::Datasource] && row.name == "uri";
         let report = |this: &mut Self, span: Span, problem: Problem| {
-            let mut finding = if problem.code == 4013 {
+            let mut finding = if matches!(problem.code, 3008 | 3009 | 4013) {
                 Finding::warning(problem.code, span, problem.message)
             } else {
                 Finding::error(problem.code, span, problem.message)
@@ -260,12 +271,7 @@ impl Merger<'_> {
         let id = self.tree.open(into, row.scope, &key, shown, applies, Some(word.span));
         match row.body {
             Body::Read => self.body(body, id),
-            Body::Accepted => {}
-            Body::Skipped => self.findings.push(Finding::warning(
-                3008,
-                word.span,
-                format!("'{}' is known and not read; the stanza has no effect", row.name),
-            )),
+            Body::Accepted => self.tree.accept(row.name, word.span),
         }
     }
 
@@ -276,7 +282,8 @@ impl Merger<'_> {
         let finding = if let Some(row) = schema::row(scope, service, text) {
             Finding::error(3003, word.span, format!("'{}' is an option, not a stanza", row.name))
                 .expected(format!("{} = VALUE", row.name))
-        } else if schema::known_accepted(text) {
+        } else if let Some(accepted) = schema::known_accepted(text) {
+            self.tree.accept(accepted, word.span);
             return;
         } else if schema::scopes_named(text).next().is_some() {
             let mut places: Vec<&'static str> = schema::scopes_named(text)

@@ -5,7 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::schema::{
-    self, Body, Chain, Check, Default, InstanceName, Kind, Row, Scope, Service, Status, Unit, known_lists,
+    self, Body, Chain, Check, Combine, Default, InstanceName, Kind, Row, Scope, Status, Unit, known_lists,
 };
 use crate::value::range_text;
 
@@ -15,13 +15,18 @@ use crate::value::range_text;
 pub fn reference_markdown() -> String {
     let mut page = String::from(HEAD);
     stanzas(&mut page);
-    let mut section: Option<(&'static [Scope], &'static [Service])> = None;
-    for row in schema::rows() {
-        if section != Some((row.scopes, row.services)) {
-            section = Some((row.scopes, row.services));
-            heading(&mut page, row);
+    for section in schema::sections() {
+        page.push_str(&format!("\n## {}\n\n", section.title));
+        if !section.intro.is_empty() {
+            page.push_str(section.intro);
+            page.push_str("\n\n");
         }
-        option(&mut page, row);
+        page.push_str(
+            "| Option | Type | Unit | Default | Range | Look-up | Since | Effect |\n|---|---|---|---|---|---|---|---|\n",
+        );
+        for row in section.rows() {
+            option(&mut page, row);
+        }
     }
     let (known, accepted) = known_lists();
     page.push_str("\n## Names that are not read\n\nSkipped with the warning CFG-3008: ");
@@ -35,12 +40,33 @@ pub fn reference_markdown() -> String {
 const HEAD: &str = "# Reference of stanzas and options
 
 This page is written from the table in `crates/postfleet-config/src/schema/`; change the table, not the page.
-`docs/configuration/language.md` explains the language, the look-up chains named here, and the errors.
+[The configuration language](language.md) explains the language, [codes of findings](codes.md) the messages.
 
-Times are plain numbers of seconds and sizes plain numbers of bytes. `ecelerity`, `eccluster` and `ecuser` in a default
-stand for `postfleet`, `postfleet-manager` and `postfleet` unless `Compatibility = \"ecelerity\"`. *Stored*: read, checked
-and looked up, and without effect yet. *Accepted*: read for the sake of existing files, without effect. *Restart*: a
-change takes effect at the next start.
+Times are plain numbers of seconds and sizes plain numbers of bytes. An empty text means unset.
+
+| Column | Says |
+|---|---|
+| Default | the value when nobody set it; `–`: unset, and the effect says what that means. `ecelerity`, `eccluster` and `ecuser` in a default stand for `postfleet`, `postfleet-manager` and `postfleet` unless `Compatibility = \"ecelerity\"` |
+| Look-up | the chain of scopes that the value is looked for in; it may be written in each of them. A stanza's name: only there |
+| Since | the oldest line whose files may use the option: `2.x` also in the older form, `3.x` the first with braces, `3.4`, `4.3`; `postfleet`: an addition that no vendor's daemon reads |
+| *Stored* | read, checked and looked up, and without effect yet; the node says so when it loads the file, once for each name |
+| *Accepted* | read for the sake of existing files, without effect; said once as well |
+| *Restart* | a change takes effect at the next start |
+
+| Chain | Order, most specific first |
+|---|---|
+| D | `Domain` in the binding, `Domain` in its group, `Binding`, `Binding_Group`, `Domain`, global |
+| B | `Binding`, `Binding_Group`, global |
+| DG | `Domain`, global |
+| BGD | `Domain` in the group, `Binding_Group`, `Domain`, global |
+| H | `Host` in the binding or group, `Host` |
+| CM | `Host` in the binding, `Host`, `Domain` in the binding, `Binding` (outside a group), `Domain`, global |
+| G | global |
+| L | `Peer` in the `Listen`, `Peer` in the listener, `Listen`, the listener; `+G`: then global |
+
+`every`: each value on the way holds, as a limit of the stanza it stands in. `united`: dictionaries of all stanzas on the way count,
+the narrower one winning. `total`: the global value bounds the node or cluster, that of a binding (else of its group) the
+binding beside it. `exchanger`: the value of a `Host` bounds the exchanger, the next one found the domain beside it.
 ";
 
 fn quoted(names: &[&str]) -> String {
@@ -69,7 +95,6 @@ fn stanzas(page: &mut String) {
         }
         match row.body {
             Body::Read => {}
-            Body::Skipped => remarks.push("not read: CFG-3008"),
             Body::Accepted => remarks.push("accepted, without effect"),
         }
         page.push_str(&format!(
@@ -79,17 +104,6 @@ fn stanzas(page: &mut String) {
             remarks.join("; ")
         ));
     }
-}
-
-fn heading(page: &mut String, row: &Row) {
-    let mut scopes: Vec<&str> = row.scopes.iter().map(|scope| scope.name()).collect();
-    scopes.sort_unstable();
-    page.push_str(&format!("\n## In {}\n\n", scopes.join(", ")));
-    if !row.services.is_empty() {
-        let of: Vec<&str> = row.services.iter().map(|service| service.scope().name()).collect();
-        page.push_str(&format!("In {}.\n\n", of.join(", ")));
-    }
-    page.push_str("| Option | Type | Default | Range | Look-up | Effect |\n|---|---|---|---|---|---|\n");
 }
 
 fn option(page: &mut String, row: &Row) {
@@ -115,11 +129,13 @@ fn option(page: &mut String, row: &Row) {
         effect.push_str(" *Restart.*");
     }
     page.push_str(&format!(
-        "| `{}` | {} | {default} | {} | {} | {effect} |\n",
+        "| `{}` | {} | {} | {default} | {} | {} | {} | {effect} |\n",
         row.name,
         kind(row),
+        unit(row.unit),
         range_text(row).unwrap_or_default(),
-        chain(row.chain),
+        lookup(row),
+        row.since().word(),
     ));
 }
 
@@ -144,16 +160,8 @@ fn kind(row: &Row) -> String {
         Kind::Regex => "regex".to_string(),
         Kind::Dict(_) => "dictionary".to_string(),
     };
-    let unit = match row.unit {
-        Unit::None => "",
-        Unit::Seconds => " s",
-        Unit::Bytes => " B",
-        Unit::Percent => " %",
-        Unit::Bits => " bits",
-        Unit::Entries => " entries",
-    };
     let array = if row.array { "list of " } else { "" };
-    format!("{array}{what}{unit}")
+    format!("{array}{what}")
 }
 
 const fn shape(check: Check) -> &'static str {
@@ -170,11 +178,37 @@ const fn shape(check: Check) -> &'static str {
         Check::BusAddress => "port, `host:port` or path",
         Check::SocketAddress => "address with port",
         Check::DebugWord => "subsystem or mask",
+        Check::Monitor => "`W,N`",
+        Check::Destination => "path, `file://PATH` or `cluster://PATH=>SUBSCRIBER`",
+        Check::LogTemplate => "path with conversions",
+        Check::Macros => "with macros `%{…}`",
+        Check::Action => "`CODE TEXT`, `tarpit SECONDS` or `discard`",
+        Check::Gateway => "host, IPv4 or `[IPv6]`, each with or without `:port`",
+        Check::Route => "as `Gateway`, `__mx__`, or `smtp://HOST?pref=P&ttl=T&port=O&type=T`",
+        Check::Capabilities => "`cap_NAME+ep …`",
+        Check::LimitName => "name of a limit, or `*`",
     }
 }
 
-const fn chain(chain: Chain) -> &'static str {
-    match chain {
+const fn unit(unit: Unit) -> &'static str {
+    match unit {
+        Unit::None => "",
+        Unit::Seconds => "s",
+        Unit::Bytes => "B",
+        Unit::Percent => "%",
+        Unit::Bits => "bits",
+        Unit::Entries => "entries",
+    }
+}
+
+/// The chain, with what is not plain about it.
+fn lookup(row: &Row) -> String {
+    let names = |scopes: &[Scope]| {
+        let names: Vec<&str> = scopes.iter().map(|scope| scope.name()).collect();
+        quoted(&names)
+    };
+    let letter = match row.chain {
+        Chain::D if row.scopes.contains(&Scope::Host) => "H, D",
         Chain::D => "D",
         Chain::B => "B",
         Chain::DG => "DG",
@@ -182,10 +216,25 @@ const fn chain(chain: Chain) -> &'static str {
         Chain::H => "H",
         Chain::CM => "CM",
         Chain::G => "G",
+        Chain::L if row.ends_at_global() => "L+G",
         Chain::L => "L",
         Chain::P => "P",
-        Chain::M => "M",
-    }
+        Chain::M => return names(row.scopes),
+    };
+    let services: Vec<&str> = row.services.iter().map(|service| service.scope().name()).collect();
+    let listeners = if matches!(row.services.len(), 0 | 8 | 9) || row.chain != Chain::L {
+        String::new()
+    } else {
+        format!(" in {}", quoted(&services))
+    };
+    let combine = match row.combine {
+        Combine::First => "",
+        Combine::Every => ", every",
+        Combine::Unite => ", united",
+        Combine::Total => ", total",
+        Combine::Exchanger => ", exchanger",
+    };
+    format!("{letter}{listeners}{combine}")
 }
 
 #[cfg(test)]

@@ -248,10 +248,7 @@ pub(crate) fn choose(name: &str, facts: &Facts<'_>, config: &Config) -> Option<&
         return Some(row);
     }
     let outer = [Scope::Global, Scope::Domain, Scope::Binding, Scope::BindingGroup];
-    outer
-        .into_iter()
-        .find_map(|scope| schema::row(scope, None, name))
-        .or_else(|| schema::rows().find(|row| row.name.eq_ignore_ascii_case(name)))
+    outer.into_iter().find_map(|scope| schema::row(scope, None, name)).or_else(|| schema::named(name).next())
 }
 
 /// The default as a value; `None` for what is unset or found elsewhere.

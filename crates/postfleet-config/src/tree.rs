@@ -97,6 +97,8 @@ impl Instance {
 #[derive(Clone, Debug)]
 pub struct Tree {
     instances: Vec<Instance>,
+    /// Names that are taken without being kept, where each is first written, and how often.
+    accepted: BTreeMap<&'static str, (Span, usize)>,
 }
 
 impl Tree {
@@ -116,7 +118,18 @@ impl Tree {
                 index: BTreeMap::new(),
                 blocks: BTreeMap::new(),
             }],
+            accepted: BTreeMap::new(),
         }
+    }
+
+    /// Remembers a name that is taken and has no effect.
+    pub(crate) fn accept(&mut self, name: &'static str, span: Span) {
+        self.accepted.entry(name).or_insert((span, 0)).1 += 1;
+    }
+
+    /// The names that are taken and have no effect: where each is first written, and how often.
+    pub(crate) fn accepted(&self) -> impl Iterator<Item = (&'static str, Span, usize)> {
+        self.accepted.iter().map(|(name, (span, places))| (*name, *span, *places))
     }
 
     /// The instance of this id; `None` for an id of another configuration.

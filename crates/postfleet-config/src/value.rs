@@ -11,8 +11,14 @@ use core::net::IpAddr;
 use postfleet_types::Prefix;
 
 use crate::address::{self, ListenAddress};
+use crate::capability::capabilities;
+use crate::route::Route;
 use crate::schema::{Chain, Check, Default, Keys, Kind, Range, Row, Unit};
+use crate::settings::RuleAction;
 use crate::syntax::{Quote, Written};
+use crate::text::{
+    GATEWAY_FORM, ROUTE_FORM, limit_name, log_destination, log_template, macros, monitor, route,
+};
 
 /// At most so many events in so many seconds; none of either means no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,7 +206,7 @@ impl Problem {
         Self { code, message: message.into(), expected: Some(expected.into()), hint: None }
     }
 
-    fn hint(mut self, hint: Option<String>) -> Self {
+    pub(crate) fn hint(mut self, hint: Option<String>) -> Self {
         self.hint = hint;
         self
     }
@@ -224,7 +230,14 @@ pub(crate) fn unsets(row: &Row, written: &Written) -> bool {
 pub(crate) fn atom(row: &Row, text: &str) -> Result<Checked, Problem> {
     let plain = |value| Ok((value, None));
     match row.kind {
-        Kind::Text(check) => checked_text(check, text).map(|()| (Value::Text(text.to_string()), None)),
+        Kind::Text(check) => match checked_text(check, text) {
+            Ok(()) => plain(Value::Text(text.to_string())),
+            // Known and not read, or read in a way to be remarked on: the value stands.
+            Err(problem) if matches!(problem.code, 3008 | 3009) => {
+                Ok((Value::Text(text.to_string()), Some(problem)))
+            }
+            Err(problem) => Err(problem),
+        },
         Kind::Bool => boolean(text).map_or_else(|| Err(not_bool(text)), |value| plain(Value::Bool(value))),
         Kind::Int => {
             let value = whole(row, text, i128::from(i32::MIN), i128::from(i32::MAX))?;
@@ -235,6 +248,15 @@ pub(crate) fn atom(row: &Row, text: &str) -> Result<Checked, Problem> {
         Kind::Perms => permissions(text).map(|value| (Value::Int(value), None)),
         Kind::Words(words) => word(row, words, text).map_or_else(
             || {
+                if row.known.iter().any(|word| text.eq_ignore_ascii_case(word)) {
+                    let message = format!("'{}' is known and not read; the default holds", clip(text));
+                    return Err(Problem {
+                        code: 3008,
+                        message,
+                        expected: Some(words.join(", ")),
+                        hint: None,
+                    });
+                }
                 let hint = crate::schema::nearest_of(text, words.iter().copied());
                 let hint = hint.map(|word| format!("did you mean '{word}'?"));
                 Err(Problem::new(4007, format!("'{}' is not one of the words", clip(text)), words.join(", "))
@@ -557,6 +579,28 @@ fn checked_text(check: Check, text: &str) -> Result<(), Problem> {
                 "ADDRESS:PORT or [IPv6]:PORT",
             )
         }
+        Check::Monitor => return monitor(text),
+        Check::Destination => return log_destination(text),
+        Check::LogTemplate => return log_template(text),
+        Check::Gateway => return route(text, Route::gateway(text), GATEWAY_FORM),
+        Check::Route => return route(text, Route::parse(text), ROUTE_FORM),
+        Check::Capabilities => {
+            return capabilities(text).map(|_| ()).map_err(|word| {
+                Problem::new(
+                    4007,
+                    format!("'{}' is not a capability", clip(&word)),
+                    "cap_NAME+ep, with blanks between",
+                )
+            });
+        }
+        Check::Action => (
+            RuleAction::parse(text).is_some(),
+            6180,
+            "an action",
+            "`CODE TEXT` with a code 400 to 599, `tarpit SECONDS` or `discard`",
+        ),
+        Check::Macros => return macros(text),
+        Check::LimitName => return limit_name(text),
         Check::DebugWord => {
             let mask = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
             let word = DEBUG_WORDS.iter().any(|word| text.eq_ignore_ascii_case(word));

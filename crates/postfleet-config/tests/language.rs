@@ -336,7 +336,6 @@ fn options_and_stanzas_are_not_mixed_up() {
     check("Hostname = ( a )", &[('E', 4008, 1, 12)]);
     check("Logs { }", &[('E', 3002, 1, 1)]);
     assert_eq!(only("Logs { }").message, "'Logs' is only valid in the manager configuration");
-    check("ec_logger \"x\" { mainlog = \"a\" }", &[('W', 3008, 1, 1)]);
     check("Bounce_Pattern = x", &[('W', 3008, 1, 1)]);
     check("Use_mmap = x\nEventLoop \"p\" { Concurrency = 4 }\nPathway \"x\" { anything = 1 }", &[]);
     let strict = LoadRequest { strict: true, ..request() };

@@ -19,7 +19,6 @@ pub(crate) const TYPES: &[&str] = &[
     "cache",
 ];
 
-const LEVELS: &[&str] = &["DEBUG", "INFO", "NOTICE", "WARNING", "ERROR", "CRITICAL"];
 const PARTITION: &[&str] = &["share", "quorum", "full"];
 const LOGS: &[(&str, &str)] = &[
     ("rejectlog", "/var/log/ecelerity/rejectlog.cluster"),
@@ -32,8 +31,6 @@ const LOGS: &[(&str, &str)] = &[
 const fn c(name: &'static str, kind: Kind, default: Default, effect: &'static str) -> Row {
     Row::new(name, kind, default, effect).at(Chain::M, &[Scope::Cluster])
 }
-
-const MODULES: &[Scope] = &[Scope::Cluster, Scope::MsgcServer, Scope::MsgcClient];
 
 #[rustfmt::skip]
 pub(super) const CLUSTER: &[Row] = &[
@@ -69,8 +66,6 @@ pub(super) const CLUSTER: &[Row] = &[
     c("duravip_quorum", Words(&["none", "majority"]), Is("none"), "`majority`: own addresses only while quorate").stored(),
     c("arp_refresh_interval", Int, Is("300"), "how often owned addresses are announced again; 0: never").seconds().range(Range::WholeOr(0, 10, i64::MAX)).stored(),
     c("arp_notify", Address, List(&[]), "further hosts told about a moved address").list().stored(),
-    Row::new("enabled", Bool, Is("true"), "false: loaded, and its hooks do not run").at(Chain::M, MODULES).fixed(),
-    Row::new("debug_level", Words(LEVELS), Is("ERROR"), "least level of messages").at(Chain::M, MODULES).stored(),
 ];
 
 const fn r(name: &'static str, kind: Kind, default: Default, effect: &'static str) -> Row {

@@ -18,7 +18,7 @@ pub(super) const SECURITY: &[Row] = &[
     security("user", Text(Any), Is("ecuser"), "the account, by name or number, that the process runs as after start-up"),
     security("group", Text(Any), Is("ecuser"), "the primary group that the process runs with after start-up"),
     security("Supplemental_Groups", Text(Any), Unset, "further groups of the process; unset: none").list(),
-    security("Capabilities", Text(Any), Unset, "exactly the capabilities kept after the change of account; unset or `none`: none"),
+    security("Capabilities", Text(Check::Capabilities), Unset, "exactly the capabilities kept after the change of account; unset or `none`: none"),
     security("Privileges", Text(Any), Unset, "the privilege set of another system; no effect on this one").accepted(),
     security("chroot", Text(Path), Unset, "the directory that becomes the root before privileges are dropped"),
 ];

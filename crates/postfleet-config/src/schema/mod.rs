@@ -4,16 +4,22 @@
 
 mod cluster;
 mod global;
+mod index;
 mod known;
 mod listener;
+mod logger;
+mod module;
 mod outbound;
 mod scopes;
+mod since;
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
 pub use scopes::{Body, InstanceName, Scope, ScopeRow, Service};
+pub use since::Since;
 
+pub(crate) use index::named;
 pub(crate) use known::{accepted as known_accepted, known, lists as known_lists};
 
 use crate::files::Role;
@@ -82,6 +88,24 @@ pub enum Check {
     SocketAddress,
     /// A word of a debug level, or a bit mask.
     DebugWord,
+    /// `W,N`: N windows of W seconds.
+    Monitor,
+    /// Where log lines go.
+    Destination,
+    /// The path of gathered logs.
+    LogTemplate,
+    /// Text with the macros of policy rules.
+    Macros,
+    /// What a policy rule does.
+    Action,
+    /// A host or address, with or without port.
+    Gateway,
+    /// An element of `Routes`.
+    Route,
+    /// The terms of `cap_from_text`.
+    Capabilities,
+    /// The name of a limit, or `*`.
+    LimitName,
 }
 
 /// Which keys a dictionary may have.
@@ -229,6 +253,8 @@ pub struct Row {
     pub status: Status,
     /// Other spellings of its words.
     pub aliases: &'static [(&'static str, &'static str)],
+    /// Words of the vendor that are known and not read.
+    pub known: &'static [&'static str],
     /// What it does, in a line.
     pub effect: &'static str,
 }
@@ -264,6 +290,7 @@ impl Row {
             dynamic: true,
             status: Status::InForce,
             aliases: &[],
+            known: &[],
             effect,
         }
     }
@@ -324,6 +351,11 @@ impl Row {
         self
     }
 
+    const fn known(mut self, words: &'static [&'static str]) -> Self {
+        self.known = words;
+        self
+    }
+
     const fn also(mut self, aliases: &'static [(&'static str, &'static str)]) -> Self {
         self.aliases = aliases;
         self
@@ -340,34 +372,110 @@ pub(crate) const fn object_types() -> &'static [&'static str] {
     cluster::TYPES
 }
 
+/// The options of one part of the reference page.
+pub(crate) struct Section {
+    pub(crate) title: &'static str,
+    pub(crate) intro: &'static str,
+    rows: &'static [&'static [Row]],
+}
+
+impl Section {
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &'static Row> {
+        self.rows.iter().copied().flatten()
+    }
+}
+
+const fn section(title: &'static str, intro: &'static str, rows: &'static [&'static [Row]]) -> Section {
+    Section { title, intro, rows }
+}
+
+const SECTIONS: &[Section] = &[
+    section(
+        "The account of the process",
+        "Stanza `Security`. Two stanzas merge option by option; a later `Capabilities` replaces an earlier one.",
+        &[global::SECURITY],
+    ),
+    section(
+        "The whole node",
+        "Written outside of every stanza; those with another look-up also in the stanzas of that chain.",
+        &[global::GLOBAL],
+    ),
+    section(
+        "Thread pools, debug flags, roles",
+        "Stanzas `ThreadPool`, `Debug_Flags` and `Role`.",
+        &[global::POOLS],
+    ),
+    section(
+        "Limits of outbound connections and throttles",
+        "Every limit that applies must have room. A throttle counts in the stanza that supplies it; a 0 there means no \
+         limit and ends the look-up.",
+        &[outbound::LIMITS],
+    ),
+    section("Routing and delivery", "", &[outbound::ROUTING]),
+    section(
+        "Retries and expiry",
+        "Retry n waits `Retry_Interval` × 2ⁿ⁻¹, at most `Max_Retry_Interval`.",
+        &[outbound::RETRY],
+    ),
+    section("Outbound sessions, TLS, addresses that move", "", &[outbound::SESSION]),
+    section("Every listener", "In the listener's stanza and its `Listen`.", &[listener::COMMON]),
+    section("Mail listeners", "In `ESMTP_Listener`, its `Listen` and `Peer`.", &[listener::ESMTP]),
+    section("Console listeners", "In `Control_Listener`, its `Listen` and `Peer`.", &[listener::CONTROL]),
+    section("Listeners for other nodes and bulk injection", "", &[listener::ECCLUSTER]),
+    section(
+        "Adapters",
+        "In `Policy_Listener`, `Milter_Listener`, `API_Listener` and `Metrics_Listener`.",
+        &[listener::ADAPTERS],
+    ),
+    section("The cluster", "Stanza `cluster`, on nodes only.", &[cluster::CLUSTER]),
+    section(
+        "Replicated objects",
+        "Stanza `Replicate \"NAME\"` in `cluster`. The kind is `type`, else `class`, else the name. Nothing is shared \
+         unless it is declared.",
+        &[cluster::REPLICATE],
+    ),
+    section(
+        "Interfaces",
+        "Stanza `Topology \"BLOCK\"` in `cluster`; the longest prefix wins.",
+        &[cluster::TOPOLOGY],
+    ),
+    section("The bus of earlier releases", "Stanzas `msgc_server` and `msgc_client`.", &[cluster::BUS]),
+    section("Every module", "", &[module::COMMON]),
+    section("Audit series", "Stanza `inbound_audit`.", &[module::AUDIT]),
+    section("Data sources", "Stanza `Datasource \"NAME\"`.", &[module::DATASOURCE]),
+    section(
+        "Loggers",
+        "Stanzas `ec_logger`, `bounce_logger` and `custom_logger`, each with a name.",
+        &[logger::LOGGERS],
+    ),
+    section(
+        "The manager",
+        "Stanzas `Logs`, `Manager`, `Node` and `as_logger`, on the manager only. The block of another manager is checked \
+         and not used.",
+        &[logger::MANAGER],
+    ),
+    section("Scripts", "Stanzas `sieve`, `scriptlet` and `script`.", &[module::SCRIPTS]),
+    section(
+        "Policy rules",
+        "Stanza `Policy_Rule \"NAME\"`, on nodes only; tried in text order.",
+        &[module::RULES],
+    ),
+];
+
+/// The parts of the reference page.
+pub(crate) fn sections() -> impl Iterator<Item = &'static Section> {
+    SECTIONS.iter()
+}
+
 /// Every option, in the order of the reference page.
 pub fn rows() -> impl Iterator<Item = &'static Row> {
-    [
-        global::SECURITY,
-        global::GLOBAL,
-        global::POOLS,
-        outbound::LIMITS,
-        outbound::ROUTING,
-        outbound::RETRY,
-        outbound::SESSION,
-        listener::COMMON,
-        listener::ESMTP,
-        listener::CONTROL,
-        listener::ECCLUSTER,
-        listener::ADAPTERS,
-        cluster::CLUSTER,
-        cluster::REPLICATE,
-        cluster::TOPOLOGY,
-        cluster::BUS,
-    ]
-    .into_iter()
-    .flatten()
+    SECTIONS.iter().flat_map(Section::rows)
 }
 
 /// The option of this name in this scope.
 #[must_use]
 pub fn row(scope: Scope, service: Option<Service>, name: &str) -> Option<&'static Row> {
-    rows().find(|row| row.valid_in(scope, service) && row.name.eq_ignore_ascii_case(name))
+    index::named(name).find(|row| row.valid_in(scope, service))
 }
 
 /// The scope of this name inside this one.
@@ -388,10 +496,8 @@ pub fn scope_rows() -> impl Iterator<Item = &'static ScopeRow> {
 
 /// The names of the scopes in which an option of this name may be written, in alphabetical order.
 pub(crate) fn valid_scopes(name: &str) -> Vec<&'static str> {
-    let mut names: Vec<&'static str> = rows()
-        .filter(|row| row.name.eq_ignore_ascii_case(name))
-        .flat_map(|row| row.scopes.iter().map(|scope| scope.name()))
-        .collect();
+    let mut names: Vec<&'static str> =
+        index::named(name).flat_map(|row| row.scopes.iter().map(|scope| scope.name())).collect();
     names.sort_unstable();
     names.dedup();
     names
@@ -414,6 +520,11 @@ pub(crate) fn nearest(
 
 /// The candidate nearest to the text, if it is near at all.
 pub(crate) fn nearest_of(text: &str, candidates: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+    nearest_name(text, candidates)
+}
+
+/// The same for names that a configuration gives.
+pub(crate) fn nearest_name<'a>(text: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     // Names are short; what is longer is not a slip of the pen, and the comparison is quadratic.
     if text.len() > 80 {
         return None;

@@ -27,7 +27,7 @@ pub(super) const LIMITS: &[Row] = &[
     d("Cluster_Max_Outbound_Connections", Int, Is("-1"), "connections of all nodes to a domain, or to a domain through a binding, or to an exchanger: the level decides; -1 or 0: no limit").at(Chain::CM, CM).min(-1).combine(Combine::Exchanger),
     d("Cluster_Server_Max_Outbound_Connections", Int, Unset, "all connections of the cluster; in a binding: all through it").at(Chain::B, B).min(-1).combine(Combine::Total),
     d("Cluster_Scope_Max_Outbound_Connections", Int, Unset, "all connections of the cluster in the scope where it stands").at(Chain::D, SCOPED).min(-1).combine(Combine::Every),
-    d("Shadow_Limits", Text(Any), Default::List(&[]), "limits that are counted and shown here and refuse nothing; `*`: all").at(Chain::D, SHADOW).list(),
+    d("Shadow_Limits", Text(Check::LimitName), Default::List(&[]), "limits that are counted and shown here and refuse nothing; `*`: all").at(Chain::D, SHADOW).list(),
     d("Outbound_Throttle_Messages", Throttle, Unset, "delivery attempts of this node per period"),
     d("Outbound_Throttle_Connections", Throttle, Unset, "connections opened by this node per period"),
     d("Outbound_Throttle_Messages", Throttle, Unset, "delivery attempts of this node to this exchanger per period").at(Chain::H, H),
@@ -49,11 +49,11 @@ const SHADOW: &[Scope] = &[
 
 #[rustfmt::skip]
 pub(super) const ROUTING: &[Row] = &[
-    d("Gateway", Text(Any), Unset, "host to send to instead of the domain's exchangers; IPv6 in brackets"),
-    d("Routes", Text(Any), Unset, "hosts to send to, in order or by preference").at(Chain::DG, DG).list(),
+    d("Gateway", Text(Check::Gateway), Unset, "host to send to instead of the domain's exchangers; IPv6 in brackets"),
+    d("Routes", Text(Check::Route), Unset, "hosts to send to, in order or by preference").at(Chain::DG, DG).list(),
     d("Remote_SMTP_Port", Int, Is("25"), "port of SMTP servers").range(Range::Whole(1, 65535)),
     d("LMTP_Port", Int, Is("2003"), "port of LMTP servers").range(Range::Whole(1, 65535)),
-    d("Delivery_Method", Words(&["ESMTP", "SMTP", "LMTP", "ECSTREAM"]), Is("ESMTP"), "protocol spoken"),
+    d("Delivery_Method", Words(&["ESMTP", "SMTP", "LMTP", "ECSTREAM"]), Is("ESMTP"), "protocol spoken").known(&["DISC", "HTTP", "MM7", "PIPE", "PIPE_TRANSPORT", "SMPP"]),
     d("EHLO_Hostname", Text(Any), Is("__hostname__"), "argument of EHLO; `__hostname__`: the own name, `__message__`: the domain of the sender"),
     d("Connection_Allocation_Aggressiveness", Words(&["normal", "high"]), Is("normal"), "connections are opened one by one, or as many as allowed at once"),
     d("Blackhole", WordsOrBool(&["inline", "internal"]), Is("false"), "`inline` or true: refused for good at RCPT; `internal`: accepted and dropped"),

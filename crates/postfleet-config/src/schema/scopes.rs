@@ -143,8 +143,6 @@ pub enum InstanceName {
 pub enum Body {
     /// It is read.
     Read,
-    /// It is read for its syntax only, with a warning.
-    Skipped,
     /// It is read for its syntax only, without a warning.
     Accepted,
 }
@@ -257,20 +255,20 @@ pub(super) const ROWS: &[ScopeRow] = &[
     anonymous(Scope::Cluster, "cluster", G).node(),
     named(Scope::Replicate, "Replicate", InstanceName::Object, &[Scope::Cluster]),
     named(Scope::Topology, "Topology", InstanceName::Cidr, &[Scope::Cluster]),
-    anonymous(Scope::Logs, "Logs", G).manager().body(Body::Skipped),
-    named(Scope::Manager, "Manager", InstanceName::Exact, &[Scope::Logs]).body(Body::Skipped),
-    named(Scope::Node, "Node", InstanceName::Exact, &[Scope::Manager]).body(Body::Skipped),
+    anonymous(Scope::Logs, "Logs", G).manager(),
+    named(Scope::Manager, "Manager", InstanceName::Exact, &[Scope::Logs]),
+    named(Scope::Node, "Node", InstanceName::Exact, &[Scope::Manager]),
     anonymous(Scope::MsgcServer, "msgc_server", G),
     anonymous(Scope::MsgcClient, "msgc_client", G),
-    named(Scope::PolicyRule, "Policy_Rule", InstanceName::Exact, G).node().body(Body::Skipped),
-    anonymous(Scope::InboundAudit, "inbound_audit", G).body(Body::Skipped),
-    named(Scope::Datasource, "Datasource", InstanceName::Exact, G).body(Body::Skipped),
-    anonymous(Scope::DsCore, "ds_core", G).body(Body::Skipped),
-    named(Scope::EcLogger, "ec_logger", InstanceName::Exact, G).body(Body::Skipped),
-    named(Scope::BounceLogger, "bounce_logger", InstanceName::Exact, G).body(Body::Skipped),
-    named(Scope::CustomLogger, "custom_logger", InstanceName::Exact, G).body(Body::Skipped),
-    anonymous(Scope::AsLogger, "as_logger", G).manager().body(Body::Skipped),
-    named(Scope::Sieve, "sieve", InstanceName::Exact, G).body(Body::Skipped),
-    named(Scope::Scriptlet, "scriptlet", InstanceName::Exact, G).body(Body::Skipped),
-    named(Scope::Script, "script", InstanceName::Exact, &[Scope::Scriptlet]).body(Body::Skipped),
+    named(Scope::PolicyRule, "Policy_Rule", InstanceName::Exact, G).node(),
+    anonymous(Scope::InboundAudit, "inbound_audit", G),
+    named(Scope::Datasource, "Datasource", InstanceName::Exact, G),
+    anonymous(Scope::DsCore, "ds_core", G),
+    named(Scope::EcLogger, "ec_logger", InstanceName::Exact, G),
+    named(Scope::BounceLogger, "bounce_logger", InstanceName::Exact, G),
+    named(Scope::CustomLogger, "custom_logger", InstanceName::Exact, G),
+    anonymous(Scope::AsLogger, "as_logger", G).manager(),
+    named(Scope::Sieve, "sieve", InstanceName::Exact, G),
+    named(Scope::Scriptlet, "scriptlet", InstanceName::Exact, G),
+    named(Scope::Script, "script", InstanceName::Exact, &[Scope::Scriptlet]),
 ];

@@ -87,7 +87,8 @@ pub enum ObjectKind {
 }
 
 impl ObjectKind {
-    const ALL: [Self; 10] = [
+    /// All of them.
+    pub const ALL: [Self; 10] = [
         Self::InboundCidr,
         Self::OutboundCidr,
         Self::OutboundDomains,
@@ -343,15 +344,7 @@ impl Config {
                 "" => partition,
                 word => Partition::from_word(word),
             },
-            shadow: match options.value("shadow") {
-                Some(Value::List(values)) => values
-                    .into_iter()
-                    .filter_map(
-                        |value| if let Value::Pattern(pattern) = value { Some(pattern) } else { None },
-                    )
-                    .collect(),
-                Some(_) | None => Vec::new(),
-            },
+            shadow: options.patterns("shadow"),
         })
     }
 }

@@ -1,21 +1,42 @@
 //! The configuration as the daemon reads it: plain values, defaults filled in.
 
+mod agree;
 mod cluster;
+mod failover;
 mod listen;
+mod logging;
+mod manager;
+mod module;
 mod node;
+mod outbound;
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
 pub use cluster::{Bus, ClusterSettings, ObjectKind, Partition, ReplicateSettings};
+pub use failover::{FailoverAddress, FailoverSettings, Follower};
 pub use listen::{
     AdapterSettings, ClientCertificates, ControlSettings, EcclusterSettings, EsmtpSettings, ListenSettings,
     OnError, SessionCap, SessionCapKind, SocketSettings, StarttlsInjection,
 };
+pub use logging::{
+    BounceLoggerSettings, CustomLoggerSettings, CustomStage, EcLoggerSettings, LogDestination, LogFile,
+    LogStage, LogSwitches,
+};
+pub use manager::{AsLoggerSettings, CalendarTime, LogTemplate, LogsSettings};
+pub use module::{
+    AuditSettings, DatasourceSettings, Monitor, RuleAction, RulePhase, RuleSettings, RuleTrigger,
+};
 pub use node::{
     DateHeader, LineLength, LoneLf, LongLines, MailRules, MissingHeaders, NodeSettings, SecuritySettings,
 };
+pub use outbound::RoutingSettings;
+
+pub(crate) use failover::{Candidate, followed};
+pub(crate) use logging::destination;
+pub(crate) use manager::TemplateError;
+pub(crate) use module::MonitorError;
 
 pub(crate) use cluster::{object_kind, object_name, parameter_words, replicate_stanzas};
 
@@ -25,7 +46,7 @@ use crate::config::Config;
 use crate::resolve::{Facts, choose};
 use crate::schema::{Chain, Row};
 use crate::tree::{Assigned, InstanceId};
-use crate::value::Value;
+use crate::value::{Pattern, Value};
 
 /// Look-ups for one set of facts.
 pub(crate) struct Lookup<'a> {
@@ -127,6 +148,13 @@ impl<'a> Lookup<'a> {
             .filter_map(Value::as_text)
             .filter(|text| !text.is_empty())
             .map(ToString::to_string)
+            .collect()
+    }
+
+    pub(crate) fn patterns(&self, name: &str) -> Vec<Pattern> {
+        self.list(name)
+            .into_iter()
+            .filter_map(|value| if let Value::Pattern(pattern) = value { Some(pattern) } else { None })
             .collect()
     }
 

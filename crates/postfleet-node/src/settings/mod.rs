@@ -89,9 +89,13 @@ impl Listener {
 pub(crate) fn tell_without_effect(config: &Config) {
     for ignored in config.without_effect() {
         let place = ignored.position.map_or_else(String::new, |at| format!("{}:{}: ", at.file, at.line));
+        let more = match ignored.places {
+            0 | 1 => String::new(),
+            places => format!("; it is written in {places} places"),
+        };
         notice(
             Severity::Notice,
-            format_args!("{place}{} is accepted and has no effect in this version", ignored.option),
+            format_args!("{place}{} is accepted and has no effect in this version{more}", ignored.option),
         );
     }
 }
