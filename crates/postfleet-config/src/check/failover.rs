@@ -160,6 +160,7 @@ fn follower(
                 span,
                 format!("duravip_follow is set to {}, which does not exist", clip(follows)),
             )
+            .expected("a binding that moves, or its address")
             .maybe_hint(near.map(|near| format!("did you mean '{near}'?"))),
         );
         return;
