@@ -130,7 +130,7 @@ const CODES: &[CodeRow] = &[
     e(6227, "`Cluster_Key` is missing where it is needed, short, or readable by others", "a file of 32 bytes or more, mode 0600"),
     w(6230, "a log is served that no logger writes", "give a logger the destination in the hint"),
     w(6231, "a journal is written that no entry of `logs` serves; it would grow", "add the entry in the hint"),
-    e(6232, "two loggers write one file", "give one of them another path, or none"),
+    ew(6232, "two loggers write one file; a warning where both do so by default", "give one of them another path, or none"),
     e(6240, "a stage of a custom logger is on and has no format", "set the format"),
     w(6241, "a stage of a custom logger has a file and no format; it is not logged", "set the format"),
     e(6242, "a stage of a custom logger is on and has no destination", "set its file, or `mainlog`"),

@@ -16,7 +16,7 @@ use crate::value::clip;
 
 pub(super) fn check(config: &Config, report: &mut dyn FnMut(Finding)) {
     let written = config.log_destinations();
-    shared(&written, report);
+    shared(config, &written, report);
     served(config, &written, report);
     for (_, logger) in config.tree().children(InstanceId::GLOBAL, Scope::CustomLogger) {
         custom(logger, report);
@@ -24,19 +24,25 @@ pub(super) fn check(config: &Config, report: &mut dyn FnMut(Finding)) {
     series(config, report);
 }
 
-/// Two loggers must not append to one file: their lines would mix.
-fn shared(written: &[(InstanceId, Span, LogDestination)], report: &mut dyn FnMut(Finding)) {
+/// Two loggers must not append to one file: their lines would mix. Where nobody wrote the path, existing files may
+/// have it so for years: that is only remarked on.
+fn shared(config: &Config, written: &[(InstanceId, Span, LogDestination)], report: &mut dyn FnMut(Finding)) {
+    let implied = |logger: InstanceId, span: Span| {
+        config.tree().instance(logger).and_then(|logger| logger.opened) == Some(span)
+    };
     let mut owners: BTreeMap<&str, (InstanceId, Span)> = BTreeMap::new();
     for (logger, span, destination) in written {
         let (owner, first) = *owners.entry(destination.path()).or_insert((*logger, *span));
-        if owner != *logger {
-            let message = format!("{} is written by another logger already", clip(destination.path()));
-            report(
-                Finding::error(6232, *span, message)
-                    .expected("a path of its own, or \"\" for no log")
-                    .see_also(first),
-            );
+        if owner == *logger {
+            continue;
         }
+        let message = format!("{} is written by another logger already", clip(destination.path()));
+        let finding = if implied(*logger, *span) && implied(owner, first) {
+            Finding::warning(6232, *span, format!("{message}, both by default"))
+        } else {
+            Finding::error(6232, *span, message)
+        };
+        report(finding.expected("a path of its own, or \"\" for no log").see_also(first));
     }
 }
 
