@@ -19,7 +19,7 @@ fn manager(text: &str) -> LoadOutcome {
 fn managed(text: &str) -> Config {
     let outcome = manager(text);
     assert_eq!(outcome.report(), "", "{text}");
-    outcome.config.unwrap()
+    outcome.config.expect("nothing was found, so there is a configuration")
 }
 
 #[test]

@@ -70,7 +70,7 @@ const SAMPLES: &[(&str, &[u16], &str)] = &[
     ),
     (
         "pools and levels",
-        &[],
+        &[3009],
         "ThreadPool \"IO\" { Concurrency = 20 }\nDebug_Flags { DEBUG = ( SMTP CLUSTER ) ERROR = ( ALL ) CRITICAL = 4294967295 }\n",
     ),
     (
