@@ -119,7 +119,7 @@ fn configuration_a49_peers_are_in_lower_case() {
     check("msgc_server { peers = [ Node1 = \"192.0.2.10\" ] }", &[('E', 6221, 1, 25)]);
     let config = config("cluster {}\nmsgc_server { peers = [ node1 = \"192.0.2.10\" ] }");
     assert_eq!(config.cluster().unwrap().peers, [("node1".to_string(), "192.0.2.10".to_string())]);
-    let config = clean("msgc_server { peers = [ node1 = \"192.0.2.10\" ] }");
+    let config = support::config("msgc_server { peers = [ node1 = \"192.0.2.10\" ] }");
     assert_eq!(config.bus_peers(), [("node1".to_string(), "192.0.2.10".to_string())]);
 }
 

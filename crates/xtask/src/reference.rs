@@ -9,7 +9,10 @@ use postfleet_config::{codes_markdown, reference_markdown};
 use crate::Finding;
 use crate::tree::Tree;
 
-const PAGES: [(&str, fn() -> String); 2] = [
+/// A page and what it must say.
+type Page = (&'static str, fn() -> String);
+
+const PAGES: [Page; 2] = [
     ("docs/configuration/reference.md", reference_markdown),
     ("docs/configuration/codes.md", codes_markdown),
 ];
