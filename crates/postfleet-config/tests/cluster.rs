@@ -241,6 +241,11 @@ fn implied_listeners() {
     assert!(clean("").eccluster_listeners().is_empty());
     assert!(clean("").esmtp_listeners().is_empty());
     assert!(clean("Control_Listener {}").control_listeners().is_empty());
+    // Options for all sockets leave the implied one, and hold for it.
+    let control = support::config("Control_Listener { File_Mode = 0660 }").control_listeners();
+    assert_eq!(control.len(), 1);
+    assert_eq!((&*control[0].name, control[0].socket.file_mode), ("/tmp/2025", 0o660));
+    assert_eq!(support::config("control_listener_timeout = 9").control_listeners().len(), 1);
     let config = clean("cluster {}\nECCluster_Listener { Listen \"127.0.1.1:4802\" { Listen_Backlog = 7 } }");
     let listener = &config.eccluster_listeners()[0];
     assert_eq!((listener.address.port(), listener.socket.backlog), (Some(4802), 7));

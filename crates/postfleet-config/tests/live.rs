@@ -537,3 +537,17 @@ fn candidates_follow_the_schema_and_the_instances() {
         assert_eq!(candidates(line), [""; 0], "{line}");
     }
 }
+
+#[test]
+fn what_another_session_saves_during_a_transaction_stays_saved() {
+    let mut process = Process::new("");
+    process.check("config set retry_interval 60", "Retry_Interval = 60");
+    let mut first = Session::default();
+    assert_eq!(process.on(&mut first, "config begin"), "");
+    assert_eq!(process.on(&mut first, "config set idle_timeout 8"), "Idle_Timeout = 8");
+    assert_eq!(process.write_back(None), "Configuration written to /etc/t/ecelerity.conf.");
+    assert_eq!(process.on(&mut first, "config commit"), "");
+    assert_eq!(process.running.unsaved(), 1);
+    process.check("config diff", "config set idle_timeout 8");
+    process.check("config eval retry_interval", "Retry_Interval = 60");
+}

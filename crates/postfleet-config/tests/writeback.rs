@@ -436,3 +436,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_local_file_that_appeared_since_the_load_may_hold_comments_only() {
+    let local = "/etc/t/local.conf";
+    for (held, accepted) in [("# mine", true), ("Idle_Timeout = 9\n", false)] {
+        let main = "Local_Changes_File = \"local.conf\"\nLocal_Changes_Only = on\n";
+        let mut process = Process::with(MemoryFiles::new().with(MAIN, main));
+        process.files = process.files.clone().with(local, held);
+        process.run("config set retry_interval 700");
+        let answer = process.write_back(None);
+        if accepted {
+            assert_eq!(process.file(local), "# mine\nRetry_Interval = 700\n", "{answer}");
+        } else {
+            assert!(
+                answer.contains("local.conf exists and is not part of the running configuration"),
+                "{answer}"
+            );
+            assert_eq!(process.file(local), held);
+        }
+    }
+}

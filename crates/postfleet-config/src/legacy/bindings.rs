@@ -127,8 +127,10 @@ impl Translator<'_, '_> {
             | Raw::Module { .. }
             | Raw::Listeners { .. } => None,
         });
-        let mut message =
-            String::from("`Networking { … }` is left out: the manager joins the bus of its members");
+        let mut message = String::from(
+            "`Networking { … }` is left out: its Bus was the daemon of the old bus, and the manager joins the bus of its members \
+             (`bus` and `msgc_client`)",
+        );
         if let Some(group) = group.filter(|group| *group != "ec_cluster") {
             message.push_str(&format!(
                 "; Cluster_Group was {}: the nodes need `cluster_group = \"ec_cluster\"`, which the manager joins",

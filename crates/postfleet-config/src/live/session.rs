@@ -43,6 +43,8 @@ struct Transaction {
     base: Generation,
     /// The changes of the running configuration, then those of the transaction.
     edits: Vec<Edit>,
+    /// Those of the transaction. Another session may write the others back meanwhile.
+    own: Vec<Edit>,
     /// What was typed since it began.
     lines: Vec<Arc<str>>,
     /// The configuration with the changes so far.
@@ -127,14 +129,16 @@ impl Session {
         }
         let mut edits = running.edits().to_vec();
         let mut view = running.configured().clone();
+        let mut own = Vec::new();
         if from_scratch {
             for edit in edit::scratch(&view, running.files()) {
+                own.push(edit.clone());
                 edit::add(&mut edits, edit, running.files());
             }
             view = Arc::new(edit::apply(running.files(), &edits, Depth::Each).config);
         }
         let (base, lines) = (running.generation(), Vec::new());
-        self.transaction = Some(Transaction { base, edits, lines, view, from_scratch });
+        self.transaction = Some(Transaction { base, edits, own, lines, view, from_scratch });
         Ok(Reply::silent())
     }
 
@@ -221,6 +225,7 @@ impl Session {
             return Ok(Step::Activate(Box::new(Activation { proposal, reply, commit: false })));
         };
         open.edits = edits;
+        open.own.push(edit);
         open.lines.push(line);
         open.view = Arc::new(changed.config);
         Ok(Step::Done(Box::new(reply)))
@@ -231,12 +236,16 @@ impl Session {
         if open.base != running.generation() {
             return Err(Refusal::Conflict);
         }
-        let changed = edit::apply(running.files(), &open.edits, Depth::Together);
+        let mut edits = running.edits().to_vec();
+        for edit in &open.own {
+            edit::add(&mut edits, edit.clone(), running.files());
+        }
+        let changed = edit::apply(running.files(), &edits, Depth::Together);
         if changed.has_errors() {
             return Err(changed.report());
         }
         let mut warnings = changed.new_warnings(running.configured());
-        let proposal = running.propose(running.files().clone(), open.edits.clone(), changed.config);
+        let proposal = running.propose(running.files().clone(), edits, changed.config);
         let restart = proposal.change().restart_only.iter();
         warnings.extend(
             restart.filter(|found| !running.waits_for_restart(found)).map(super::RestartOnly::warning),

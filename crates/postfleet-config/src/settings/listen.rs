@@ -349,6 +349,14 @@ impl Config {
                 .map(|address| self.listen(service, None, None, address.to_string(), address, read))
                 .collect();
         };
+        // Options for all sockets of a service do not take its implied socket away, or `Control_Listener { Timeout = 9 }`
+        // would cost the console. Nothing but an empty stanza means that there shall be none.
+        let only_options = tree.children(listener, Scope::Listen).next().is_none()
+            && tree.instance(listener).is_some_and(|instance| instance.options().next().is_some());
+        if let Some(address) = implied.filter(|_| only_options) {
+            let name = address.to_string();
+            return alloc::vec![self.listen(service, Some(listener), None, name, address, read)];
+        }
         tree.children(listener, Scope::Listen)
             .filter_map(|(id, instance)| match &instance.applies {
                 Applies::Listen(address) => {

@@ -5,6 +5,10 @@ use miette::{
     GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report, Severity,
 };
 use postfleet_config::{Diagnostic, LoadOutcome};
+use std::ops::Range;
+
+/// What a line with a secret in it says. Addresses of databases may hold one anywhere.
+const SECRET: [&str; 5] = ["password", "passwd", "pwd", "secret", "uri"];
 
 /// No line is broken to fit: the view shows the line as it stands in the file.
 const COLUMNS: usize = 100_000;
@@ -25,7 +29,8 @@ fn view(outcome: &LoadOutcome, diagnostic: &Diagnostic, handler: &GraphicalRepor
     let shown = MietteDiagnostic::new("")
         .with_severity(severity)
         .with_label(LabeledSpan::underline(labelled.start..labelled.end));
-    let source = NamedSource::new(labelled.file, labelled.source.to_owned());
+    let text = veiled(labelled.source, labelled.start..labelled.end);
+    let source = NamedSource::new(labelled.file, text);
     let report = Report::new(shown).with_source_code(source);
     let mut text = String::new();
     handler.render_report(&mut text, report.as_ref()).ok()?;
@@ -34,6 +39,29 @@ fn view(outcome: &LoadOutcome, diagnostic: &Diagnostic, handler: &GraphicalRepor
     let last = lines.iter().rposition(|line| line.contains('╰'))?;
     let frame = lines.get(first..=last)?;
     Some(frame.iter().map(|line| format!("{line}\n")).collect())
+}
+
+/// The text with stars for the values of lines that look as if they held a secret, but for what the finding is about. Every
+/// place stays where it is.
+fn veiled(text: &str, shown: Range<usize>) -> String {
+    let mut out = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let lower = line.to_ascii_lowercase();
+        if !SECRET.iter().any(|word| lower.contains(word)) {
+            out.push_str(line);
+            continue;
+        }
+        let value = line.find(['=', '"']).map_or(0, |at| at + 1);
+        let begin = out.len();
+        for (at, character) in line.char_indices() {
+            if at < value || character.is_whitespace() || shown.contains(&(begin + at)) {
+                out.push(character);
+            } else {
+                out.extend(std::iter::repeat_n('*', character.len_utf8()));
+            }
+        }
+    }
+    out
 }
 
 #[cfg(test)]
@@ -58,5 +86,15 @@ mod tests {
                 ╰────\n\
              Reconfigure failed.\n"
         );
+    }
+
+    #[test]
+    fn what_stands_beside_a_finding_keeps_its_secrets() {
+        let text = "# ü\nuri = \"odbc:DSN=x;PWD=geheim\" Idle_Timeout = 5m\nPassword = \"geheim\"\n";
+        let place = text.find("5m").expect("it is there");
+        let shown = veiled(text, place..place + 2);
+        assert_eq!(shown.len(), text.len());
+        assert!(!shown.contains("geheim") && shown.get(place..place + 2) == Some("5m"), "{shown}");
+        assert!(shown.starts_with("# ü\nuri =") && shown.contains("\nPassword ="), "{shown}");
     }
 }

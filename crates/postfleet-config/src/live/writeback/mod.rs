@@ -192,10 +192,15 @@ impl Running {
             changed.insert(path.to_string(), spliced(&bytes, splices.iter().map(raw).collect()));
         }
         if let Some(path) = local.filter(|_| !plan.local.is_empty()) {
-            if disk.kind(path) != Ok(FileKind::Missing) {
-                return Err(stale(path));
-            }
-            changed.insert(path.to_string(), NewItem::lines(&plan.local, "", "\n").into_bytes());
+            let mut text = match disk.kind(path) {
+                Ok(FileKind::Missing) => String::new(),
+                Ok(FileKind::File) => unread(disk, path)?,
+                Ok(FileKind::Directory | FileKind::Other) | Err(_) => {
+                    return Err(Refusal::NotWritten(format!("{path} is no file that can be written")));
+                }
+            };
+            text.push_str(&NewItem::lines(&plan.local, "", "\n"));
+            changed.insert(path.to_string(), text.into_bytes());
         }
         Ok(changed)
     }
@@ -219,6 +224,24 @@ impl Running {
             Refusal::NotWritten(format!("Nothing was written: the files could not be read again.\n{first}"))
         })
     }
+}
+
+/// The text of a `Local_Changes_File` that exists and is not part of the configuration: comments at most, because what else
+/// it says would come into force with the next reload.
+fn unread(disk: &dyn Files, path: &str) -> Result<String, Refusal> {
+    let refused = |why: &str| Refusal::NotWritten(format!("{path} {why}"));
+    let bytes = disk.read(path).map_err(|_| refused("cannot be read"))?;
+    let (items, findings) = crate::parse(path, &bytes);
+    if !items.is_empty() || !findings.is_empty() {
+        return Err(refused(
+            "exists and is not part of the running configuration; empty it, name another file, or reload",
+        ));
+    }
+    let mut text = source::decode(&bytes).0;
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    Ok(text)
 }
 
 fn global_value(config: &Config, name: &str) -> Option<Value> {
