@@ -100,8 +100,8 @@ const fn b(name: &'static str, kind: Kind, default: Default, effect: &'static st
 
 #[rustfmt::skip]
 pub(super) const BUS: &[Row] = &[
-    b("peers", Dict(Keys::Peers), Unset, "members by name and address; names in lower case").at(Chain::M, &[Scope::MsgcServer]),
-    b("port", Int, Is("4809"), "port of every member's bus listener").at(Chain::M, &[Scope::MsgcServer]).range(Range::Whole(1, 65535)),
+    b("peers", Dict(Keys::Peers), Unset, "members by name and address; names in lower case").at(Chain::M, &[Scope::MsgcServer]).fixed(),
+    b("port", Int, Is("4809"), "port of every member's bus listener").at(Chain::M, &[Scope::MsgcServer]).range(Range::Whole(1, 65535)).fixed(),
     b("server", Text(SocketAddress), List(&["127.0.0.1:4809"]), "bus servers, in order").at(Chain::M, &[Scope::MsgcClient]).list(),
     b("bind_address", Address, Unset, "source address").at(Chain::M, &[Scope::MsgcClient]),
     b("connect_timeout", Int, Is("60"), "network timeout of the connection attempt").seconds().min(1),
