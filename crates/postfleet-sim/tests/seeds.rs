@@ -25,7 +25,7 @@ fn check(seeds: impl Iterator<Item = u64>, options: &RunOptions) {
     for seed in seeds {
         if let Some(violation) = run(seed, options, Log::none()).violation {
             failed += 1;
-            println!(
+            eprintln!(
                 "seed {seed}: {violation}\nrepeat it with: postfleet sim run --seeds 1 --from {seed}{words}"
             );
         }
