@@ -22,8 +22,11 @@ fn texts(events: &[CarrierEvent]) -> Vec<&[u8]> {
         .collect()
 }
 
+/// Who left and why, and who joined.
+type LeftAndJoined = (Vec<(RawId, RawReason)>, Vec<RawId>);
+
 /// Left and joined of each change.
-fn changes(events: &[CarrierEvent]) -> Vec<(Vec<(RawId, RawReason)>, Vec<RawId>)> {
+fn changes(events: &[CarrierEvent]) -> Vec<LeftAndJoined> {
     let change = |event: &CarrierEvent| {
         if let CarrierEvent::Change { left, joined, .. } = event {
             Some((left.clone(), joined.clone()))
