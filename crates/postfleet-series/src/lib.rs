@@ -6,7 +6,7 @@
 //! a number of steps that does not grow with the number of keys of the other windows.
 //!
 //! Pure: no clock, socket, file, task or randomness. Time arrives as [`WallTime`](postfleet_types::WallTime).
-//! `postfleet-replica` decides what is sent; `postfleet-node` owns the clock and the files whose text [`file`] writes
+//! `postfleet-replica` decides what is sent; `postfleet-node` owns the clock and the files whose text [`mod@file`] writes
 //! and reads. docs/structures/series.md has the model.
 #![cfg_attr(not(test), no_std)]
 
