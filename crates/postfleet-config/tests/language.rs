@@ -44,6 +44,7 @@ fn configuration_a04_bare_words() {
 fn configuration_a05_typographic_quotes() {
     let found = only("Hostname = “mx1.example.net”");
     assert_eq!((found.code.0, found.position.as_ref().unwrap().column), (1005, 12));
+    assert!(found.message.contains("U+201C"), "{}", found.message);
     assert!(found.hint.unwrap().contains('"'));
     check("Hostname = “mx1 and more” Retry_Interval = 5", &[('E', 1005, 1, 12)]);
 }
@@ -160,6 +161,11 @@ fn configuration_a15_permissions_and_blocks() {
     check("Spool_Mode = 0689", &[('E', 4004, 1, 14)]);
     assert_eq!(clean("Spool_Mode = 0666").node_settings().spool_mode, 0o666);
     assert_eq!(clean("Spool_Mode = 666").node_settings().spool_mode, 0o666);
+    check("Control_Listener { Listen \"/t\" { File_Mode = 0689 } }", &[('E', 4004, 1, 46)]);
+    for mode in ["0666", "666"] {
+        let text = format!("Control_Listener {{ Listen \"/t\" {{ File_Mode = {mode} }} }}");
+        assert_eq!(config(&text).control_listeners()[0].socket.file_mode, 0o666);
+    }
     check("Relay_Hosts = ( 10.0.0.0/33 )", &[('E', 4010, 1, 17)]);
     check("Relay_Hosts = ( 10.1.2.3/8 )", &[('W', 4013, 1, 17)]);
     let hosts = config("Relay_Hosts = ( 10.1.2.3/8 )").node_settings().relay_hosts;

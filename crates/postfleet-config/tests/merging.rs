@@ -183,6 +183,10 @@ fn configuration_a30_cluster_limits() {
     let without = A30.replace("Replicate \"outbound_domains\" {}", "");
     let found: Vec<u16> = load(&without).diagnostics.iter().map(|d| d.code.0).collect();
     assert_eq!(found, [6130, 6130]);
+    // Without any object, once for each setting that needs one; a host's needs none.
+    let bare = without.replace("Replicate \"outbound_binding_domains\" {}", "");
+    let found: Vec<u16> = load(&bare).diagnostics.iter().map(|d| d.code.0).collect();
+    assert_eq!(found, [6130; 4]);
 }
 
 #[test]

@@ -61,7 +61,15 @@ fn configuration_a63_the_verdicts_of_a_check() {
         [said(&mut old()), said(Command::new(PROGRAM).args(["check", "-c"]).arg(&file))]
     {
         assert_eq!((output.as_str(), code), ("", Some(1)));
-        assert!(errors.contains("at line 3, column 3 near 'Max_Outbound_Connection'\nCFG-3001 "), "{errors}");
+        assert_eq!(
+            errors,
+            format!(
+                "Syntax error in {} at line 3, column 3 near 'Max_Outbound_Connection'\n\
+                 CFG-3001 'Max_Outbound_Connection' is not a valid scope name in scope 'Domain'; expected an option or \
+                 stanza of scope 'Domain'\n  hint: did you mean 'Max_Outbound_Connections'?\nReconfigure failed.\n",
+                file.display()
+            )
+        );
     }
 }
 
