@@ -189,7 +189,7 @@ impl Replica {
         let (from, session) = self.order.iter().find_map(|name| due(&name)).map(|(key, _)| key.clone())?;
         let origin = self.peers.get(&from).and_then(|peer| peer.origin)?;
         let mut objects = Vec::new();
-        for Shared { spec, data } in &mut self.objects {
+        for Shared { spec, data, .. } in &mut self.objects {
             if let Some(Column::Receiving(receiving)) =
                 data.as_mut().and_then(|data| data.remote.get_mut(&origin))
                 && receiving.session == session
@@ -238,7 +238,7 @@ impl Replica {
             Ok(Frame::Refused(Some(Refusal::NoSuchCut))) => {
                 let names: BTreeSet<String> =
                     self.missing_of(origin, session).into_iter().map(String::from).collect();
-                for Shared { spec, data } in &mut self.objects {
+                for Shared { spec, data, .. } in &mut self.objects {
                     if let Some(data) = data
                         && names.contains(&spec.name)
                     {

@@ -14,12 +14,15 @@
 
 extern crate alloc;
 
+mod configuring;
 mod counts;
 mod entries;
 mod fetching;
 mod frames;
+mod limits;
 mod members;
 mod object;
+mod ordered;
 mod pacing;
 mod parked;
 mod peer;
@@ -31,15 +34,19 @@ mod sending;
 mod serving;
 mod session;
 mod shared;
+mod tables;
 mod wire;
 
 pub use fetching::{FetchEnd, FetchId, Transfer};
 pub use frames::{FRAME_BYTES_MAX, FrameLengthError, frame_length};
 pub use object::{ObjectKind, ObjectSpec, Structure};
+pub use ordered::TableOptions;
 pub use postfleet_types::{Notice, Severity};
 pub use reads::{ColumnPhase, ColumnStatus, ListRow, ObjectView, Of, ReadError, Rows, Show};
 pub use replica::{Counted, Counters, JOIN_PATIENCE, Outbound, Outgoing, Replica, ReplicaOptions};
 pub use serving::{Served, Serving, refusal_frame, wait_frame};
+pub use tables::ForgetError;
 pub use wire::{
-    KIND_ANSWER, KIND_ASK, KIND_BATCH, KIND_CHUNK, KIND_MARKER, MESSAGE_VERSION, MessageError, decode_any,
+    KIND_ANSWER, KIND_ASK, KIND_BATCH, KIND_CHUNK, KIND_MARKER, KIND_TABLES, MESSAGE_VERSION, MessageError,
+    decode_any,
 };

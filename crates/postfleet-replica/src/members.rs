@@ -12,10 +12,14 @@ impl Replica {
     /// Takes the next event of the shared connection. Every event has to be handed over, in order.
     pub fn handle(&mut self, now: Monotonic, event: &BusEvent) {
         match event {
-            BusEvent::View { members, transitional, .. } => self.install_view(now, members, transitional),
+            BusEvent::View { id, members, left, transitional, .. } => {
+                self.install_view(now, members, transitional);
+                self.configure_by_view(now, *id, members, left, transitional);
+            }
             BusEvent::GroupView { group, members, .. } => {
                 if *group == self.options.group {
                     self.install_group(now, members);
+                    self.configure_by_group(now, members);
                 }
             }
             BusEvent::Message { from, kind, payload, .. } => self.receive(now, from, *kind, payload),
@@ -28,6 +32,7 @@ impl Replica {
                 self.order.clear();
                 self.go_offline();
                 self.fresh = true;
+                self.leave_roster(now);
             }
         }
     }
@@ -123,7 +128,7 @@ impl Replica {
     fn forget_member(&mut self, now: Monotonic, name: &PrivateName) {
         if let Some(origin) = self.peers.remove(name).and_then(|peer| peer.origin) {
             let (limit, bytes_min) = (self.chunk_bytes(), self.options.inline_bytes_max);
-            for Shared { spec, data } in &mut self.objects {
+            for Shared { spec, data, .. } in &mut self.objects {
                 if let Some(data) = data {
                     if let Some(bodies) = data.cut_of(origin, limit) {
                         self.parking.keep(now, (name.clone(), spec.name.clone()), bodies, bytes_min);
@@ -185,6 +190,7 @@ impl Replica {
         self.need.clear();
         self.outbox.clear();
         self.pacing.under_way = 0;
+        self.table_pacing.under_way = 0;
         self.forget_pending_when_alone();
     }
 

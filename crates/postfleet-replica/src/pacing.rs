@@ -58,7 +58,7 @@ impl Pacing {
         self.idle_from().is_some_and(|from| from <= now)
     }
 
-    fn idle_from(&self) -> Option<Monotonic> {
+    pub(crate) fn idle_from(&self) -> Option<Monotonic> {
         let min_delay = self.min_delay?;
         (self.under_way == 0).then(|| self.last_sent.map_or(Monotonic::ZERO, |last| last + min_delay))
     }

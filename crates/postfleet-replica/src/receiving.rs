@@ -8,8 +8,9 @@ use crate::sending::CHUNK_BYTES_MAX;
 use crate::session::{Need, Session};
 use crate::shared::{Column, Data, Receiving, Shared};
 use crate::wire::{
-    Batch, Block, Chunk, DIGEST_START, KIND_ANSWER, KIND_ASK, KIND_BATCH, KIND_CHUNK, KIND_MARKER, Marker,
-    MarkerContent, MessageError, digest, read_answer, read_ask, read_batch, read_chunk, read_marker,
+    Batch, Block, Chunk, DIGEST_START, KIND_ANSWER, KIND_ASK, KIND_BATCH, KIND_CHUNK, KIND_MARKER,
+    KIND_TABLES, Marker, MarkerContent, MessageError, digest, read_answer, read_ask, read_batch, read_chunk,
+    read_marker,
 };
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -42,6 +43,10 @@ enum Taken {
 impl Replica {
     pub(crate) fn receive(&mut self, now: Monotonic, from: &PrivateName, kind: u16, payload: &Bytes) {
         if !self.online {
+            return;
+        }
+        if kind == KIND_TABLES {
+            self.receive_tables(now, from, payload);
             return;
         }
         if *from == self.options.own {
@@ -202,7 +207,7 @@ impl Replica {
         let mut wanted = false;
         let mut problems = Vec::new();
         let mut other_kinds = Vec::new();
-        for Shared { spec, data } in &mut self.objects {
+        for Shared { spec, data, .. } in &mut self.objects {
             let Some(data) = data else { continue };
             if marker.covers.as_ref().is_some_and(|covers| !covers.contains(&spec.name.as_str())) {
                 continue;
@@ -299,7 +304,7 @@ impl Replica {
         chunk: &Chunk<'_>,
     ) {
         let mut problem = None;
-        for Shared { spec, data } in &mut self.objects {
+        for Shared { spec, data, .. } in &mut self.objects {
             let Some(data) = data else { continue };
             let Some(Column::Receiving(receiving)) = data.remote.get_mut(&origin) else { continue };
             if receiving.session != chunk.session || receiving.object != chunk.object {
@@ -369,7 +374,7 @@ impl Replica {
     /// A column can no longer be trusted: it goes, and its origin is asked for it.
     fn column_problem(&mut self, now: Monotonic, from: &PrivateName, name: &str, problem: Problem) {
         let Some(origin) = self.peers.get(from).and_then(|peer| peer.origin) else { return };
-        for Shared { spec, data } in &mut self.objects {
+        for Shared { spec, data, .. } in &mut self.objects {
             if let Some(data) = data
                 && spec.name == name
             {
@@ -392,13 +397,13 @@ impl Replica {
         self.distrust(now, from, text);
     }
 
-    fn distrust(&mut self, now: Monotonic, from: &PrivateName, text: String) {
+    pub(crate) fn distrust(&mut self, now: Monotonic, from: &PrivateName, text: String) {
         if self.peers.get_mut(from).is_some_and(|peer: &mut Peer| noticed(&mut peer.malformed_noticed, now)) {
             self.notice(Severity::Error, text);
         }
     }
 
-    fn notice_version(&mut self, from: &PrivateName, version: u8) {
+    pub(crate) fn notice_version(&mut self, from: &PrivateName, version: u8) {
         if let Some(peer) = self.peers.get_mut(from)
             && !core::mem::replace(&mut peer.version_noticed, true)
         {
@@ -410,7 +415,7 @@ impl Replica {
         }
     }
 
-    fn notice_kind(&mut self, from: &PrivateName, name: &str, own: ObjectKind) {
+    pub(crate) fn notice_kind(&mut self, from: &PrivateName, name: &str, own: ObjectKind) {
         if let Some(peer) = self.peers.get_mut(from)
             && peer.kinds_noticed.insert(name.to_string())
         {

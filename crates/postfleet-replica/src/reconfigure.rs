@@ -24,6 +24,7 @@ impl Replica {
         let mut old = core::mem::take(&mut self.objects);
         let mut batch = BatchWriter::new(self.stream);
         let mut added = BTreeSet::new();
+        let mut entering = BTreeSet::new();
         for spec in specs {
             let same = |object: &Shared| {
                 object.spec.name == spec.name
@@ -38,16 +39,19 @@ impl Replica {
                 if spec.kind.counts_connections() {
                     added.insert(spec.name.clone());
                 }
-                self.objects.push(Shared::new(spec, self.generation));
+                entering.insert(spec.name.clone());
+                self.objects.push(Shared::new(spec, self.generation, &self.options));
             }
         }
-        for Shared { spec, data } in &old {
+        for Shared { spec, data, .. } in &old {
             if data.is_some() {
                 batch.withdrawn(spec.kind, &spec.name);
             }
         }
+        self.withdraw_tables(now, old);
+        self.enter_tables(now, |name| entering.contains(name));
         let origins: Vec<_> = self.peers.values().filter_map(|peer| peer.origin).collect();
-        for Shared { spec, data } in &mut self.objects {
+        for Shared { spec, data, .. } in &mut self.objects {
             let Some(data) = data else { continue };
             if added.contains(&spec.name) {
                 batch.announced(spec.kind, &spec.name, data.next);

@@ -1,13 +1,16 @@
 //! The state machine of the shared-data connection: local events and deliveries in, messages and notices out.
 
+use crate::configuring::Roster;
 use crate::counts::{Key, Origin};
 use crate::fetching::Fetches;
 use crate::object::{ObjectKind, ObjectSpec};
+use crate::ordered::TableOptions;
 use crate::pacing::{Pacing, Which};
 use crate::parked::Parking;
 use crate::peer::{NOTICE_INTERVAL, Peer};
 use crate::session::{Need, SESSIONS_MAX, Session};
 use crate::shared::{Column, Data, Shared};
+use crate::tables::table_delay;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::String;
@@ -40,12 +43,14 @@ pub struct ReplicaOptions {
     /// What a marker may carry itself, in bytes, all columns together; a column that does not fit goes in chunks.
     /// Default 32 768.
     pub inline_bytes_max: usize,
+    /// Settings of throttles and slots.
+    pub tables: TableOptions,
 }
 
 impl ReplicaOptions {
     /// The defaults for a member.
     #[must_use]
-    pub const fn new(own: PrivateName, node: NodeName, group: GroupName) -> Self {
+    pub fn new(own: PrivateName, node: NodeName, group: GroupName) -> Self {
         Self {
             own,
             node,
@@ -54,6 +59,7 @@ impl ReplicaOptions {
             batch_bytes_max: 900_000,
             chunk_bytes_max: 32 * 1024,
             inline_bytes_max: 32 * 1024,
+            tables: TableOptions::default(),
         }
     }
 }
@@ -121,6 +127,10 @@ pub struct Counters {
     pub fetch_chunks_served: u64,
     pub fetch_bytes_served: u64,
     pub columns_kept: u64,
+    pub table_messages_sent: u64,
+    pub table_bytes_sent: u64,
+    pub table_messages_received: u64,
+    pub table_bodies_applied: u64,
 }
 
 /// How long a joiner waits for the columns of the others before it goes on without.
@@ -157,6 +167,12 @@ pub struct Replica {
     /// The number of the stream of batches; a new one begins whenever changes are left out because nobody is there.
     pub(crate) stream: u64,
     pub(crate) pacing: Pacing,
+    /// Of the messages of ordered objects.
+    pub(crate) table_pacing: Pacing,
+    /// Who shares the ordered objects.
+    pub(crate) roster: Roster,
+    /// Departed members whose process ended on a host that seems to live: when this is said in the order.
+    pub(crate) suspects: BTreeMap<PrivateName, Monotonic>,
     /// This member is in the view and in the data group.
     pub(crate) online: bool,
     /// No view has been installed since the start or the last loss of the connection.
@@ -183,8 +199,11 @@ impl Replica {
     pub fn new(options: ReplicaOptions, objects: Vec<ObjectSpec>) -> Self {
         let pacing = Pacing { min_delay: options.min_delay, under_way: 0, last_sent: None };
         Self {
+            roster: Roster::new(&options.own),
+            table_pacing: Pacing { min_delay: Some(table_delay(&options)), ..pacing },
+            suspects: BTreeMap::new(),
+            objects: objects.into_iter().map(|spec| Shared::new(spec, 1, &options)).collect(),
             options,
-            objects: objects.into_iter().map(|spec| Shared::new(spec, 1)).collect(),
             generation: 1,
             stream: 1,
             pacing,
@@ -280,7 +299,7 @@ impl Replica {
         choose: impl Fn(&ObjectSpec, &mut dyn FnMut(Key<'_>)),
     ) {
         let sharing = self.sharing();
-        for Shared { spec, data } in &mut self.objects {
+        for Shared { spec, data, .. } in &mut self.objects {
             let Some(data) = data else { continue };
             // The opening was counted only by objects that existed then.
             if delta < 0 && opened.generation < data.since {
@@ -330,7 +349,7 @@ impl Replica {
 
     /// Puts the next messages that are due into the outbox. `false` when nothing is due.
     fn produce(&mut self, now: Monotonic) -> bool {
-        if self.produce_question(now) {
+        if self.produce_tables(now) || self.produce_question(now) {
             return true;
         }
         self.sessions.retain(|session| !session.finished());
@@ -360,6 +379,7 @@ impl Replica {
     pub fn flush(&mut self, now: Monotonic) {
         if self.sharing() {
             self.send_pending(Which::All, now);
+            self.send_tables(now);
         }
     }
 
@@ -369,8 +389,10 @@ impl Replica {
     #[must_use]
     pub fn poll_deadline(&self) -> Option<Monotonic> {
         let prune = self.objects.iter().filter_map(|object| object.data.as_ref()?.counts.poll_prune()).min();
-        let mut deadlines = [prune, self.wait_until, None, None, None, self.parking.deadline()];
+        let mut deadlines =
+            [prune, self.wait_until, None, None, None, self.parking.deadline(), self.tables_deadline(), None];
         if self.sharing() {
+            deadlines[7] = self.tables_send_deadline();
             deadlines[2] = self.pacing.deadline(&self.objects);
             deadlines[3] = self.question_deadline();
             let others_wait = self.must_make_way();
@@ -389,6 +411,7 @@ impl Replica {
             }
         }
         self.parking.expire(now);
+        self.handle_tables_timeout(now);
         if self.sharing() {
             self.question_the_late(now);
         }
@@ -397,7 +420,7 @@ impl Replica {
 
     /// The next line for the log.
     pub fn poll_notice(&mut self) -> Option<Notice> {
-        self.notices.pop_front()
+        self.notices.pop_front().or_else(|| self.poll_table_notice())
     }
 
     /// What happened since the start.
@@ -416,6 +439,7 @@ impl Replica {
     pub fn set_min_delay(&mut self, min_delay: Option<Duration>) {
         self.options.min_delay = min_delay;
         self.pacing.min_delay = min_delay;
+        self.table_pacing.min_delay = Some(table_delay(&self.options));
     }
 
     /// Whether this member is in the view and in the data group.

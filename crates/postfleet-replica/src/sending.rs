@@ -53,7 +53,7 @@ impl Replica {
             if which == Which::Due && !self.pacing.object_due(object, now) {
                 continue;
             }
-            let Shared { spec, data: Some(data) } = object else { continue };
+            let Shared { spec, data: Some(data), .. } = object else { continue };
             let overhead = block_overhead(&spec.name);
             for body in data.take_pending(limit.saturating_sub(overhead)) {
                 if !message.is_empty() && message.len() + overhead + body.len() > limit {
@@ -105,7 +105,7 @@ impl Replica {
         let mut inline = 0;
         // Bodies live here until the marker, which borrows them, is written.
         let mut cut = Vec::new();
-        for Shared { spec, data } in &self.objects {
+        for Shared { spec, data, .. } in &self.objects {
             let Some(data) = data else { continue };
             if let Need::Named(names) = &need
                 && !names.contains(&spec.name)
@@ -202,7 +202,7 @@ impl Replica {
         self.break_late_fetches(now);
         let fetched = self.fetched_columns();
         let mut late: BTreeMap<_, BTreeSet<String>> = BTreeMap::new();
-        for Shared { spec, data } in &mut self.objects {
+        for Shared { spec, data, .. } in &mut self.objects {
             let Some(data) = data else { continue };
             let mut restarted = Vec::new();
             for (origin, column) in &data.remote {

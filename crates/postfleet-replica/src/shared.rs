@@ -2,6 +2,8 @@
 
 use crate::counts::{Counts, Key, Origin, Pending};
 use crate::object::ObjectSpec;
+use crate::ordered::Table;
+use crate::replica::ReplicaOptions;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -12,8 +14,10 @@ use postfleet_types::Monotonic;
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) spec: ObjectSpec,
-    /// `None` for kinds that this build lists and does not keep.
+    /// Of counting objects.
     pub(crate) data: Option<Data>,
+    /// Of ordered objects. Neither: a kind that this build lists and does not keep.
+    pub(crate) table: Option<Table>,
 }
 
 /// The data of a counting object.
@@ -80,7 +84,7 @@ pub(crate) struct Receiving {
 }
 
 impl Shared {
-    pub(crate) fn new(spec: ObjectSpec, since: u64) -> Self {
+    pub(crate) fn new(spec: ObjectSpec, since: u64, options: &ReplicaOptions) -> Self {
         let data = Counts::new(spec.kind).map(|(counts, pending)| Data {
             counts,
             pending,
@@ -91,7 +95,8 @@ impl Shared {
             remote: BTreeMap::new(),
             clamp_noticed: None,
         });
-        Self { spec, data }
+        let table = Table::new(&spec, options);
+        Self { spec, data, table }
     }
 }
 

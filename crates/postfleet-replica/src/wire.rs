@@ -1,4 +1,4 @@
-//! The five messages of the shared-data connection. Layout: docs/formats/replication.md. What travels point to
+//! The six messages of the shared-data connection. Layout: docs/formats/replication.md. What travels point to
 //! point is in `frames.rs`.
 //!
 //! A message is a version byte, a few numbers, and fields of (tag, length, content). Unknown tags, and bytes behind
@@ -26,6 +26,9 @@ pub const KIND_CHUNK: u16 = 0x0203;
 pub const KIND_ASK: u16 = 0x0204;
 /// Which columns of a marker are needed in chunks. To the marker's sender.
 pub const KIND_ANSWER: u16 = 0x0205;
+
+/// Bodies of ordered objects. To the data group; the sender applies them too, when they come back.
+pub const KIND_TABLES: u16 = 0x0206;
 
 /// The longest name of an object or of a binding in an object's name, in bytes.
 pub(crate) const NAME_BYTES_MAX: usize = 255;
@@ -280,6 +283,57 @@ pub(crate) fn read_marker(bytes: &[u8]) -> Result<Marker<'_>, MessageError> {
     Ok(Marker { stream, session, objects, covers })
 }
 
+/// What a message of ordered objects says about one of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TableBody<'a> {
+    pub(crate) kind: u8,
+    pub(crate) name: &'a str,
+    pub(crate) body: &'a [u8],
+}
+
+/// Writes a message of ordered objects.
+pub(crate) struct TablesWriter {
+    writer: Writer,
+    empty: bool,
+}
+
+impl TablesWriter {
+    pub(crate) fn new() -> Self {
+        Self { writer: message(), empty: true }
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.writer.len()
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.empty
+    }
+
+    pub(crate) fn push(&mut self, kind: ObjectKind, name: &str, body: &[u8]) {
+        self.empty = false;
+        let mut content = Writer::new();
+        content.u8(kind.code()).text(name).bytes(body);
+        field(&mut self.writer, 1, content);
+    }
+
+    pub(crate) fn finish(self) -> Vec<u8> {
+        self.writer.finish()
+    }
+}
+
+/// The bodies in the order in which they are applied.
+pub(crate) fn read_tables(bytes: &[u8]) -> Result<Vec<TableBody<'_>>, MessageError> {
+    let mut bodies = Vec::new();
+    fields(open(bytes)?, |tag, reader| {
+        if tag == 1 {
+            bodies.push(TableBody { kind: reader.u8()?, name: object_name(reader)?, body: reader.bytes()? });
+        }
+        Ok(())
+    })?;
+    Ok(bodies)
+}
+
 pub(crate) fn write_chunk(chunk: &Chunk<'_>) -> Vec<u8> {
     let mut writer = message();
     writer.varint(chunk.session).count(chunk.object).count(chunk.index).bytes(chunk.body);
@@ -381,6 +435,10 @@ pub fn decode_any(bytes: &[u8]) -> Vec<String> {
     if let Ok(answer) = read_answer(bytes) {
         readings.push(alloc::format!("answer {answer:?}"));
     }
+    if let Ok(tables) = read_tables(bytes) {
+        readings.push(alloc::format!("tables {tables:?}"));
+        readings.extend(tables.iter().filter_map(|table| postfleet_throttle::decode_any(table.body)));
+    }
     if let Ok(frame) = read_frame(bytes) {
         readings.push(alloc::format!("frame {frame:?}"));
         let again = write_frame(&frame);
@@ -454,6 +512,17 @@ mod tests {
         assert_eq!(read_chunk(&write_chunk(&chunk)), Ok(chunk));
         assert_eq!(read_ask(&write_ask(&["a", "b"])), Ok(vec!["a", "b"]));
         assert_eq!(read_ask(&write_ask(&[])), Ok(vec![]));
+        let mut tables = TablesWriter::new();
+        assert!(tables.is_empty());
+        tables.push(ObjectKind::OutboundSlots, "outbound_slots", b"abc");
+        tables.push(ObjectKind::Obtm, "OBTM", b"");
+        assert_eq!(
+            read_tables(&tables.finish()).unwrap(),
+            [
+                TableBody { kind: 9, name: "outbound_slots", body: b"abc" },
+                TableBody { kind: 6, name: "OBTM", body: b"" },
+            ]
+        );
         let answer = Answer { session: 300, wanted: vec!["b"] };
         assert_eq!(read_answer(&write_answer(&answer)), Ok(answer));
     }

@@ -9,6 +9,7 @@ mod fleet;
 
 use fleet::{Connection, Fleet, specs};
 use postfleet_replica::{ObjectKind, ObjectSpec};
+use postfleet_throttle::{Epsilon, Path, Rate};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -35,6 +36,11 @@ enum Action {
     Split(u8),
     Merge,
     Reload(u8, u8),
+    /// Takes units of a shared throttle, or waits for some.
+    Units(u8, u8),
+    /// Wants connections under a limit, and opens what it may.
+    Slots(u8, u8),
+    SlotClosed(u8, u8),
 }
 
 fn action() -> impl Strategy<Value = Action> {
@@ -59,6 +65,9 @@ fn action() -> impl Strategy<Value = Action> {
         2 => any::<u8>().prop_map(Split),
         3 => Just(Merge),
         2 => (any::<u8>(), any::<u8>()).prop_map(|(p, m)| Reload(p, m)),
+        8 => (any::<u8>(), any::<u8>()).prop_map(|(p, k)| Units(p, k)),
+        8 => (any::<u8>(), any::<u8>()).prop_map(|(p, k)| Slots(p, k)),
+        6 => (any::<u8>(), any::<u8>()).prop_map(|(p, k)| SlotClosed(p, k)),
     ]
 }
 
@@ -89,6 +98,12 @@ fn variant(bits: u8) -> Vec<ObjectSpec> {
     }
     if bits & 2 != 0 {
         list.retain(|spec| spec.kind != ObjectKind::InboundCidr);
+    }
+    if bits & 32 != 0 {
+        list.retain(|spec| spec.kind != ObjectKind::SharedNamedThrottles);
+    }
+    if bits & 64 != 0 {
+        list.retain(|spec| spec.kind != ObjectKind::OutboundSlots);
     }
     for spec in &mut list {
         if spec.name == "outbound_cidr_cust" {
@@ -156,6 +171,9 @@ impl World {
         | Action::Lose(p)
         | Action::Reconnect(p)
         | Action::Split(p)
+        | Action::Units(p, _)
+        | Action::Slots(p, _)
+        | Action::SlotClosed(p, _)
         | Action::Reload(p, _)) = *action
         else {
             return;
@@ -208,8 +226,43 @@ impl World {
                 }
             }
             Action::Reload(_, bits) => fleet.reconfigure(at, variant(bits)),
+            Action::Units(_, key) => use_units(fleet, at, key),
+            Action::Slots(_, key) => use_slots(fleet, at, key, true),
+            Action::SlotClosed(_, key) => use_slots(fleet, at, key, false),
             Action::Start | Action::Advance(_) | Action::Merge => {}
         }
+    }
+}
+
+fn use_units(fleet: &mut Fleet, at: usize, key: u8) {
+    let now = fleet.now;
+    let name = format!("t{}", key % 3);
+    let rate = Rate::new(u32::from(key % 3) * 4 + 2, 1 + u32::from(key % 2)).unwrap();
+    if let Some(table) = fleet.processes[at].replica.throttles_mut("shared_named_throttles") {
+        let id = table.create(now, &name, rate, Epsilon::default()).unwrap();
+        match key >> 6 {
+            0 => drop(table.inc(now, id)),
+            1 => drop(table.request(now, &[id], u64::from(key % 7) + 1)),
+            _ => drop(table.take(now, &[id], u64::from(key % 5) + 1)),
+        }
+        while table.poll_granted().is_some() {}
+        fleet.turn_ends(at);
+    }
+}
+
+fn use_slots(fleet: &mut Fleet, at: usize, key: u8, opens: bool) {
+    let now = fleet.now;
+    let paths: [&[(&str, u64)]; 3] = [&[("x", 3)], &[("x", 3), ("y", 2)], &[("y", 2)]];
+    let path = Path::new(paths[usize::from(key % 3)].iter().copied()).unwrap();
+    if let Some(slots) = fleet.processes[at].replica.slots_mut("outbound_slots") {
+        if opens {
+            slots.want(now, &path, u64::from(key % 4));
+            slots.open(now, &path);
+        } else {
+            slots.at_boundary(now, &path);
+            slots.closed(now, &path);
+        }
+        fleet.turn_ends(at);
     }
 }
 
@@ -238,6 +291,7 @@ fn history(actions: &[Action], small: bool) -> Fleet {
     // First the sides as they are, then all together.
     fleet.run_coarsely(8000);
     fleet.check_converged();
+    fleet.check_tables();
     fleet.merge(0, 1);
     for at in 0..fleet.processes.len() {
         if fleet.processes[at].alive {
@@ -249,6 +303,7 @@ fn history(actions: &[Action], small: bool) -> Fleet {
     }
     fleet.run_coarsely(8000);
     fleet.check_converged();
+    fleet.check_tables();
     for process in &fleet.processes {
         for notice in &process.notices {
             assert!(!notice.starts_with("Error"), "{}: {notice}", process.node);

@@ -36,6 +36,11 @@ impl SharedThrottles {
             self.heard(now, message.sent);
         }
         match message.body {
+            Body::Ops(ops) if self.fleet.is_merging() && ops.contains(&Op::Leave) => {
+                if let Some(sides) = self.fleet.take_withdrawal(member, message.scope) {
+                    self.merge(now, sides);
+                }
+            }
             Body::Ops(ops) => {
                 let valid = self.fleet.is_live()
                     && message.scope == self.fleet.epoch()

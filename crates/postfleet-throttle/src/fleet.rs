@@ -94,6 +94,10 @@ struct Exchange {
     /// Whose table is complete, in the order of delivery.
     tables: Vec<MemberId>,
     excluded: BTreeSet<MemberId>,
+    /// Who said since the round began that it shares the object no more.
+    left: BTreeSet<MemberId>,
+    /// How often the silent have been waited for.
+    turns: usize,
     excluding: bool,
 }
 
@@ -107,6 +111,8 @@ pub(crate) struct Fleet {
     /// How long a member that is out of reach may go on.
     pub(crate) grace: Duration,
     reference: Reference,
+    /// Who withdrew during the exchange that is about to be merged.
+    withdrawn: Vec<MemberId>,
     order: Vec<MemberId>,
     relays: BTreeSet<MemberId>,
     /// Who takes part in the live table.
@@ -133,6 +139,7 @@ impl Fleet {
             partition,
             grace,
             reference,
+            withdrawn: Vec::new(),
             order: alloc::vec![own_id],
             relays: BTreeSet::from([own_id]),
             participants: BTreeSet::from([own_id]),
@@ -334,6 +341,8 @@ impl Fleet {
             parts: BTreeMap::new(),
             tables: Vec::new(),
             excluded: BTreeSet::new(),
+            left: BTreeSet::new(),
+            turns: 0,
             excluding: false,
         });
         if !first {
@@ -446,9 +455,20 @@ impl Fleet {
         self.complete()
     }
 
+    /// A member shares the object no more, while tables are exchanged. What it sent for its side stays in force.
+    pub(crate) fn take_withdrawal(&mut self, from: MemberId, scope: u64) -> Option<Vec<SideTable>> {
+        let Phase::Merging(exchange) = &mut self.phase else { return None };
+        if exchange.round != scope {
+            return None;
+        }
+        exchange.left.insert(from);
+        self.complete()
+    }
+
     fn complete(&mut self) -> Option<Vec<SideTable>> {
         let Phase::Merging(exchange) = &mut self.phase else { return None };
-        let there = |member: &MemberId| exchange.hellos.contains_key(member);
+        let there =
+            |member: &MemberId| exchange.hellos.contains_key(member) || exchange.left.contains(member);
         if exchange.excluded.contains(&self.own)
             || !self.order.iter().all(|member| there(member) || exchange.excluded.contains(member))
         {
@@ -460,11 +480,14 @@ impl Fleet {
             let Some(side) = exchange.hellos.get(sender) else { continue };
             if sides.insert(*side) {
                 let members = exchange.hellos.iter().filter(|(_, of)| *of == side).map(|(member, _)| *member);
+                let members = members.filter(|member| !exchange.left.contains(member));
                 let parts = exchange.parts.remove(sender).unwrap_or_default();
                 tables.push(SideTable { members: members.collect(), parts });
             }
         }
-        self.participants = exchange.hellos.keys().copied().collect();
+        let hellos = exchange.hellos.keys();
+        self.participants = hellos.filter(|member| !exchange.left.contains(member)).copied().collect();
+        self.withdrawn = exchange.left.iter().copied().collect();
         self.epoch = exchange.round;
         self.phase = Phase::Live;
         Some(tables)
@@ -480,6 +503,16 @@ impl Fleet {
             }
         }
         self.reference = merged.unwrap_or_default();
+        let mut withdrawn: Vec<String> = core::mem::take(&mut self.withdrawn)
+            .into_iter()
+            .filter_map(|member| self.registry.name(member))
+            .map(|name| name.node().to_owned())
+            .collect();
+        // Ids have another order on each member.
+        withdrawn.sort_unstable();
+        for node in withdrawn {
+            self.release_node(&node);
+        }
         self.settle();
     }
 
@@ -498,14 +531,18 @@ impl Fleet {
         if exchange.excluding || now.since(exchange.since) < EXCHANGE_PATIENCE {
             return;
         }
-        let first = self.order.iter().find(|member| exchange.hellos.contains_key(member));
-        if first != Some(&self.own) {
-            // The first may be slow as well: look again.
+        // The first one that is ready does it. It may be slow as well, so each time it is one more's turn.
+        exchange.turns += 1;
+        let ready =
+            |member: &&MemberId| exchange.hellos.contains_key(member) && !exchange.left.contains(member);
+        if !self.order.iter().filter(ready).take(exchange.turns).any(|member| *member == self.own) {
             exchange.since = now;
             return;
         }
         exchange.excluding = true;
-        let silent = self.order.iter().filter(|member| !exchange.hellos.contains_key(member));
+        let ready =
+            |member: &MemberId| exchange.hellos.contains_key(member) || exchange.left.contains(member);
+        let silent = self.order.iter().filter(|member| !ready(member));
         let silent: Vec<PrivateName> =
             silent.filter_map(|member| self.registry.name(*member)).cloned().collect();
         let bytes = write(exchange.round, now, &Body::Exclude(silent));
@@ -528,8 +565,8 @@ impl Fleet {
         !self.outbox.is_empty()
     }
 
-    /// Operations as a message of this epoch.
-    pub(crate) fn write_ops(&self, now: Monotonic, ops: Vec<Op<'_>>) -> Vec<u8> {
-        write(self.epoch, now, &Body::Ops(ops))
+    /// That this member shares the object no more, for the state as it is or will be after the exchange.
+    pub(crate) fn write_withdrawal(&self, now: Monotonic) -> Vec<u8> {
+        write(self.scope(), now, &Body::Ops(alloc::vec![Op::Leave]))
     }
 }

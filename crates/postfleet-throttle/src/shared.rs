@@ -445,7 +445,7 @@ impl SharedThrottles {
     /// to be sent after what [`SharedThrottles::drain_outbox`] still returns; then drop the table.
     #[must_use]
     pub fn withdraw(&self, now: Monotonic) -> Vec<u8> {
-        self.fleet.write_ops(now, alloc::vec![crate::wire::Op::Leave])
+        self.fleet.write_withdrawal(now)
     }
 
     /// A heartbeat of this member that was sent at that time has come back.
@@ -522,6 +522,26 @@ impl SharedThrottles {
     #[must_use]
     pub const fn options(&self) -> &ThrottleOptions {
         &self.options
+    }
+
+    /// Takes other settings at once.
+    pub fn set_options(&mut self, now: Monotonic, options: ThrottleOptions) {
+        self.options = options;
+        self.fleet.partition = options.partition;
+        self.fleet.grace = options.grace;
+        if !self.fleet.is_merging() {
+            self.set_limits(now);
+        }
+        for index in self.indexes() {
+            self.changed(index);
+        }
+        self.settle(now);
+    }
+
+    /// Members whose table is awaited; nothing changes owner until it has come.
+    #[must_use]
+    pub fn awaited(&self) -> Vec<&PrivateName> {
+        self.fleet.awaited()
     }
 
     /// Whether tables are being exchanged: then what is owned is used, and nothing changes owner.

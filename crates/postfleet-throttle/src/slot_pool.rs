@@ -69,6 +69,8 @@ pub(crate) struct SlotPool {
     users: BTreeMap<PathId, usize>,
     path_keys: BTreeMap<Vec<KeyId>, PathId>,
     entries: BTreeMap<(MemberId, PathId), Entry>,
+    /// Keys that may have no path.
+    unused: BTreeSet<KeyId>,
     next_key: KeyId,
     next_path: PathId,
     next_place: u64,
@@ -231,14 +233,13 @@ impl SlotPool {
 
     /// Forgets keys without entries.
     pub(crate) fn forget_unused_keys(&mut self) {
-        let Self { keys, key_names, .. } = self;
-        keys.retain(|_, key| {
-            let used = !key.paths.is_empty();
-            if !used {
-                key_names.remove(&key.name);
+        for id in core::mem::take(&mut self.unused) {
+            if self.keys.get(&id).is_some_and(|key| key.paths.is_empty())
+                && let Some(key) = self.keys.remove(&id)
+            {
+                self.key_names.remove(&key.name);
             }
-            used
-        });
+        }
     }
 
     /// Checks what always holds.
@@ -282,6 +283,7 @@ impl SlotPool {
             grants: VecDeque::new(),
         };
         self.keys.insert(id, key);
+        self.unused.insert(id);
         id
     }
 
@@ -335,8 +337,9 @@ impl SlotPool {
         self.users.remove(&path);
         if let Some(keys) = self.paths.remove(&path) {
             for key in &keys {
-                if let Some(key) = self.keys.get_mut(key) {
-                    key.paths.remove(&path);
+                if let Some(of) = self.keys.get_mut(key) {
+                    of.paths.remove(&path);
+                    self.unused.insert(*key);
                 }
             }
             self.path_keys.remove(&keys);

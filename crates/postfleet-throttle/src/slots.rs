@@ -110,6 +110,8 @@ pub(crate) struct Local {
     pub(crate) since: VecDeque<Monotonic>,
     /// It has been said that a slot is idle.
     pub(crate) told: bool,
+    /// Its time in the table's `due`.
+    pub(crate) due: Option<Monotonic>,
 }
 
 impl Local {
@@ -145,6 +147,8 @@ pub struct Slots {
     pub(crate) fleet: Fleet,
     pub(crate) pool: SlotPool,
     pub(crate) locals: BTreeMap<Vec<String>, Local>,
+    /// The paths of `locals` by each of their keys.
+    pub(crate) paths_on: BTreeMap<String, BTreeSet<Vec<String>>>,
     pub(crate) dirty: BTreeSet<Vec<String>>,
     pub(crate) outgoing: BTreeSet<Vec<String>>,
     pub(crate) due: BTreeSet<(Monotonic, Vec<String>)>,
@@ -164,6 +168,7 @@ impl Slots {
             fleet: Fleet::new(own, options.partition, options.grace),
             pool: SlotPool::default(),
             locals: BTreeMap::new(),
+            paths_on: BTreeMap::new(),
             dirty: BTreeSet::new(),
             outgoing: BTreeSet::new(),
             due: BTreeSet::new(),
@@ -301,7 +306,7 @@ impl Slots {
     /// The table is dropped while this member stays in the fleet. The returned message has to be sent.
     #[must_use]
     pub fn withdraw(&self, now: Monotonic) -> Vec<u8> {
-        self.fleet.write_ops(now, alloc::vec![Op::Leave])
+        self.fleet.write_withdrawal(now)
     }
 
     /// A heartbeat of this member that was sent at that time has come back.
@@ -347,6 +352,9 @@ impl Slots {
             && *due <= now
             && let Some((_, path)) = self.due.pop_first()
         {
+            if let Some(local) = self.locals.get_mut(&path) {
+                local.due = None;
+            }
             self.dirty.insert(path);
         }
         self.settle(now);
@@ -385,6 +393,24 @@ impl Slots {
         &self.options
     }
 
+    /// Takes other settings at once.
+    pub fn set_options(&mut self, now: Monotonic, options: SlotOptions) {
+        self.options = options;
+        self.fleet.partition = options.partition;
+        self.fleet.grace = options.grace;
+        if !self.fleet.is_merging() {
+            self.set_limits(now);
+        }
+        self.look_at_all();
+        self.settle(now);
+    }
+
+    /// Members whose table is awaited; no slot changes owner until it has come.
+    #[must_use]
+    pub fn awaited(&self) -> Vec<&PrivateName> {
+        self.fleet.awaited()
+    }
+
     /// Whether tables are being exchanged: then slots are used by whom they belong to, and none changes owner.
     #[must_use]
     pub const fn is_merging(&self) -> bool {
@@ -401,17 +427,22 @@ impl Slots {
 
     /// Own slots on a key that no connection uses.
     pub(crate) fn held_on(&self, name: &str) -> u64 {
-        let locals = self.locals.iter().filter(|(key, _)| key.iter().any(|key| key == name));
-        locals.map(|(key, local)| local.idle(self.own(key).own)).sum()
+        self.locals_on(name).map(|(key, local)| local.idle(self.own(key).own)).sum()
     }
 
     // The owner's rules.
 
     fn local(&mut self, path: &Path) -> &mut Local {
-        let local = self.locals.entry(path_key(path)).or_insert_with(|| Local {
-            names: path_key(path),
-            limits: path.0.iter().map(|(_, limit)| *limit).collect(),
-            ..Local::default()
+        let Self { locals, paths_on, .. } = self;
+        let local = locals.entry(path_key(path)).or_insert_with_key(|key| {
+            for name in key {
+                paths_on.entry(name.clone()).or_default().insert(key.clone());
+            }
+            Local {
+                names: key.clone(),
+                limits: path.0.iter().map(|(_, limit)| *limit).collect(),
+                ..Local::default()
+            }
         });
         // The configuration may have changed.
         for (known, (_, limit)) in local.limits.iter_mut().zip(&path.0) {
@@ -437,8 +468,35 @@ impl Slots {
 
     /// Slots on a key that are about to be given by this member.
     fn leaving_on(&self, name: &str) -> u64 {
-        let locals = self.locals.values().filter(|local| local.names.iter().any(|key| key == name));
-        locals.map(|local| local.gives() + local.closing).sum()
+        self.locals_on(name).map(|(_, local)| local.gives() + local.closing).sum()
+    }
+
+    fn locals_on(&self, name: &str) -> impl Iterator<Item = (&Vec<String>, &Local)> {
+        let paths = self.paths_on.get(name).into_iter().flatten();
+        paths.filter_map(|path| self.locals.get_key_value(path))
+    }
+
+    /// Forgets a path on which this member has nothing.
+    pub(crate) fn forget_if_unused(&mut self, key: &Vec<String>) -> bool {
+        let own = self.own(key).own;
+        if !self.locals.get(key).is_some_and(|local| local.is_unused(own)) {
+            return false;
+        }
+        if let Some(local) = self.locals.remove(key)
+            && let Some(due) = local.due
+        {
+            self.due.remove(&(due, key.clone()));
+        }
+        for name in key {
+            if let Some(paths) = self.paths_on.get_mut(name) {
+                paths.remove(key);
+                if paths.is_empty() {
+                    self.paths_on.remove(name);
+                }
+            }
+        }
+        self.outgoing.remove(key);
+        true
     }
 
     /// Slots above the limit of some key of the path.
@@ -551,9 +609,14 @@ impl Slots {
             local.told = true;
             self.ready.push_back(path);
         }
-        self.due.retain(|(_, of)| of != key);
-        if let Some(due) = due {
-            self.due.insert((due, key.clone()));
+        let before = core::mem::replace(&mut local.due, due);
+        if before != due {
+            if let Some(before) = before {
+                self.due.remove(&(before, key.clone()));
+            }
+            if let Some(due) = due {
+                self.due.insert((due, key.clone()));
+            }
         }
         self.outgoing.insert(key.clone());
     }

@@ -32,6 +32,11 @@ impl Slots {
             self.heard(now, message.sent);
         }
         match message.body {
+            Body::Ops(ops) if self.fleet.is_merging() && ops.contains(&Op::Leave) => {
+                if let Some(sides) = self.fleet.take_withdrawal(member, message.scope) {
+                    self.merge(now, &sides);
+                }
+            }
             Body::Ops(ops) => {
                 let epoch = message.scope == self.fleet.epoch();
                 if self.fleet.is_live() && epoch && self.fleet.takes_part(member) {
@@ -118,7 +123,7 @@ impl Slots {
             }
         }
         self.pool.forget_unused_keys();
-        let mut touched = BTreeSet::new();
+        let mut touched: BTreeSet<&str> = BTreeSet::new();
         for op in ops {
             match op {
                 Op::Limit { key, .. } => drop(touched.insert(*key)),
@@ -137,7 +142,9 @@ impl Slots {
                 | Op::Drop { .. } => return self.look_at_all(),
             }
         }
-        self.look_at(|key| key.iter().any(|name| touched.contains(name.as_str())));
+        let paths = touched.into_iter().filter_map(|name| self.paths_on.get(name)).flatten();
+        let paths: BTreeSet<Vec<String>> = paths.cloned().collect();
+        self.look_at(paths);
     }
 
     fn returned(&mut self, own: bool, path: &[&str], change: impl FnOnce(&mut Local)) {
@@ -150,30 +157,19 @@ impl Slots {
     }
 
     pub(crate) fn look_at_all(&mut self) {
-        self.look_at(|_| true);
+        self.look_at(self.locals.keys().cloned().collect());
     }
 
     /// Runs the rules for paths, and forgets those on which this member has nothing.
-    fn look_at(&mut self, which: impl Fn(&[String]) -> bool) {
-        let Self { locals, pool, fleet, dirty, outgoing, due, .. } = self;
-        locals.retain(|key, local| {
-            if !which(key) {
-                return true;
+    fn look_at(&mut self, paths: BTreeSet<Vec<String>>) {
+        for path in paths {
+            if !self.forget_if_unused(&path) {
+                self.dirty.insert(path);
             }
-            let names: Vec<&str> = key.iter().map(String::as_str).collect();
-            let own = pool.path_of(&names).map_or(0, |path| pool.entry(fleet.own, path).own);
-            let unused = local.is_unused(own);
-            if unused {
-                outgoing.remove(key);
-                due.retain(|(_, of)| of != key);
-            } else {
-                dirty.insert(key.clone());
-            }
-            !unused
-        });
+        }
     }
 
-    fn set_limits(&mut self, now: Monotonic) {
+    pub(crate) fn set_limits(&mut self, now: Monotonic) {
         let Self { pool, fleet, .. } = self;
         pool.set_limits(now, |whole| fleet.limit(whole));
     }

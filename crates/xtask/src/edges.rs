@@ -27,7 +27,7 @@ pub(crate) const CRATES: &[(&str, Kind, &[&str])] = &[
     (
         "postfleet-replica",
         Kind::Pure,
-        &["postfleet-types", "postfleet-bus", "postfleet-cidr", "postfleet-gauge"],
+        &["postfleet-types", "postfleet-bus", "postfleet-cidr", "postfleet-gauge", "postfleet-throttle"],
     ),
     ("postfleet-config", Kind::Pure, &["postfleet-types"]),
     ("postfleet-smtp", Kind::Pure, &["postfleet-types"]),

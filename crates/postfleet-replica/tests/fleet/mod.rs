@@ -72,6 +72,8 @@ pub struct Fleet {
     /// Everything that was sent, for comparing two runs.
     pub trace: Vec<(u64, String, u16, Bytes)>,
     pub tune: fn(&mut ReplicaOptions),
+    /// Why members leave.
+    pub reason: LeaveReason,
 }
 
 pub fn specs() -> Vec<ObjectSpec> {
@@ -85,6 +87,7 @@ pub fn specs() -> Vec<ObjectSpec> {
         ObjectSpec::of(ObjectKind::OutboundBindingDomains),
         ObjectSpec::of(ObjectKind::OutboundHosts),
         ObjectSpec::of(ObjectKind::SharedNamedThrottles),
+        ObjectSpec::of(ObjectKind::OutboundSlots),
     ]
 }
 
@@ -98,6 +101,7 @@ impl Fleet {
             pids: 100,
             trace: Vec::new(),
             tune,
+            reason: LeaveReason::NodeDown,
         }
     }
 
@@ -188,7 +192,7 @@ impl Fleet {
                 id: ViewId { counter: self.views, tag: 0 },
                 members: list.clone(),
                 joined: names(&anew),
-                left: left.iter().map(|name| (name.clone(), LeaveReason::NodeDown)).collect(),
+                left: left.iter().map(|name| (name.clone(), self.reason)).collect(),
                 transitional: names(&along),
             };
             self.processes[*at].inbox.push_back(event);
@@ -335,6 +339,10 @@ impl Fleet {
     /// What the driver does at the end of a turn.
     pub fn turn_ends(&mut self, at: usize) {
         let process = &mut self.processes[at];
+        if process.side.is_some() {
+            // Its heartbeats come back at once.
+            process.replica.heard(self.now, self.now);
+        }
         while let Some(outgoing) = process.replica.poll_send(self.now) {
             self.trace.push((
                 self.now.as_micros(),
@@ -528,6 +536,24 @@ impl Fleet {
             assert_eq!(process.replica.online(), process.in_group, "{}", process.node);
             assert!(process.replica.complete() || !process.in_group, "{} is complete", process.node);
             assert!(!process.replica.waiting(), "{} does not wait", process.node);
+        }
+    }
+
+    /// After quiet: the members of a side that share an ordered object hold the same.
+    pub fn check_tables(&self) {
+        for kind in [ObjectKind::SharedNamedThrottles, ObjectKind::OutboundSlots] {
+            let mut seen: BTreeMap<u32, (&NodeName, u64)> = BTreeMap::new();
+            for process in self.processes.iter().filter(|process| process.alive && process.in_group) {
+                let (Some(side), true) =
+                    (process.side, process.objects.iter().any(|(spec, _)| spec.kind == kind))
+                else {
+                    continue;
+                };
+                let print = process.replica.fingerprint(kind.word());
+                let print = print.unwrap_or_else(|| panic!("{} exchanges {}", process.node, kind.word()));
+                let (first, theirs) = seen.entry(side).or_insert((&process.node, print));
+                assert_eq!(print, *theirs, "{} on {} and {first}", kind.word(), process.node);
+            }
         }
     }
 
