@@ -145,7 +145,7 @@ pub enum OpenError {
     },
     /// The ring is larger than this version was made for.
     #[error(
-        "the Corosync ring has {hosts} hosts; more than {hosts_max} are not supported, because a silent host is \
+        "CFG-6226 the Corosync ring has {hosts} hosts; more than {hosts_max} are not supported, because a silent host is \
          noticed only after {} s. Use several rings, or set allow_large_ring = true in the cluster stanza",
         detection.as_secs()
     )]

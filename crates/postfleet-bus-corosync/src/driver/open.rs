@@ -120,7 +120,7 @@ fn connect(options: &CorosyncOptions, group: &Group) -> Result<Arc<Shared>, Open
 /// What is logged about a ring that is larger than supported.
 pub(super) fn large(hosts: usize, detection: Duration) -> String {
     format!(
-        "The Corosync ring has {hosts} hosts; up to {RING_HOSTS_SUPPORTED} are supported. A silent host is noticed \
+        "CFG-6225 The Corosync ring has {hosts} hosts; up to {RING_HOSTS_SUPPORTED} are supported. A silent host is noticed \
          after {:.1} s only; consider several rings",
         detection.as_secs_f64()
     )
@@ -148,12 +148,17 @@ mod tests {
         let text = large(17, Duration::from_millis(8_690));
         assert_eq!(
             text,
-            "The Corosync ring has 17 hosts; up to 16 are supported. A silent host is noticed after 8.7 s only; \
+            "CFG-6225 The Corosync ring has 17 hosts; up to 16 are supported. A silent host is noticed after 8.7 s only; \
              consider several rings"
         );
         let refused = OpenError::LargeRing { hosts: 33, hosts_max: 32, detection: Duration::from_secs(14) };
         let text = refused.to_string();
-        assert!(text.contains("33 hosts") && text.contains("allow_large_ring = true"), "{text}");
+        assert!(
+            text.starts_with("CFG-6226 ")
+                && text.contains("33 hosts")
+                && text.contains("allow_large_ring = true"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -75,7 +75,7 @@ pub fn large_rings(prefix: &str) {
     let mut fleet = with(33);
     fleet.ring.form();
     fleet.start_node(host);
-    let refused = "the Corosync ring has 33 hosts; more than 32 are not supported";
+    let refused = "CFG-6226 the Corosync ring has 33 hosts; more than 32 are not supported";
     fleet.wait("the ring is refused", || fleet.log(host).contains(refused));
     assert!(fleet.log(host).contains("allow_large_ring = true"), "{}", fleet.log(host));
     fleet.wait("the node goes on", || {
@@ -91,6 +91,6 @@ pub fn large_rings(prefix: &str) {
     fleet.ring.form();
     fleet.start_node(host);
     fleet.wait_together();
-    let warned = "[warning] The Corosync ring has 17 hosts; up to 16 are supported.";
+    let warned = "[warning] CFG-6225 The Corosync ring has 17 hosts; up to 16 are supported.";
     fleet.wait("it is warned of", || fleet.log(host).contains(warned));
 }
