@@ -149,18 +149,83 @@ impl Drop for Staged {
     }
 }
 
-/// Replaces files as a whole. All of them are on the disk before the first takes its place; a reader sees the old or
-/// the new content of each, also after a crash.
+/// Replaces files as a whole, all or none. All of them are on the disk before the first takes its place; a reader sees the
+/// old or the new content of each, also after a crash. When one cannot take its place, those before it get their old
+/// content back.
 pub(crate) fn replace(files: &[Replacement]) -> Result<(), String> {
+    replace_by(files, &mut |from, to| fs::rename(from, to))
+}
+
+fn replace_by(
+    files: &[Replacement],
+    rename: &mut dyn FnMut(&Path, &Path) -> io::Result<()>,
+) -> Result<(), String> {
     let staged = files.iter().map(Staged::new).collect::<Result<Vec<Staged>, String>>()?;
-    for file in &staged {
-        let say = |error: io::Error| format!("{}: {}", file.path.display(), failed(error).reason);
-        fs::rename(&file.beside, &file.path).map_err(say)?;
-        let directory = file.path.parent().filter(|path| !path.as_os_str().is_empty());
-        let opened = fs::File::open(directory.unwrap_or(Path::new("."))).map_err(say)?;
-        opened.sync_all().map_err(say)?;
+    let kept = staged.iter().map(Kept::new).collect::<Result<Vec<Kept>, String>>()?;
+    for (at, file) in staged.iter().enumerate() {
+        let Err(error) = rename(&file.beside, &file.path).and_then(|()| sync_directory(&file.path)) else {
+            continue;
+        };
+        let mut message = format!("{}: {}", file.path.display(), failed(error).reason);
+        for kept in kept.iter().take(at + 1) {
+            if let Err(error) = kept.put_back().and_then(|()| sync_directory(&kept.path)) {
+                let reason = failed(error).reason;
+                message.push_str(&format!("; {} may hold the new text: {reason}", kept.path.display()));
+            }
+        }
+        return Err(message);
     }
     Ok(())
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    let directory = path.parent().filter(|path| !path.as_os_str().is_empty());
+    fs::File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// What a file was before it is replaced, under a second name.
+struct Kept {
+    path: PathBuf,
+    /// `None`: there was no file.
+    beside: Option<PathBuf>,
+}
+
+impl Kept {
+    fn new(file: &Staged) -> Result<Self, String> {
+        let beside = file.beside.with_extension("old");
+        // What a process of this number left behind when it was killed.
+        drop(fs::remove_file(&beside));
+        // A file system without links has copies.
+        let linked = fs::hard_link(&file.path, &beside).or_else(|error| match error.kind() {
+            io::ErrorKind::NotFound => Err(error),
+            _ => fs::copy(&file.path, &beside).map(drop),
+        });
+        let path = file.path.clone();
+        match linked {
+            Ok(()) => Ok(Self { path, beside: Some(beside) }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self { path, beside: None }),
+            Err(error) => Err(format!("{}: {}", path.display(), failed(error).reason)),
+        }
+    }
+
+    /// Does nothing where the file has not been replaced.
+    fn put_back(&self) -> io::Result<()> {
+        match &self.beside {
+            Some(beside) => fs::rename(beside, &self.path),
+            None => match fs::remove_file(&self.path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                Ok(()) | Err(_) => Ok(()),
+            },
+        }
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if let Some(beside) = &self.beside {
+            drop(fs::remove_file(beside));
+        }
+    }
 }
 
 /// What a load of this process starts from: the environment, `cluster.boot`, and a main file where one is named.
@@ -212,6 +277,32 @@ mod tests {
         assert!(error.ends_with("none/c: No such file or directory"), "{error}");
         assert_eq!(fs::read(file("a")).unwrap(), b"new");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_file_that_cannot_take_its_place_leaves_all_as_they_were() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str| dir.path().join(name);
+        let with =
+            |name: &str| Replacement { path: file(name).display().to_string(), content: b"changed".to_vec() };
+        fs::write(file("a"), "old a").unwrap();
+        fs::set_permissions(file("a"), fs::Permissions::from_mode(0o604)).unwrap();
+        fs::write(file("c"), "old c").unwrap();
+        // The file "new" does not exist before; the third rename fails.
+        let mut renames = 0;
+        let error = replace_by(&[with("a"), with("new"), with("c"), with("d")], &mut |from, to| {
+            renames += 1;
+            if renames == 3 { Err(io::ErrorKind::StorageFull.into()) } else { fs::rename(from, to) }
+        })
+        .unwrap_err();
+        assert_eq!(error, format!("{}: no storage space", file("c").display()));
+        let mode = fs::metadata(file("a")).unwrap().permissions().mode() & 0o777;
+        assert_eq!((fs::read(file("a")).unwrap(), mode), (b"old a".to_vec(), 0o604));
+        assert_eq!(fs::read(file("c")).unwrap(), b"old c");
+        let mut left: Vec<_> =
+            fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["a", "c"]);
     }
 
     #[test]
