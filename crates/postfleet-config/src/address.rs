@@ -131,7 +131,8 @@ fn split(text: &str) -> Result<(Host, u16), AddressError> {
         return Ok((Host::V6(address), number));
     }
     let Some((host, digits)) = text.rsplit_once(':') else {
-        return Err(error(format!("'{text}' has no port")));
+        let meant = port(text).map(|port| format!(":{port}"));
+        return Err(AddressError { meant, ..error(format!("'{text}' has no port")) });
     };
     if host.contains(':') {
         let meant = ipv6(host)

@@ -5,7 +5,7 @@ mod failover;
 mod logging;
 mod module;
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
@@ -15,7 +15,9 @@ use crate::diagnostic::Finding;
 use crate::identity;
 use crate::resolve::{Facts, Origin};
 use crate::schema::{Scope, Service, object_types};
-use crate::settings::{ObjectKind, object_kind, object_name, parameter_words, replicate_stanzas};
+use crate::settings::{
+    ControlSettings, ListenSettings, ObjectKind, object_kind, object_name, parameter_words, replicate_stanzas,
+};
 use crate::source::Span;
 use crate::tree::{Applies, Instance, InstanceId};
 use crate::value::{Value, clip};
@@ -167,6 +169,8 @@ fn needed(option: &str, scope: Scope) -> Option<ObjectKind> {
 
 fn limits(config: &Config, report: &mut dyn FnMut(Finding)) {
     let clustered = config.tree().anonymous(Scope::Cluster).is_some();
+    let replicated: BTreeSet<ObjectKind> =
+        replicate_stanzas(config).filter_map(|(_, stanza)| object_kind(stanza)).collect();
     for (_, instance) in config.tree().instances() {
         let parent = config.tree().instance(instance.parent).map_or(Scope::Global, |parent| parent.scope);
         // A domain inside a binding counts like the binding.
@@ -181,7 +185,7 @@ fn limits(config: &Config, report: &mut dyn FnMut(Finding)) {
                 let message = format!("{name} without a `cluster` stanza is a limit of this node alone");
                 report(Finding::warning(6131, assigned.name, message).hint("add: cluster { … }"));
             } else if let Some(kind) = needed(name, level)
-                && !replicate_stanzas(config).any(|(_, stanza)| object_kind(stanza) == Some(kind))
+                && !replicated.contains(&kind)
             {
                 let message = format!("{name} needs the replicated object {}", kind.word());
                 report(
@@ -196,10 +200,13 @@ fn limits(config: &Config, report: &mut dyn FnMut(Finding)) {
 fn listeners(config: &Config, report: &mut dyn FnMut(Finding)) {
     let tree = config.tree();
     let mut taken: BTreeMap<String, (Service, Span)> = BTreeMap::new();
+    let consoles: BTreeMap<String, ListenSettings<ControlSettings>> =
+        config.control_listeners().into_iter().map(|listen| (listen.address.to_string(), listen)).collect();
     for service in Service::ALL {
         let Some(listener) = tree.anonymous(service.scope()) else {
             continue;
         };
+        let peers_of_all = tree.children(listener, Scope::Peer).count();
         for (id, listen) in tree.children(listener, Scope::Listen) {
             let (Applies::Listen(address), Some(opened)) = (&listen.applies, listen.opened) else {
                 continue;
@@ -215,16 +222,19 @@ fn listeners(config: &Config, report: &mut dyn FnMut(Finding)) {
             }
             let adapter =
                 matches!(service, Service::Policy | Service::Milter | Service::Api | Service::Metrics);
-            let peers = tree.children(id, Scope::Peer).chain(tree.children(listener, Scope::Peer)).count();
-            if adapter && !address.is_local() && peers == 0 {
+            let peers = || peers_of_all + tree.children(id, Scope::Peer).count();
+            if adapter && !address.is_local() && peers() == 0 {
                 report(
                     Finding::error(6171, opened, format!("everybody can reach {key}"))
                         .expected("a Peer stanza that says who may")
                         .hint("Peer \"192.0.2.0/24\" {}"),
                 );
             }
-            if service == Service::Control && address.port().is_some() {
-                control(config, &key, address.is_local(), opened, report);
+            if service == Service::Control
+                && address.port().is_some()
+                && let Some(listen) = consoles.get(&key)
+            {
+                control(config, listen, opened, report);
             }
         }
     }
@@ -248,12 +258,14 @@ fn listeners(config: &Config, report: &mut dyn FnMut(Finding)) {
     }
 }
 
-fn control(config: &Config, key: &str, local: bool, opened: Span, report: &mut dyn FnMut(Finding)) {
-    let listeners = config.control_listeners();
-    let Some(listen) = listeners.iter().find(|listen| listen.address.to_string() == key) else {
-        return;
-    };
-    let facts = Facts { service: Some(Service::Control), listen: Some(key), ..Facts::default() };
+fn control(
+    config: &Config,
+    listen: &ListenSettings<ControlSettings>,
+    opened: Span,
+    report: &mut dyn FnMut(Finding),
+) {
+    let key = listen.address.to_string();
+    let facts = Facts { service: Some(Service::Control), listen: Some(&key), ..Facts::default() };
     if let Some(resolved) = config.eval("AuthLoginParameters", &facts)
         && let Origin::Set { instance, .. } = resolved.origin
         && let Some(span) = config.tree().instance(instance).and_then(|i| span_of(i, "AuthLoginParameters"))
@@ -266,7 +278,7 @@ fn control(config: &Config, key: &str, local: bool, opened: Span, report: &mut d
     }
     let hint = "AuthDigestMD5Parameters = [ uri = \"digest:///etc/postfleet/console_passwd\" ]";
     let message = format!("{key} would open the console to everybody who can reach it");
-    let finding = if local {
+    let finding = if listen.address.is_local() {
         Finding::warning(6172, opened, format!("{message}; it is not opened"))
     } else {
         Finding::error(6172, opened, message).expected("credentials, or Always_Allow = true")

@@ -5,16 +5,16 @@ use alloc::string::{String, ToString as _};
 
 use crate::config::Config;
 use crate::files::Role;
-use crate::parser::is_secret;
-use crate::schema::Scope;
+use crate::secret::Secret;
 use crate::source::Span;
-use crate::tree::{Assigned, Instance, InstanceId};
+use crate::tree::{Assigned, InstanceId};
 use crate::value::Value;
 
 impl Config {
     /// The merged tree as JSON: `role`, `main_file`, `files` in the order they were read, and `tree`, the global
     /// scope. A scope has `scope`, `name`, its place, `options` and `stanzas`; an option `name`, `value`, its place,
-    /// and the places of values that no longer count. Values that nobody may see are `***`.
+    /// and the places of values that no longer count. What exists without being written is `implied` and has no place. Values that
+    /// nobody may see are `***`.
     #[must_use]
     pub fn dump_json(&self) -> String {
         let mut out = Out { text: String::new(), depth: 0 };
@@ -44,11 +44,14 @@ impl Config {
         if let Some(opened) = instance.opened {
             self.place(opened, out);
         }
+        if instance.is_implied() {
+            out.field("implied", "true");
+        }
         out.key("options");
         out.open('[');
         for assigned in instance.options() {
             out.next();
-            self.dump_option(instance, assigned, out);
+            self.dump_option(assigned, out);
         }
         out.close(']');
         out.key("stanzas");
@@ -64,15 +67,10 @@ impl Config {
         out.close('}');
     }
 
-    fn dump_option(&self, instance: &Instance, assigned: &Assigned, out: &mut Out) {
+    fn dump_option(&self, assigned: &Assigned, out: &mut Out) {
         out.open('{');
         out.field("name", &quoted(assigned.row.name));
-        let value = if is_secret(assigned.row.name) {
-            quoted("***")
-        } else {
-            let uri = instance.scope == Scope::Datasource && assigned.row.name.eq_ignore_ascii_case("uri");
-            json(&assigned.value, uri)
-        };
+        let value = json(&Secret::of(assigned.row.name).value(&assigned.value));
         out.field("value", &value);
         self.place(assigned.span, out);
         if !assigned.shadowed.is_empty() {
@@ -102,7 +100,7 @@ fn quoted(text: &str) -> String {
     serde_json::Value::String(text.to_string()).to_string()
 }
 
-fn json(value: &Value, uri: bool) -> String {
+fn json(value: &Value) -> String {
     let list = |parts: &mut dyn Iterator<Item = String>, open: char, close: char| {
         let mut text = String::from(open);
         for part in parts {
@@ -115,7 +113,6 @@ fn json(value: &Value, uri: bool) -> String {
         text
     };
     match value {
-        Value::Text(text) if uri => quoted(&without_credentials(text)),
         Value::Text(text) => quoted(text),
         Value::Word(word) => quoted(word),
         Value::Bool(value) => value.to_string(),
@@ -126,46 +123,12 @@ fn json(value: &Value, uri: bool) -> String {
         Value::Throttle(throttle) => quoted(&format!("{}/{}", throttle.events, throttle.seconds)),
         Value::Pattern(pattern) => quoted(pattern.as_str()),
         Value::Dict(pairs) => list(
-            &mut pairs.iter().map(|(key, value)| {
-                let shown = if is_secret(key) { "***" } else { value.as_str() };
-                format!("{}: {}", quoted(key), quoted(shown))
-            }),
+            &mut pairs.iter().map(|(key, value)| format!("{}: {}", quoted(key), quoted(value))),
             '{',
             '}',
         ),
-        Value::List(values) => list(&mut values.iter().map(|value| json(value, uri)), '[', ']'),
+        Value::List(values) => list(&mut values.iter().map(|value| json(value)), '[', ']'),
     }
-}
-
-/// The address of a data source without what opens it: `key=value` parts with the name of a secret, and the password
-/// in `user:password@host`.
-fn without_credentials(uri: &str) -> String {
-    let mut out = String::new();
-    for part in uri.split_inclusive([';', '&', '?', ' ']) {
-        let (body, separator) = match part.char_indices().next_back() {
-            Some((at, ';' | '&' | '?' | ' ')) => part.split_at(at),
-            Some(_) | None => (part, ""),
-        };
-        match body.split_once('=') {
-            Some((key, _)) if is_secret(key) || key.to_ascii_lowercase().ends_with("pass") => {
-                out.push_str(key);
-                out.push_str("=***");
-            }
-            _ => {
-                match body.rsplit_once('@').and_then(|(login, host)| Some((login.rsplit_once(':')?.0, host)))
-                {
-                    Some((user, host)) if user.contains("//") => {
-                        out.push_str(user);
-                        out.push_str(":***@");
-                        out.push_str(host);
-                    }
-                    _ => out.push_str(body),
-                }
-            }
-        }
-        out.push_str(separator);
-    }
-    out
 }
 
 /// Indented JSON.
@@ -217,19 +180,5 @@ impl Out {
     fn element(&mut self, value: &str) {
         self.next();
         self.text.push_str(value);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn credentials_of_data_sources_are_not_shown() {
-        let check = |uri: &str, shown: &str| assert_eq!(without_credentials(uri), shown);
-        check("odbc:DSN=x;UID=user;PWD=secret", "odbc:DSN=x;UID=user;PWD=***");
-        check("mysql://user:secret@host/db?password=x", "mysql://user:***@host/db?password=***");
-        check("null:", "null:");
-        check("ldap:host=a;bindpass=x", "ldap:host=a;bindpass=***");
     }
 }

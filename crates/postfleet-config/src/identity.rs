@@ -116,7 +116,7 @@ pub struct ClusterBoot {
     pub warnings: Vec<String>,
 }
 
-/// Reads `cluster.boot`: lines `key=value`, `#` comments, lower-case keys.
+/// Reads `cluster.boot`: lines `key=value`, `#` comments, lower-case keys. What is wrong is told, and the rest holds.
 #[must_use]
 pub fn cluster_boot(text: &str) -> ClusterBoot {
     let mut boot = ClusterBoot::default();
@@ -130,13 +130,56 @@ pub fn cluster_boot(text: &str) -> ClusterBoot {
             continue;
         };
         let (key, value) = (key.trim(), value.trim().to_string());
+        let wrong = match key {
+            "cluster_name" => value.parse::<SubclusterName>().is_err().then_some("one lower-case word"),
+            "node_name" => value.parse::<NodeName>().is_err().then_some("1 to 63 characters a-z, 0-9 and -"),
+            "autoupdate" => (!["true", "ifunchanged", "false"].contains(&value.as_str()))
+                .then_some("true, ifunchanged or false"),
+            "reload_config_on_update" => {
+                (!["true", "false"].contains(&value.as_str())).then_some("true or false")
+            }
+            "repo" => (!value.split(',').all(|place| is_repository(place.trim())))
+                .then_some("a list of auto, local, HOST and HOST:PORT with commas between"),
+            _ if key.starts_with("ecconfigd.") => None,
+            _ => {
+                let near = crate::schema::nearest_of(key, KEYS.into_iter());
+                let hint = near.map_or_else(String::new, |near| format!("; did you mean '{near}'?"));
+                let key = crate::value::clip(key);
+                boot.warnings.push(format!("line {}: unknown key '{key}'{hint}", at + 1));
+                continue;
+            }
+        };
+        if let Some(expected) = wrong {
+            let value = crate::value::clip(&value);
+            boot.warnings.push(format!("line {}: {key} is '{value}'; expected {expected}", at + 1));
+        }
         match key {
             "cluster_name" => boot.cluster_name = Some(value),
             "node_name" => boot.node_name = Some(value),
-            "autoupdate" | "repo" | "reload_config_on_update" => boot.other.push((key.to_string(), value)),
-            _ if key.starts_with("ecconfigd.") => boot.other.push((key.to_string(), value)),
-            _ => boot.warnings.push(format!("line {}: unknown key '{}'", at + 1, crate::value::clip(key))),
+            _ => boot.other.push((key.to_string(), value)),
         }
     }
+    if boot.cluster_name.is_none() {
+        boot.warnings
+            .push("cluster_name is missing; expected cluster_name = default, or the subcluster".into());
+    }
     boot
+}
+
+const KEYS: [&str; 5] = ["cluster_name", "node_name", "autoupdate", "repo", "reload_config_on_update"];
+
+/// `auto`, `local`, a host, or a host with a port.
+fn is_repository(text: &str) -> bool {
+    let (host, port) = match text.rsplit_once(':') {
+        // An IPv6 address without brackets has no port behind it.
+        Some((host, _)) if host.contains(':') && !host.ends_with(']') => (text, None),
+        Some((host, port)) => (host, Some(port)),
+        None => (text, None),
+    };
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let named = !host.is_empty()
+        && host.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
+        && host.starts_with(|c: char| c.is_ascii_alphanumeric());
+    let port_fits = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port != 0));
+    (named || crate::address::ip(bare).is_some()) && port_fits
 }

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use crate::diagnostic::{Finding, Findings};
 use crate::source::{SourceId, Span};
 use crate::syntax::Quote;
+use crate::work;
 
 /// The longest token, in bytes (1 MiB): no sensible value is near it, and memory stays bounded.
 const TOKEN_BYTES_MAX: usize = 1 << 20;
@@ -170,6 +171,7 @@ impl Lexer<'_> {
     }
 
     fn push(&mut self, kind: Kind, text: String, start: usize, line: u32) {
+        work::step();
         let first_on_line = self.list.last().is_none_or(|last| last.end_line < line);
         let end_line = self.line;
         let span = self.span(start, self.at);

@@ -34,7 +34,11 @@ mod reference;
 mod resolve;
 pub mod retry;
 pub mod route;
+#[cfg(test)]
+#[path = "../benches/sample/mod.rs"]
+mod sample;
 pub mod schema;
+mod secret;
 mod settings;
 mod source;
 mod syntax;
@@ -42,6 +46,7 @@ mod text;
 mod trace;
 mod tree;
 mod value;
+mod work;
 
 pub use address::{AddressError, ListenAddress};
 pub use capability::capabilities;
@@ -58,8 +63,8 @@ pub use migrate::{Migrated, fuzz_migrate, migrate};
 pub use reference::reference_markdown;
 pub use resolve::{Facts, Origin, Resolved};
 pub use settings::{
-    AdapterSettings, AsLoggerSettings, AuditSettings, BounceLoggerSettings, Bus, CalendarTime,
-    ClientCertificates, ClusterSettings, ControlSettings, CustomLoggerSettings, CustomStage,
+    AdapterSettings, Agreed, Agreement, AsLoggerSettings, AuditSettings, BounceLoggerSettings, Bus,
+    CalendarTime, ClientCertificates, ClusterSettings, ControlSettings, CustomLoggerSettings, CustomStage,
     DatasourceSettings, DateHeader, EcLoggerSettings, EcclusterSettings, EsmtpSettings, FailoverAddress,
     FailoverSettings, Follower, LineLength, ListenSettings, LogDestination, LogFile, LogStage, LogSwitches,
     LogTemplate, LogsSettings, LoneLf, LongLines, MailRules, MissingHeaders, Monitor, NodeSettings,

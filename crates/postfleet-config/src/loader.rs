@@ -1,6 +1,6 @@
 //! Finding, reading and parsing the files of a load.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
@@ -123,6 +123,8 @@ pub(crate) struct ReadFiles {
     pub(crate) items: BTreeMap<SourceId, Vec<Raw>>,
     pub(crate) closers: BTreeMap<Span, Span>,
     pub(crate) places: BTreeMap<SourceId, Place>,
+    /// What was read because its directory is included as a whole.
+    pub(crate) of_directories: BTreeSet<SourceId>,
     pub(crate) included: BTreeMap<Span, Vec<SourceId>>,
 }
 
@@ -168,6 +170,7 @@ pub(crate) fn read(
         main_directory: files::directory(main).to_string(),
         count: 0,
         bytes: 0,
+        readings: BTreeMap::new(),
     };
     for main in mains {
         match loader.content(main) {
@@ -194,6 +197,8 @@ struct Loader<'a> {
     main_directory: String,
     count: usize,
     bytes: usize,
+    /// What has been read of each file.
+    readings: BTreeMap<String, Vec<SourceId>>,
 }
 
 impl Loader<'_> {
@@ -226,11 +231,14 @@ impl Loader<'_> {
         let canonical = self.files.canonical(path);
         let read_only = read_only || !self.files.writable(&canonical);
         let (text, replaced) = source::decode(bytes);
-        let twice = self.sources.iter().any(|source| source.path() == canonical);
         let last = at.is_none() && !self.read.roots.is_empty();
         let id = self.sources.add(canonical.as_str().into(), text.as_str().into(), at, read_only, last);
-        if twice {
-            self.sources.mark_read_only(&canonical);
+        let readings = self.readings.entry(canonical.clone()).or_default();
+        readings.push(id);
+        if readings.len() > 1 {
+            // The first is marked with the second; later ones find it marked.
+            let unmarked = if readings.len() == 2 { readings.as_slice() } else { &[id] };
+            unmarked.iter().for_each(|id| self.sources.mark_read_only(*id));
         }
         let Parsed { items, closers } = parser::parse(id, &text, &replaced, place.old, self.findings);
         let mut chain = chain.to_vec();
@@ -297,6 +305,7 @@ impl Loader<'_> {
             }
             read.extend(self.file(word, &file, read_only, chain, place));
         }
+        self.read.of_directories.extend(&read);
         read
     }
 

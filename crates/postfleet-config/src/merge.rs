@@ -9,10 +9,10 @@ use crate::address::ListenAddress;
 use crate::diagnostic::{Finding, Findings};
 use crate::files::Role;
 use crate::loader::Loaded;
-use crate::parser::is_secret;
 use crate::schema::{self, Body, Chain, InstanceName, Kind, Row, Scope, ScopeRow};
+use crate::secret::is_secret;
 use crate::source::{SourceId, Span};
-use crate::syntax::{Item, Word, Written};
+use crate::syntax::{Item, Quote, Word, Written};
 use crate::tree::{Applies, InstanceId, Tree, domain_key, takes_patterns};
 use crate::value::{self, Pattern, Problem, Value};
 
@@ -22,6 +22,7 @@ pub(crate) fn merge(loaded: &Loaded, role: Role, findings: &mut Findings) -> Tre
     for root in &loaded.roots {
         merger.source(*root, InstanceId::GLOBAL);
     }
+    merger.tree.imply();
     merger.tree
 }
 
@@ -77,7 +78,7 @@ impl Merger<'_> {
     ) {
         let (scope, service) = self.place(into);
         let Some(row) = schema::row(scope, service, &name.text).filter(|row| self.on_chain(row, into)) else {
-            self.unknown_option(name, into);
+            self.unknown_option(name, written, into);
             return;
         };
         let Some(checked) = self.checked(row, name, written) else {
@@ -97,7 +98,7 @@ impl Merger<'_> {
         passes(row, &above)
     }
 
-    fn unknown_option(&mut self, name: &Word, into: InstanceId) {
+    fn unknown_option(&mut self, name: &Word, written: &Written, into: InstanceId) {
         let (scope, service) = self.place(into);
         let text = &name.text;
         let expected = format!("an option or stanza of scope '{}'", scope.name());
@@ -106,6 +107,7 @@ impl Merger<'_> {
                 .expected(form(stanza))
         } else if let Some(accepted) = schema::known_accepted(text) {
             self.tree.accept(accepted, name.span);
+            self.keep_option(name, written, into);
             return;
         } else if scope == Scope::Cluster && text.eq_ignore_ascii_case("subcluster") {
             Finding::warning(3009, name.span, "the subcluster is not named here")
@@ -124,11 +126,39 @@ impl Merger<'_> {
                 .expected(expected)
                 .hint(self.elsewhere(text, &valid, into))
         } else if schema::known(text) {
+            self.keep_option(name, written, into);
             Finding::warning(3008, name.span, format!("'{text}' is known and not read; it has no effect"))
         } else {
             self.unknown_name(name, into)
         };
         self.findings.push(finding);
+    }
+
+    fn keep_option(&mut self, name: &Word, written: &Written, into: InstanceId) {
+        let item = Item::Assignment { name: name.clone(), value: written.clone() };
+        self.tree.keep_unread(into, item);
+    }
+
+    /// Items as one text would have them: what is included stands in the place of its directive.
+    fn flattened(&self, items: &[Item]) -> Vec<Item> {
+        let mut flat = Vec::with_capacity(items.len());
+        for item in items {
+            match item {
+                Item::Include { path, .. } => {
+                    let included = self.loaded.included.get(&path.span).map_or(&[][..], Vec::as_slice);
+                    for items in included.iter().filter_map(|source| self.loaded.items.get(source)) {
+                        flat.extend(self.flattened(items));
+                    }
+                }
+                Item::Assignment { .. } => flat.push(item.clone()),
+                Item::Stanza { scope, name, body } => flat.push(Item::Stanza {
+                    scope: scope.clone(),
+                    name: name.clone(),
+                    body: self.flattened(body),
+                }),
+            }
+        }
+        flat
     }
 
     /// Where a name is valid; for the two names that are often confused, the other one.
@@ -231,7 +261,15 @@ impl Merger<'_> {
                 }
                 Some(value)
             }
-            Err(problem) => {
+            Err(mut problem) => {
+                // Other languages end a value, or part the values of a list.
+                let parted = word.text.strip_suffix([',', ';']).filter(|_| word.quote == Quote::Bare);
+                if parted.is_some_and(|bare| value::atom(row, bare).is_ok()) {
+                    problem.hint = Some(
+                        "values are separated by blanks, and nothing ends them: delete the last character"
+                            .into(),
+                    );
+                }
                 report(self, word.span, problem);
                 None
             }
@@ -241,7 +279,7 @@ impl Merger<'_> {
     fn stanza(&mut self, word: &Word, name: Option<&Word>, body: &[Item], into: InstanceId) {
         let (scope, service) = self.place(into);
         let Some(row) = schema::child_scope(scope, service, &word.text) else {
-            self.unknown_stanza(word, into);
+            self.unknown_stanza(word, name, body, into);
             return;
         };
         if let Some(only) = row.role.filter(|only| *only != self.role) {
@@ -271,11 +309,22 @@ impl Merger<'_> {
         let id = self.tree.open(into, row.scope, &key, shown, applies, Some(word.span));
         match row.body {
             Body::Read => self.body(body, id),
-            Body::Accepted => self.tree.accept(row.name, word.span),
+            Body::Accepted => {
+                self.tree.accept(row.name, word.span);
+                for item in self.flattened(body) {
+                    self.tree.keep_unread(id, item);
+                }
+            }
         }
     }
 
-    fn unknown_stanza(&mut self, word: &Word, into: InstanceId) {
+    fn keep_stanza(&mut self, word: &Word, name: Option<&Word>, body: &[Item], into: InstanceId) {
+        let body = self.flattened(body);
+        let item = Item::Stanza { scope: word.clone(), name: name.cloned(), body };
+        self.tree.keep_unread(into, item);
+    }
+
+    fn unknown_stanza(&mut self, word: &Word, name: Option<&Word>, body: &[Item], into: InstanceId) {
         let (scope, service) = self.place(into);
         let text = &word.text;
         let expected = format!("an option or stanza of scope '{}'", scope.name());
@@ -284,6 +333,7 @@ impl Merger<'_> {
                 .expected(format!("{} = VALUE", row.name))
         } else if let Some(accepted) = schema::known_accepted(text) {
             self.tree.accept(accepted, word.span);
+            self.keep_stanza(word, name, body, into);
             return;
         } else if schema::scopes_named(text).next().is_some() {
             let mut places: Vec<&'static str> = schema::scopes_named(text)
@@ -295,6 +345,7 @@ impl Merger<'_> {
                 .expected(expected)
                 .hint(format!("valid in: {}", places.join(", ")))
         } else if schema::known(text) {
+            self.keep_stanza(word, name, body, into);
             Finding::warning(
                 3008,
                 word.span,

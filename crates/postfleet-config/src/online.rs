@@ -1,8 +1,10 @@
-//! Checks that need to know what the network says of names: CFG-6201.
+//! Checks that need more than the files: what the network says of names (CFG-6201), and which interfaces the host has
+//! (CFG-6320).
 //!
 //! A check without privileges and without side effects does not make them; a daemon does when it starts, and
 //! `postfleet check --online` does when it is asked to.
 
+use alloc::format;
 use alloc::string::ToString as _;
 use alloc::vec::Vec;
 use core::net::IpAddr;
@@ -50,6 +52,27 @@ impl Config {
     }
 }
 
+impl Config {
+    /// Interfaces of `Topology` stanzas that the host does not have.
+    #[must_use]
+    pub fn check_interfaces(&self, exists: &dyn Fn(&str) -> bool) -> Vec<Diagnostic> {
+        let mut findings = Findings::default();
+        let cluster = self.tree().anonymous(Scope::Cluster);
+        for (_, topology) in cluster.into_iter().flat_map(|id| self.tree().children(id, Scope::Topology)) {
+            if let Some(assigned) = topology.assigned("interface")
+                && let Some(name) = assigned.value.as_text()
+                && !exists(name)
+            {
+                let message = format!("this host has no interface '{}'", crate::value::clip(name));
+                findings.push(
+                    Finding::warning(6320, assigned.span, message).expected("a name that `ip link` shows"),
+                );
+            }
+        }
+        findings.finish(self.sources())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use crate::{Config, LoadRequest, MemoryFiles};
@@ -80,5 +103,18 @@ mod tests {
         );
         assert_eq!(check("cluster { }\n", &address), "");
         assert_eq!(check("Hostname = \"a\"\n", &[]), "");
+    }
+    #[test]
+    fn interfaces_that_are_not_there_are_named() {
+        let text = "cluster {\n  Topology 10.0.0.0/8 { interface = eth0 }\n  Topology ::/0 { interface = eth9 }\n}\n";
+        let files = MemoryFiles::new().with("/etc/t/ecelerity.conf", text);
+        let request = LoadRequest { main: Some("/etc/t/ecelerity.conf".into()), ..LoadRequest::default() };
+        let config = Config::load(&files, &request).config.unwrap();
+        assert_eq!(
+            crate::report(&config.check_interfaces(&|name| name == "eth0")),
+            "Warning in /etc/t/ecelerity.conf at line 3, column 31 near 'eth9'\n\
+             CFG-6320 this host has no interface 'eth9'; expected a name that `ip link` shows\n"
+        );
+        assert_eq!(config.check_interfaces(&|_| true), []);
     }
 }

@@ -8,8 +8,10 @@ use alloc::vec::Vec;
 use crate::diagnostic::{Finding, Findings};
 use crate::legacy::raw::{Attributes, Entry, Parsed, Raw, RawValue};
 use crate::lexer::{self, Kind, Token};
+use crate::secret::is_secret;
 use crate::source::{SourceId, Span};
-use crate::syntax::{Quote, Word};
+use crate::syntax::{Quote, Word, print_word};
+use crate::{schema, value};
 
 /// How deep stanzas and sections may be nested. Four levels are the most that mean anything.
 pub(crate) const DEPTH_MAX: usize = 64;
@@ -134,12 +136,17 @@ impl Parser<'_> {
     }
 
     pub(crate) fn unexpected(&mut self, expected: &str) {
+        self.unexpected_hinting(expected, None);
+    }
+
+    fn unexpected_hinting(&mut self, expected: &str, hint: Option<String>) {
         let token = self.ahead(0);
         let message = if token.kind == Kind::End { "unexpected end of file" } else { "unexpected token" };
         if token.kind == Kind::End && self.cut_short {
             return;
         }
-        self.findings.push(Finding::error(2001, token.span, message).expected(expected));
+        let finding = Finding::error(2001, token.span, message).expected(expected);
+        self.findings.push(finding.maybe_hint(hint));
     }
 
     /// The end of the file inside something. Said once: the outer openers are unclosed for the same reason.
@@ -224,8 +231,8 @@ impl Parser<'_> {
             if self.ahead(0).first_on_line {
                 self.unexpected("`=`, `{`, `[`, value");
             } else {
-                self.advance();
-                self.unexpected("`{`");
+                let value = self.take_word();
+                self.unexpected_hinting("`{`", value.and_then(|value| as_option(&name, &value)));
             }
             return Err(Failed);
         }
@@ -486,12 +493,21 @@ impl Parser<'_> {
     }
 }
 
-fn is_include(name: &Word) -> bool {
-    name.text.eq_ignore_ascii_case("include") || name.text.eq_ignore_ascii_case("readonly_include")
+/// What two words may have been meant as, if not as the beginning of a stanza: `Retry_Interval 900`, `Hostname: mx`.
+fn as_option(name: &Word, value: &Word) -> Option<String> {
+    let option = name.text.trim_end_matches(':');
+    if schema::scopes_named(option).next().is_some() {
+        return None;
+    }
+    let mut text = String::new();
+    if is_secret(option) {
+        text.push_str("VALUE");
+    } else {
+        print_word(&mut text, value);
+    }
+    Some(format!("for an option, write: {} = {}", value::clip(option), value::clip(&text)))
 }
 
-/// Options whose values are never shown.
-pub(crate) fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    name.contains("password") || name.contains("pwd")
+fn is_include(name: &Word) -> bool {
+    name.text.eq_ignore_ascii_case("include") || name.text.eq_ignore_ascii_case("readonly_include")
 }

@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::schema::{self, Chain, Combine, Default, Row, Scope, Service};
 use crate::source::Position;
 use crate::trace::unite;
-use crate::tree::{Assigned, InstanceId};
+use crate::tree::{Assigned, InstanceId, POOLS};
 use crate::value::{self, Value};
 
 /// What is known about the thing an option is looked up for. Unknown facts skip their steps.
@@ -121,7 +121,22 @@ impl Config {
             {
                 Resolved { row, value: None, origin: Origin::Default }
             }
-            None => Resolved { row, value: self.default(row), origin: Origin::Default },
+            None => {
+                let value = self.pool_default(row, facts).or_else(|| self.default(row));
+                Resolved { row, value, origin: Origin::Default }
+            }
+        }
+    }
+
+    /// What a pool that always exists has where nobody configures it.
+    fn pool_default(&self, row: &Row, facts: &Facts<'_>) -> Option<Value> {
+        let instance =
+            self.tree().instance(facts.instance?).filter(|found| found.scope == Scope::ThreadPool)?;
+        let (_, threads, waiting) = POOLS.iter().find(|(name, ..)| instance.name.as_deref() == Some(name))?;
+        match row.name {
+            "Concurrency" => Some(Value::Int(*threads)),
+            "Backlog" => Some(Value::Int(*waiting)),
+            _ => None,
         }
     }
 

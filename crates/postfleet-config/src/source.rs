@@ -131,8 +131,8 @@ impl Sources {
         self.0.get(id.0 as usize)
     }
 
-    pub(crate) fn mark_read_only(&mut self, path: &str) {
-        for source in self.0.iter_mut().filter(|source| &*source.path == path) {
+    pub(crate) fn mark_read_only(&mut self, id: SourceId) {
+        if let Some(source) = self.0.get_mut(id.0 as usize) {
             source.read_only = true;
         }
     }

@@ -48,6 +48,33 @@ impl Written {
             Self::List(_, span) | Self::Dict(_, span) => *span,
         }
     }
+
+    /// The value on one line, for messages and commands.
+    pub(crate) fn one_line(&self) -> String {
+        let mut text = String::new();
+        match self {
+            Self::Atom(word) => print_word(&mut text, word),
+            Self::List(words, _) => {
+                text.push('(');
+                for word in words {
+                    text.push(' ');
+                    print_word(&mut text, word);
+                }
+                text.push_str(if words.is_empty() { ")" } else { " )" });
+            }
+            Self::Dict(pairs, _) => {
+                text.push('[');
+                for (key, value) in pairs {
+                    text.push(' ');
+                    print_word(&mut text, key);
+                    text.push_str(" = ");
+                    print_word(&mut text, value);
+                }
+                text.push_str(if pairs.is_empty() { "]" } else { " ]" });
+            }
+        }
+        text
+    }
 }
 
 /// One item of a body.

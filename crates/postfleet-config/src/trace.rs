@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use crate::config::Config;
 use crate::resolve::{Facts, choose};
 use crate::schema::{Combine, Row, Scope};
+use crate::secret::Secret;
 use crate::settings::{ObjectKind, object_kind, parameter_words};
 use crate::source::{Position, Span};
 use crate::tree::{Assigned, InstanceId};
@@ -35,7 +36,7 @@ pub struct Traced {
     pub span: Span,
     /// The value.
     pub value: Value,
-    /// The value as written.
+    /// The value on one line, for displays: as written where it is the last one of its scope; `***` for a secret.
     pub written: String,
     /// What it contributes.
     pub weight: Weight,
@@ -115,15 +116,13 @@ impl Config {
             written,
             weight,
         };
-        let written = match self.written(assigned.span) {
-            "" => assigned.value.to_string(),
-            text => text.to_string(),
-        };
+        let secret = Secret::of(assigned.row.name);
+        let written = secret.written(&assigned.written).one_line();
         into.push(traced(&assigned.value, assigned.span, written, weight));
         let unites = self.united_parameters(id, assigned.row).is_some();
         for (value, span) in assigned.shadowed.iter().rev() {
             let weight = if unites { Weight::Joins } else { Weight::Hidden };
-            into.push(traced(value, *span, self.written(*span).to_string(), weight));
+            into.push(traced(value, *span, secret.value(value).to_string(), weight));
         }
     }
 

@@ -10,8 +10,9 @@ use postfleet_types::Prefix;
 use crate::address::ListenAddress;
 use crate::schema::{InstanceName, Row, Scope, Service};
 use crate::source::Span;
-use crate::syntax::Written;
+use crate::syntax::{Item, Written};
 use crate::value::{Pattern, Value};
+use crate::work;
 
 /// One instance of a scope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,9 +76,48 @@ pub struct Instance {
     order: Vec<&'static str>,
     index: BTreeMap<(Scope, String), InstanceId>,
     blocks: BTreeMap<(Scope, Prefix), InstanceId>,
+    /// The children named by a regular expression, in order of first appearance.
+    patterns: Vec<(Scope, InstanceId)>,
+    /// What is written here and not read, includes put in their places.
+    unread: Vec<Item>,
 }
 
 impl Instance {
+    fn new(scope: Scope, parent: InstanceId) -> Self {
+        Self {
+            scope,
+            service: None,
+            name: None,
+            key: String::new(),
+            applies: Applies::Name,
+            parent,
+            opened: None,
+            children: Vec::new(),
+            options: BTreeMap::new(),
+            order: Vec::new(),
+            index: BTreeMap::new(),
+            blocks: BTreeMap::new(),
+            patterns: Vec::new(),
+            unread: Vec::new(),
+        }
+    }
+
+    /// Whether it is there without being written: the binding and the group `default`, and the pools that always exist.
+    #[must_use]
+    pub const fn is_implied(&self) -> bool {
+        self.opened.is_none() && !matches!(self.scope, Scope::Global)
+    }
+
+    /// Whether it is implied, and nobody has said anything about it.
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.is_implied() && self.options.is_empty() && self.children.is_empty()
+    }
+
+    /// What is written here and not read: names that are known and not implemented, or taken without effect.
+    pub(crate) fn unread(&self) -> &[Item] {
+        &self.unread
+    }
+
     /// The option as set here.
     #[must_use]
     pub fn assigned(&self, name: &str) -> Option<&Assigned> {
@@ -89,7 +129,10 @@ impl Instance {
 
     /// What is set here, in order of first appearance.
     pub fn options(&self) -> impl Iterator<Item = &Assigned> {
-        self.order.iter().filter_map(|name| self.options.get(name))
+        self.order.iter().filter_map(|name| {
+            work::step();
+            self.options.get(name)
+        })
     }
 }
 
@@ -97,6 +140,8 @@ impl Instance {
 #[derive(Clone, Debug)]
 pub struct Tree {
     instances: Vec<Instance>,
+    /// The bindings by name, in a group or not.
+    bindings: BTreeMap<String, InstanceId>,
     /// Names that are taken without being kept, where each is first written, and how often.
     accepted: BTreeMap<&'static str, (Span, usize)>,
 }
@@ -104,20 +149,8 @@ pub struct Tree {
 impl Tree {
     pub(crate) fn new() -> Self {
         Self {
-            instances: alloc::vec![Instance {
-                scope: Scope::Global,
-                service: None,
-                name: None,
-                key: String::new(),
-                applies: Applies::Name,
-                parent: InstanceId::GLOBAL,
-                opened: None,
-                children: Vec::new(),
-                options: BTreeMap::new(),
-                order: Vec::new(),
-                index: BTreeMap::new(),
-                blocks: BTreeMap::new(),
-            }],
+            instances: alloc::vec![Instance::new(Scope::Global, InstanceId::GLOBAL)],
+            bindings: BTreeMap::new(),
             accepted: BTreeMap::new(),
         }
     }
@@ -147,6 +180,7 @@ impl Tree {
         self.instances
             .iter()
             .enumerate()
+            .inspect(|_| work::step())
             .map(|(at, instance)| (InstanceId(crate::source::narrow(at)), instance))
     }
 
@@ -159,6 +193,7 @@ impl Tree {
         self.instance(parent)
             .map_or(&[][..], |instance| instance.children.as_slice())
             .iter()
+            .inspect(|_| work::step())
             .filter_map(move |id| self.instance(*id).map(|instance| (*id, instance)))
             .filter(move |(_, instance)| instance.scope == scope)
     }
@@ -178,10 +213,7 @@ impl Tree {
     /// The binding of this name, in a group or not.
     #[must_use]
     pub fn binding(&self, name: &str) -> Option<InstanceId> {
-        self.child(InstanceId::GLOBAL, Scope::Binding, name).or_else(|| {
-            self.children(InstanceId::GLOBAL, Scope::BindingGroup)
-                .find_map(|(group, _)| self.child(group, Scope::Binding, name))
-        })
+        self.bindings.get(name).copied()
     }
 
     /// The group that a binding of this name belongs to: `default` unless it stands in another one.
@@ -199,11 +231,19 @@ impl Tree {
     pub fn matching(&self, parent: InstanceId, scope: Scope, name: &str) -> Vec<InstanceId> {
         let name = domain_key(name);
         let mut found: Vec<InstanceId> = self.child(parent, scope, &name).into_iter().collect();
-        found.extend(self.children(parent, scope).filter_map(|(id, instance)| match &instance.applies {
-            Applies::Pattern(pattern) => pattern.is_match(&name).then_some(id),
-            Applies::Name | Applies::Listen(_) | Applies::Cidr(_) => None,
+        let patterns = self.instance(parent).map_or(&[][..], |parent| parent.patterns.as_slice());
+        found.extend(patterns.iter().filter(|(kind, _)| *kind == scope).filter_map(|(_, id)| {
+            work::step();
+            let Applies::Pattern(pattern) = &self.instance(*id)?.applies else { return None };
+            pattern.is_match(&name).then_some(*id)
         }));
         found
+    }
+
+    /// The blocks of a block scope inside an instance.
+    pub(crate) fn blocks(&self, parent: InstanceId, scope: Scope) -> impl Iterator<Item = Prefix> {
+        let blocks = self.instance(parent).into_iter().flat_map(|parent| parent.blocks.keys());
+        blocks.inspect(|_| work::step()).filter(move |(kind, _)| *kind == scope).map(|(_, block)| *block)
     }
 
     /// The instances of a block scope that contain a block, longest prefix first.
@@ -250,27 +290,54 @@ impl Tree {
         }
         let id = InstanceId(crate::source::narrow(self.instances.len()));
         let block = if let Applies::Cidr(prefix) = applies { Some(prefix) } else { None };
+        let pattern = matches!(applies, Applies::Pattern(_));
         let service = scope.service().or_else(|| self.instance(parent).and_then(|parent| parent.service));
         self.instances.push(Instance {
-            scope,
             service,
             name,
             key: key.to_string(),
             applies,
-            parent,
             opened,
-            children: Vec::new(),
-            options: BTreeMap::new(),
-            order: Vec::new(),
-            index: BTreeMap::new(),
-            blocks: BTreeMap::new(),
+            ..Instance::new(scope, parent)
         });
+        if scope == Scope::Binding {
+            self.bindings.entry(key.to_string()).or_insert(id);
+        }
         if let Some(parent) = self.instance_mut(parent) {
             parent.children.push(id);
             parent.index.insert((scope, key.to_string()), id);
             parent.blocks.extend(block.map(|block| ((scope, block), id)));
+            parent.patterns.extend(pattern.then_some((scope, id)));
         }
         id
+    }
+
+    /// Adds what exists without being written, where nobody wrote it.
+    pub(crate) fn imply(&mut self) {
+        let bound = self.binding(DEFAULT).is_some();
+        let mut open = |scope, name: &str| {
+            self.open(InstanceId::GLOBAL, scope, name, Some(name.to_string()), Applies::Name, None)
+        };
+        open(Scope::BindingGroup, DEFAULT);
+        if !bound {
+            open(Scope::Binding, DEFAULT);
+        }
+        for (pool, ..) in POOLS {
+            open(Scope::ThreadPool, pool);
+        }
+    }
+
+    /// Keeps an item that is not read. An option given again takes the place of the earlier one.
+    pub(crate) fn keep_unread(&mut self, id: InstanceId, item: Item) {
+        let Some(instance) = self.instance_mut(id) else { return };
+        if let Item::Assignment { name, .. } = &item {
+            let same = |other: &Item| matches!(other, Item::Assignment { name: other, .. } if other.text.eq_ignore_ascii_case(&name.text));
+            if let Some(earlier) = instance.unread.iter_mut().find(|other| same(other)) {
+                *earlier = item;
+                return;
+            }
+        }
+        instance.unread.push(item);
     }
 
     pub(crate) fn assign(
@@ -354,7 +421,16 @@ impl Tree {
                 }
                 None => false,
             });
+            instance.patterns =
+                instance.patterns.iter().filter_map(|(scope, id)| Some((*scope, new(*id)?))).collect();
         }
+        self.bindings.retain(|_, id| match new(*id) {
+            Some(renamed) => {
+                *id = renamed;
+                true
+            }
+            None => false,
+        });
     }
 
     /// Whether an instance is another one, or lies below it.
@@ -388,6 +464,21 @@ impl Tree {
         keys.iter().try_fold(InstanceId::GLOBAL, |at, (scope, key)| self.child(at, *scope, key))
     }
 }
+
+/// The binding, and the group of bindings, that always exist.
+const DEFAULT: &str = "default";
+
+/// The pools that exist whether or not somebody configures them: threads, and jobs that may wait (0: any number).
+pub(crate) const POOLS: [(&str, i128, i128); 8] = [
+    ("SwapOut", 5, 0),
+    ("SwapIn", 5, 0),
+    ("Unlink", 6, 100),
+    ("Batch_Unlink", 4, 0),
+    ("Close", 0, 0),
+    ("CPU", 4, 0),
+    ("IO", 50, 0),
+    ("SpoolIn", 1, 0),
+];
 
 /// A scope's name as displays write it.
 pub(crate) fn display_name(scope: Scope) -> &'static str {

@@ -129,6 +129,7 @@ fn configuration_a50_names_of_a_node() {
         identity::cluster_boot("cluster_name = east\nnode_name=east1\n# note\ncolour=red\nrepo = auto\n");
     assert_eq!((boot.cluster_name.as_deref(), boot.node_name.as_deref()), (Some("east"), Some("east1")));
     assert_eq!(boot.warnings, ["line 4: unknown key 'colour'"]);
+    assert_eq!(identity::subcluster(boot.cluster_name.as_deref()).unwrap().as_str(), "east");
     let config = clean("cluster { nodename = \"n9\" }");
     let configured = config.cluster().unwrap().nodename;
     let name = |configured, environment, host| {
@@ -146,6 +147,41 @@ fn configuration_a50_names_of_a_node() {
     assert!(name(None, Some("Bad.Name"), None).is_err());
     check("cluster { nodename = \"N9\" }", &[('E', 4003, 1, 22)]);
     assert_eq!(identity::subcluster(None).unwrap().as_str(), "default");
+}
+
+#[test]
+fn values_of_cluster_boot_are_checked() {
+    let check = |line: &str, expected: &[&str]| {
+        let boot = identity::cluster_boot(&format!("cluster_name = east\n{line}\n"));
+        assert_eq!(boot.warnings, expected, "{line}");
+    };
+    for right in [
+        "autoupdate = true",
+        "autoupdate=ifunchanged",
+        "reload_config_on_update = false",
+        "repo = auto",
+        "repo = local, 192.0.2.1:2027 ,repo.example.net, [2001:db8::1]:2027,2001:db8::1",
+        "ecconfigd.1 = whatever it is",
+        "node_name = mx1",
+    ] {
+        check(right, &[]);
+    }
+    check("autoupdate = yes", &["line 2: autoupdate is 'yes'; expected true, ifunchanged or false"]);
+    check("reload_config_on_update = 1", &["line 2: reload_config_on_update is '1'; expected true or false"]);
+    for wrong in ["", "auto,", "host:0", "host:port", "ho st", "-x", "[::1", "a:1:2"] {
+        check(
+            &format!("repo = {wrong}"),
+            &[&format!(
+                "line 2: repo is '{wrong}'; expected a list of auto, local, HOST and HOST:PORT with commas between"
+            )],
+        );
+    }
+    check("node_name = A.b", &["line 2: node_name is 'A.b'; expected 1 to 63 characters a-z, 0-9 and -"]);
+    check("cluster_name = Two Words", &["line 2: cluster_name is 'Two Words'; expected one lower-case word"]);
+    check("autoupdat = true", &["line 2: unknown key 'autoupdat'; did you mean 'autoupdate'?"]);
+    check("nonsense", &["line 2: expected key=value"]);
+    let missing = identity::cluster_boot("node_name = a\n").warnings;
+    assert_eq!(missing, ["cluster_name is missing; expected cluster_name = default, or the subcluster"]);
 }
 
 #[test]

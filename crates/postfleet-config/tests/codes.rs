@@ -1,9 +1,13 @@
 //! Every number of the table that belongs to loading can be produced, and no other is.
 
+#[path = "support/console.rs"]
+mod console;
 mod support;
 
 use std::collections::BTreeSet;
 
+use console::Process;
+use postfleet_config::live::{Refusal, Session};
 use postfleet_config::{Config, LoadOutcome, LoadRequest, MemoryFiles, Stage};
 use support::*;
 
@@ -151,6 +155,67 @@ fn produce(case: &str) -> LoadOutcome {
         files = files.with(&format!("/etc/t/{file}"), content);
     }
     Config::load(&files, &LoadRequest { main: Some(name.to_string()), ..request() })
+}
+
+/// Of the 2.x form.
+const OLDER: &[(u16, &str)] = &[
+    (6118, "Logger cluster/ec_cluster c { replicate [ type = cache ] }"),
+    (6210, "Logger cluster/ec_cluster c { }\nLogger cluster/ec_cluster c { }"),
+];
+
+#[test]
+fn every_code_of_the_older_form_can_be_produced() {
+    let listed: Vec<u16> =
+        postfleet_config::codes().filter(|row| row.stage == Stage::Older).map(|row| row.code).collect();
+    assert_eq!(OLDER.iter().map(|(code, _)| *code).collect::<Vec<_>>(), listed);
+    for (code, case) in OLDER {
+        let outcome = produce(case);
+        assert!(
+            outcome.diagnostics.iter().any(|found| found.code.0 == *code),
+            "CFG-{code}: {}",
+            outcome.report()
+        );
+    }
+}
+
+/// Codes of the console have a test each, by the sentence that goes with them; those that need a host or other members are
+/// tested where a node runs.
+#[test]
+fn every_code_of_the_console_can_be_produced() {
+    let mut process = Process::with(MemoryFiles::new().with_read_only(MAIN, "Spoolbase = \"/a\"\n"));
+    let mut session = Session::default();
+    let mut tried = BTreeSet::new();
+    let mut check = |code: u16, said: &str, text: &str| {
+        assert!(said.contains(text), "CFG-{code}: {said}");
+        tried.insert(code);
+    };
+    check(7011, &process.on(&mut session, "config commit"), "No transaction in progress.");
+    process.on(&mut session, "config begin");
+    check(7011, &process.on(&mut session, "config begin"), "A transaction is already in progress.");
+    check(
+        7012,
+        &Refusal::InTransaction.to_string(),
+        "A transaction is in progress; commit or roll back first.",
+    );
+    process.on(&mut session, "config set spoolbase /b");
+    process.run("config set idle_timeout 9");
+    check(
+        7010,
+        &process.on(&mut session, "config commit"),
+        "Commit failed: the running configuration has changed.",
+    );
+    process.on(&mut session, "config rollback");
+    process.on(&mut session, "config begin");
+    process.on(&mut session, "config set spoolbase /b");
+    check(
+        7001,
+        &process.on(&mut session, "config commit"),
+        "CFG-7001 'Spoolbase' cannot be changed at run time",
+    );
+    check(7020, &process.write_back(None), "Warning: not all changes could be saved.");
+    let listed: BTreeSet<u16> =
+        postfleet_config::codes().filter(|row| row.stage == Stage::Command).map(|row| row.code).collect();
+    assert_eq!(tried, listed);
 }
 
 #[test]

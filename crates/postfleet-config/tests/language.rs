@@ -386,3 +386,25 @@ fn values_keep_their_type() {
     check("Retry_Interval = 2147483648", &[('E', 4003, 1, 18)]);
     check("Retry_Interval = 007", &[]);
 }
+
+/// Slips that other languages bring along: each is told in the words of this one.
+#[test]
+fn habits_of_other_languages_get_a_hint() {
+    let hint = |text: &str, code: u16| {
+        let found = load(text).diagnostics;
+        let found = found.iter().find(|found| found.code.0 == code).unwrap_or_else(|| panic!("{text}"));
+        found.hint.clone().unwrap_or_default()
+    };
+    assert_eq!(hint("Hostname: mx.example.net\n", 2001), "for an option, write: Hostname = mx.example.net");
+    assert_eq!(
+        hint("Retry_Interval 900\nIdle_Timeout = 5\n", 2001),
+        "for an option, write: Retry_Interval = 900"
+    );
+    assert_eq!(hint("DB_Password \"geheim\"\n", 2001), "for an option, write: DB_Password = VALUE");
+    assert_eq!(hint("Domain example.org\n", 2001), "");
+    let parted = "values are separated by blanks, and nothing ends them: delete the last character";
+    assert_eq!(hint("Relay_Hosts = ( 10.0.0.1, 10.0.0.2 )", 4010), parted);
+    assert_eq!(hint("Retry_Interval = 5;", 4002), parted);
+    assert_eq!(hint("Hostname = mx.example.net;", 4005), parted);
+    assert_eq!(hint("ESMTP_Listener { Listen 25 { } }", 4005), "\":25\"");
+}

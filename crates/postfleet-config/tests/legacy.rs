@@ -34,22 +34,6 @@ fn becomes(old: &str, new: &str) {
     same(old, &migrated(old));
 }
 
-/// What is set where, without places.
-fn bones(config: &Config) -> Vec<String> {
-    config
-        .tree()
-        .instances()
-        .map(|(id, instance)| {
-            let options: Vec<String> = instance
-                .options()
-                .filter(|assigned| assigned.row.name != "mbus_daemon")
-                .map(|assigned| format!("{} = {}", assigned.row.name, assigned.value))
-                .collect();
-            format!("{} {:?} {options:?}", config.tree().path(id), instance.applies)
-        })
-        .collect()
-}
-
 /// Both texts load to one tree.
 fn same(old: &str, new: &str) {
     let (old_outcome, new_outcome) = (load(old), load(new));

@@ -15,21 +15,6 @@ const SAMPLES: [&str; 4] = [
     include_str!("samples/node_4x.conf"),
 ];
 
-fn bones(config: &Config) -> Vec<String> {
-    config
-        .tree()
-        .instances()
-        .map(|(id, instance)| {
-            let options: Vec<String> = instance
-                .options()
-                .filter(|assigned| assigned.row.name != "mbus_daemon")
-                .map(|assigned| format!("{} = {}", assigned.row.name, assigned.value))
-                .collect();
-            format!("{} {:?} {options:?}", config.tree().path(id), instance.applies)
-        })
-        .collect()
-}
-
 fn migrated(text: &str) -> Option<String> {
     let files = MemoryFiles::new().with(MAIN, text);
     migrate(&files, &request(), &[MAIN.to_string()], true).remove(0).text

@@ -2,10 +2,11 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use postfleet_config::schema::{Scope, Service};
-use postfleet_config::{Config, Facts, InstanceId, MemoryFiles, Origin, SessionCapKind};
+use postfleet_config::{Config, Facts, InstanceId, MemoryFiles, Origin, SessionCapKind, Value};
 use support::*;
 
 fn outbound<'a>(binding: Option<&'a str>, domain: Option<&'a str>) -> Facts<'a> {
@@ -18,7 +19,10 @@ fn configuration_a22_groups_merge_and_bindings_are_unique() {
                 binding_group \"g1\" { Binding \"b2\" {} }\n";
     let config = clean(text);
     let tree = config.tree();
-    assert_eq!(tree.children(InstanceId::GLOBAL, Scope::BindingGroup).count(), 1);
+    let groups = tree.children(InstanceId::GLOBAL, Scope::BindingGroup);
+    let names: Vec<(Option<&str>, bool)> =
+        groups.map(|(_, group)| (group.name.as_deref(), group.is_implied())).collect();
+    assert_eq!(names, [(Some("g1"), false), (Some("default"), true)]);
     for binding in ["b1", "b2"] {
         assert_eq!(tree.group_of(binding), "g1");
         assert_eq!(eval(&config, "Max_Outbound_Connections", outbound(Some(binding), None)), "5");
@@ -242,23 +246,40 @@ fn configuration_a32_listener_options() {
 
 #[test]
 fn configuration_a33_throttles_count_where_they_are_written() {
-    let owner = |config: &Config, binding| match config
-        .eval("Outbound_Throttle_Messages", &outbound(Some(binding), None))
-        .unwrap()
-        .origin
-    {
-        Origin::Set { instance, .. } => instance,
-        Origin::Default => panic!("it is set"),
+    // Everything that falls back to one setting shares one counter: counts are kept by owner, as a delivery would.
+    let admitted = |config: &Config, tries: &[(&str, &str)]| {
+        let mut counts: BTreeMap<InstanceId, u64> = BTreeMap::new();
+        let admit = |(binding, domain): &&(&str, &str)| {
+            let found =
+                config.eval("Outbound_Throttle_Messages", &outbound(Some(binding), Some(domain))).unwrap();
+            let Origin::Set { instance, .. } = found.origin else { panic!("it is set") };
+            let Some(Value::Throttle(throttle)) = found.value else { panic!("it is a throttle") };
+            assert_eq!(throttle.seconds, 1);
+            let count = counts.entry(instance).or_default();
+            *count += 1;
+            *count <= throttle.events
+        };
+        tries.iter().filter(admit).count()
     };
+    let second: Vec<(&str, &str)> =
+        (0..60).map(|at| ([("a", "x.org"), ("b", "x.org"), ("a", "y.org")][at % 3])).collect();
     let shared = clean(
         "Binding_Group \"g\" { Outbound_Throttle_Messages = \"10\" Binding \"a\" {} Binding \"b\" {} }",
     );
-    assert_eq!(owner(&shared, "a"), owner(&shared, "b"));
+    assert_eq!(admitted(&shared, &second), 10);
     let own = clean(
         "Binding_Group \"g\" { Outbound_Throttle_Messages = \"10\" Binding \"a\" { Outbound_Throttle_Messages = 10 } \
-         Binding \"b\" { Outbound_Throttle_Messages = 10 } }",
+         Binding \"b\" { Outbound_Throttle_Messages = \"10\" } }",
     );
-    assert_ne!(owner(&own, "a"), owner(&own, "b"));
+    assert_eq!(admitted(&own, &second), 20);
+    // A pattern is one stanza and one counter for all names that match; a name of its own has another.
+    let pattern =
+        clean("Domain \"/[.]org$/\" { Outbound_Throttle_Messages = 10 }\nBinding \"a\" {} Binding \"b\" {}");
+    assert_eq!(admitted(&pattern, &second), 10);
+    let named = clean(
+        "Domain \"/[.]org$/\" { Outbound_Throttle_Messages = 10 }\nDomain \"y.org\" { Outbound_Throttle_Messages = 10 }",
+    );
+    assert_eq!(admitted(&named, &second), 20);
 }
 
 #[test]
@@ -461,4 +482,27 @@ fn a_trace_of_what_unites() {
             "Joins cluster::Replicate:metrics: 3:44 \"connect\"",
         ]
     );
+}
+
+/// The arithmetic on the way of a delivery: from the text of a file to the schedule of a binding and domain.
+#[test]
+fn configuration_a64_retry_schedules_of_files() {
+    let schedule = |text: &str, domain: &str| config(text).routing(None, Some(domain)).retry;
+    let check = |text: &str, retries: Option<u32>, last: u32, seconds: u64| {
+        let found = schedule(text, "example.org");
+        assert_eq!(found.retries_max(), retries, "{text}");
+        assert_eq!(found.elapsed(last).as_secs(), seconds, "{text}");
+    };
+    check("Retry_Interval = 1200 Max_Retry_Interval = 1200 Max_Retries = 5", Some(5), 5, 6000);
+    check("Max_Retries = 5", Some(5), 5, 37_200);
+    check("", Some(6), 6, 75_600);
+    check("Message_Expiration = 604800", Some(8), 8, 162_000);
+    check("Message_Expiration = 604800 Max_Retries = none", None, 1, 1200);
+    // Each option comes from its own place on the chain.
+    let text = "Message_Expiration = 604800\nDomain \"example.org\" { Retry_Interval = 600 }\n\
+                Binding_Group \"g\" { Max_Retries = 3 Binding \"b\" {} }";
+    assert_eq!(schedule(text, "example.org").retries_max(), Some(9));
+    assert_eq!(schedule(text, "example.net").retries_max(), Some(8));
+    let grouped = config(text).routing(Some("b"), Some("example.org")).retry;
+    assert_eq!((grouped.retries_max(), grouped.delay(1).as_secs()), (Some(3), 600));
 }

@@ -4,10 +4,10 @@ mod support;
 
 use std::time::Duration;
 
-use postfleet_config::schema::Service;
+use postfleet_config::schema::{Scope, Service};
 use postfleet_config::{
-    CalendarTime, Config, LoadOutcome, LoadRequest, LogDestination, LogStage, MemoryFiles, Monitor,
-    RuleAction, RulePhase, RuleTrigger, Throttle,
+    Agreement, CalendarTime, Config, LoadOutcome, LoadRequest, LogDestination, LogStage, MemoryFiles,
+    Monitor, RuleAction, RulePhase, RuleTrigger, Throttle,
 };
 use support::*;
 
@@ -40,7 +40,20 @@ fn configuration_a45_monitors() {
     let twice = config("inbound_audit { monitors = ( \"300,6\" \" 300 , 6 \" 1800,4 ) }");
     assert_eq!(twice.inbound_audit().unwrap().monitors.len(), 2);
     check("inbound_audit { monitors = ( \"300,6\" \" 300 , 6 \" ) }", &[('W', 3010, 1, 28)]);
-    check("inbound_audit \"ia1\" { }", &[('W', 3005, 1, 15)]);
+    let outcome = load("inbound_audit \"ia1\" { monitors = ( \"300,6\" ) }\ninbound_audit { log_dir = /a }");
+    assert_eq!(codes(&outcome), [('W', 3005, 1, 15)]);
+    assert_eq!(outcome.diagnostics[0].message, "Didn't expect a name for inbound_audit; it is ignored");
+    // The name is ignored: both stanzas are the one instance, which has none.
+    let named = outcome.config.expect("a warning only");
+    let audits: Vec<Option<&str>> = named
+        .tree()
+        .instances()
+        .filter(|(_, instance)| instance.scope == Scope::InboundAudit)
+        .map(|(_, instance)| instance.name.as_deref())
+        .collect();
+    assert_eq!(audits, [None]);
+    let audit = named.inbound_audit().unwrap();
+    assert_eq!((audit.monitors, audit.log_dir.as_str()), (vec![monitor], "/a"));
     assert!(clean("").inbound_audit().is_none());
 }
 
@@ -341,14 +354,9 @@ fn members_must_agree() {
     let second = config(
         "cluster { Replicate obtm { } Replicate \"metrics\" { parameters = \"snapshot; connect\" } partition = share }",
     );
-    assert_eq!(first.must_agree(), second.must_agree());
+    let digest = |config: &Config| config.agreement().expect("there is a cluster").digest();
+    assert_eq!(first.agreement(), second.agreement());
     let third = config("cluster { partition = quorum Replicate OBTM {} }");
-    let differ: Vec<&str> = first
-        .must_agree()
-        .iter()
-        .filter(|(name, value)| third.must_agree().get(*name) != Some(value))
-        .map(|(name, _)| *name)
-        .collect();
-    assert_eq!(differ, ["Replicate", "partition"]);
-    assert!(clean("").must_agree().is_empty());
+    assert_eq!(Agreement::differing(digest(&first), digest(&third)), ["partition", "Replicate"]);
+    assert_eq!(clean("").agreement(), None);
 }

@@ -457,3 +457,42 @@ fn a_local_file_that_appeared_since_the_load_may_hold_comments_only() {
         }
     }
 }
+
+/// A `Local_Changes_File` that only a console has named takes the changes, and the answer says that nothing reads it yet.
+#[test]
+fn a_local_file_named_at_a_console_takes_what_has_no_other_place() {
+    let files = MemoryFiles::new().with_read_only(MAIN, "Retry_Interval = 600\n");
+    let mut process = Process::with(files);
+    process.run("config set retry_interval 700");
+    process.run("config set domain example.org idle_timeout 12");
+    let unsaved = process.write_back(None);
+    assert!(unsaved.starts_with("Warning: not all changes could be saved.\n"), "{unsaved}");
+    assert_eq!(process.running.unsaved(), 2);
+    process.run("config set local_changes_file /etc/t/local.conf");
+    let warned = "Configuration written to /etc/t/local.conf.\n\
+                  Warning: nothing reads /etc/t/local.conf; put Local_Changes_File = \"/etc/t/local.conf\" into \
+                  /etc/t/ecelerity.conf, or a reload loses 3 change(s).";
+    assert_eq!(process.write_back(None), warned);
+    let text = "Retry_Interval = 700\nDomain \"example.org\" { Idle_Timeout = 12 }\n\
+                Local_Changes_File = /etc/t/local.conf\n";
+    assert_eq!(process.file("/etc/t/local.conf"), text);
+    assert_eq!(process.running.unsaved(), 3);
+    // Once more, with another value: the file is ours, and holds what it should.
+    process.run("config set retry_interval 800");
+    assert_eq!(process.write_back(None), warned);
+    let changed = text.replace("Retry_Interval = 700\n", "") + "Retry_Interval = 800\n";
+    assert_eq!(process.file("/etc/t/local.conf"), changed);
+    // Somebody wrote into it meanwhile.
+    process.files = process.files.clone().with("/etc/t/local.conf", "Retry_Interval = 5\n");
+    let refused = process.write_back(None);
+    assert!(refused.starts_with("! /etc/t/local.conf exists and is not part of"), "{refused}");
+    // The operator names it where it is read: everything is in effect after a reload.
+    process.files = process
+        .files
+        .clone()
+        .with("/etc/t/local.conf", text)
+        .with(MAIN, "Retry_Interval = 600\nLocal_Changes_File = local.conf\n");
+    process.reload();
+    process.check("config get retry_interval", "Retry_Interval = 700");
+    process.check("config get domain example.org idle_timeout", "        Idle_Timeout = 12");
+}

@@ -346,6 +346,7 @@ pub(crate) mod build {
         };
         config_commit => "config commit", <[Word]>::is_empty;
         config_diff => "config diff", <[Word]>::is_empty;
+        config_digest => "config digest", <[Word]>::is_empty;
         config_eval => "config eval", |words| !words.is_empty();
         config_get => "config get", |words| !words.is_empty();
         config_locate => "config locate", |words| !words.is_empty();

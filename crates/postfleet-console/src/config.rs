@@ -27,6 +27,8 @@ pub enum ConfigData {
     Places(Vec<ConfigPlace>),
     /// `config diff`.
     Changes(Vec<ConfigChange>),
+    /// `config digest`.
+    Digest(ConfigDigest),
 }
 
 /// A value of an option.
@@ -70,13 +72,15 @@ pub struct ConfigOption {
     pub set_in: Option<Vec<String>>,
     /// The place in a file; `None` for a value from a console.
     pub position: Option<ConfigPosition>,
+    /// What counts beside it: further limits that hold too, or parts that unite.
+    pub beside: Vec<ConfigOther>,
     /// What it hides, the nearest first.
-    pub hidden: Vec<ConfigHidden>,
+    pub hidden: Vec<ConfigOther>,
 }
 
-/// A value that another one hides.
+/// A value that a look-up comes by and that is not its answer.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ConfigHidden {
+pub struct ConfigOther {
     /// The value.
     pub value: ConfigValue,
     /// Where it is set.
@@ -109,6 +113,17 @@ pub struct ConfigPlace {
     pub path: String,
     /// Where it is written first.
     pub position: Option<ConfigPosition>,
+    /// Nobody wrote it: it always exists.
+    pub implied: bool,
+}
+
+/// What must be equal on all members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigDigest {
+    /// The digest that the node announces.
+    pub digest: u64,
+    /// Each option with its digest and its value.
+    pub options: Vec<(String, u16, String)>,
 }
 
 /// A change that is in no file.
@@ -129,6 +144,7 @@ pub(crate) const fn element(answer: &ConfigAnswer) -> &'static str {
         ConfigData::Scope(_) => "Scope",
         ConfigData::Places(_) => "Places",
         ConfigData::Changes(_) => "Changes",
+        ConfigData::Digest(_) => "Agreement",
     }
 }
 
@@ -142,7 +158,18 @@ pub(crate) fn describe(fields: &mut Fields<'_>, answer: &ConfigAnswer) {
             fields.maybe_text("instance", place.instance.as_deref());
             fields.text("path", &place.path);
             describe_position(fields, place.position.as_ref());
+            if place.implied {
+                fields.truth("implied", true);
+            }
         }),
+        ConfigData::Digest(found) => {
+            fields.text("digest", &alloc::format!("{:016x}", found.digest));
+            fields.records("options", "Option", &found.options, |(option, digest, value), fields| {
+                fields.text("option", option);
+                fields.text("digest", &alloc::format!("{digest:03x}"));
+                fields.text("value", value);
+            });
+        }
         ConfigData::Changes(changes) => fields.records("changes", "Change", changes, |change, fields| {
             fields.text("command", &change.command);
             fields.names("scope", "Step", change.scope.iter().map(String::as_str));
@@ -166,12 +193,16 @@ fn describe_option(fields: &mut Fields<'_>, option: &ConfigOption) {
     }
     describe_position(fields, option.position.as_ref());
     fields.truth("default", option.set_in.is_none());
-    if !option.hidden.is_empty() {
-        fields.records("hidden", "Hidden", &option.hidden, |hidden, fields| {
-            fields.value("value", |sink| put_value(sink, &hidden.value));
-            fields.names("set_in", "SetIn", hidden.set_in.iter().map(String::as_str));
-            describe_position(fields, hidden.position.as_ref());
-        });
+    for (name, element, others) in
+        [("beside", "Beside", &option.beside), ("hidden", "Hidden", &option.hidden)]
+    {
+        if !others.is_empty() {
+            fields.records(name, element, others, |other, fields| {
+                fields.value("value", |sink| put_value(sink, &other.value));
+                fields.names("set_in", "SetIn", other.set_in.iter().map(String::as_str));
+                describe_position(fields, other.position.as_ref());
+            });
+        }
     }
 }
 

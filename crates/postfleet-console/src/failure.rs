@@ -150,32 +150,40 @@ pub struct Failure {
     pub code: Code,
     /// What went wrong, for operators: one or more lines without a final newline.
     pub message: String,
+    /// The same for programs, where that is another sentence.
+    pub machine_message: Option<String>,
 }
 
 impl Failure {
     /// A failure of a command that was executed.
     #[must_use]
     pub fn error(code: Code, message: impl fmt::Display) -> Self {
-        Self { status: Status::Error, code, message: message.to_string() }
+        Self { status: Status::Error, code, message: message.to_string(), machine_message: None }
+    }
+
+    /// The same with another sentence for programs.
+    #[must_use]
+    pub fn with_machine_message(self, machine_message: Option<String>) -> Self {
+        Self { machine_message, ..self }
     }
 
     /// The arguments do not fit; `grammar` is the command with its arguments.
     #[must_use]
     pub fn usage(grammar: impl fmt::Display) -> Self {
-        Self { status: Status::Usage, code: Code::Usage, message: format!("Usage: {grammar}") }
+        Self { status: Status::Usage, ..Self::error(Code::Usage, format_args!("Usage: {grammar}")) }
     }
 
     /// A line that cannot be read at all.
     #[must_use]
     pub fn unreadable(reason: impl fmt::Display) -> Self {
-        Self { status: Status::Usage, code: Code::Usage, message: reason.to_string() }
+        Self { status: Status::Usage, ..Self::error(Code::Usage, reason) }
     }
 
     /// No command begins with `word`.
     #[must_use]
     pub fn unknown_command(word: &str) -> Self {
         let message = format!("Unknown command: {word}. Try 'help'.");
-        Self { status: Status::Unknown, code: Code::UnknownCommand, message }
+        Self { status: Status::Unknown, ..Self::error(Code::UnknownCommand, message) }
     }
 
     /// A documented command that this version does not have yet.
@@ -188,14 +196,13 @@ impl Failure {
     #[must_use]
     pub fn not_in_this_product(command: &str) -> Self {
         let message = format!("Command '{command}' is not available in this product.");
-        Self { status: Status::Unknown, code: Code::UnknownCommand, message }
+        Self { status: Status::Unknown, ..Self::error(Code::UnknownCommand, message) }
     }
 
     /// The user may not run the command.
     #[must_use]
     pub fn denied() -> Self {
-        let message = "Not Authorized for this command".into();
-        Self { status: Status::Denied, code: Code::Denied, message }
+        Self { status: Status::Denied, ..Self::error(Code::Denied, "Not Authorized for this command") }
     }
 
     /// The node is not connected to the bus.

@@ -97,6 +97,10 @@ fn detail(words: &str) -> Option<&'static str> {
             "In a transaction: its changes. Otherwise: the changes that config reload would lose and config\n\
              writeback would save. They are printed as commands that make them.",
         ),
+        "config digest" => Some(
+            "The first line is the digest that this node announces; members of one fleet have the same. Below it\n\
+             stands each option with a digest of its own and its value. A difference is logged as CFG-7021.",
+        ),
         "config eval" => Some(
             "Looks in the scope named, then in the wider ones, then for the default. The instances need not exist:\n\
              config eval binding b1 domain example.org retry_interval",
@@ -121,15 +125,18 @@ fn detail(words: &str) -> Option<&'static str> {
         "config unset" => Some(
             "The value of a wider scope shows through again. Without an option the scope goes with all that is in it.",
         ),
-        "config where" => {
-            Some("Shows what config eval shows, where it is set, and which other values it hides.")
-        }
+        "config where" => Some(
+            "Shows what config eval shows, where it is set, what counts beside it, and which values it hides.",
+        ),
         "config writeback" => Some(
             "Each change goes where it belongs: a value is replaced where it stands, a new one joins its stanza.\n\
              Every other byte stays. Files that may not be written are left alone; Local_Changes_File takes what\n\
              has no other place. With a path all changes are written there and stay unsaved.",
         ),
-        "write config" => Some("Includes are flattened. An open transaction is not part of it."),
+        "write config" => Some(
+            "Includes are flattened and comments left out; options and stanzas that are not read are part of it, an\n\
+             open transaction is not. Passwords stand in it in clear; elsewhere they are ***.",
+        ),
         "count" => Some(
             "An address or block gives the number of sessions; a mask or a range of masks gives a row per block.\n\
              Only this node is counted; cluster shared show counts the fleet.",

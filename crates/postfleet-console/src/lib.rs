@@ -35,8 +35,8 @@ pub use command::{
 };
 pub use complete::{Names, completions};
 pub use config::{
-    ConfigAnswer, ConfigChange, ConfigData, ConfigHidden, ConfigOption, ConfigPlace, ConfigPosition,
-    ConfigScope, ConfigValue,
+    ConfigAnswer, ConfigChange, ConfigData, ConfigDigest, ConfigOption, ConfigOther, ConfigPlace,
+    ConfigPosition, ConfigScope, ConfigValue,
 };
 pub use failure::{Code, Failure, Status};
 pub use lex::{LexError, Word, words};

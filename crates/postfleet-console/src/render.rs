@@ -76,7 +76,7 @@ fn envelope(fields: &mut Fields<'_>, profile: &Profile, request: &Request, now: 
 
 fn describe_failure(fields: &mut Fields<'_>, failure: &Failure) {
     fields.text("code", failure.code.word());
-    fields.text("message", &failure.message);
+    fields.text("message", failure.machine_message.as_ref().unwrap_or(&failure.message));
 }
 
 const fn element(answer: &Answer) -> &'static str {

@@ -113,7 +113,7 @@ fn wrong_lines_say_what_was_expected() {
         "mailq --limit x",
         "mailq --limits 3",
         "summary all",
-        "config digest",
+        "config digest now",
         "config get",
         "config set idle_timeout",
         "config begin at once",

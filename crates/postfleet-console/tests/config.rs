@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use postfleet_console::{
-    Answer, Command, ConfigAnswer, ConfigChange, ConfigData, ConfigHidden, ConfigOption, ConfigPlace,
-    ConfigPosition, ConfigScope, ConfigValue, Profile, parse, render,
+    Answer, Command, ConfigAnswer, ConfigChange, ConfigData, ConfigDigest, ConfigOption, ConfigOther,
+    ConfigPlace, ConfigPosition, ConfigScope, ConfigValue, Profile, parse, render,
 };
 use postfleet_types::WallTime;
 
@@ -52,6 +52,7 @@ fn console_s11_2_options() {
         value: ConfigValue::Whole(900),
         set_in: Some(vec!["Domain".into(), "a.example".into()]),
         position: Some(ConfigPosition { file: "/etc/p.conf".into(), line: 3 }),
+        beside: Vec::new(),
         hidden: Vec::new(),
     };
     assert_eq!(
@@ -73,25 +74,28 @@ fn console_s11_2_options() {
         "{\"scope\":[],\"option\":\"Retry_Interval\",\"value\":null,\"set_in\":null,\"file\":null,\"line\":null,\
          \"default\":true}"
     );
-    let hidden = ConfigHidden {
+    let hidden = ConfigOther {
         value: ConfigValue::List(vec![ConfigValue::Text("<a>".into()), ConfigValue::Real(0.5)]),
         set_in: vec![],
         position: None,
     };
     let values = ConfigOption {
         value: ConfigValue::Dict(vec![("uri".into(), "x\"y".into())]),
+        beside: vec![hidden.clone()],
         hidden: vec![hidden],
         ..unset
     };
     let (json, xml) = machine("config where retry_interval", ConfigData::Option(values));
     assert!(json.contains("\"value\":{\"uri\":\"x\\\"y\"}"), "{json}");
+    assert!(json.contains("\"beside\":[{\"value\":[\"<a>\",0.5],"), "{json}");
     assert!(
         json.ends_with("\"hidden\":[{\"value\":[\"<a>\",0.5],\"set_in\":[],\"file\":null,\"line\":null}]}"),
         "{json}"
     );
     assert!(
         xml.ends_with(
-            "<Entry key=\"uri\" value=\"x&quot;y\"/><Hidden><Item value=\"&lt;a&gt;\"/><Item value=\"0.5\"/>\
+            "<Entry key=\"uri\" value=\"x&quot;y\"/><Beside><Item value=\"&lt;a&gt;\"/><Item value=\"0.5\"/></Beside>\
+             <Hidden><Item value=\"&lt;a&gt;\"/><Item value=\"0.5\"/>\
              </Hidden></Option>"
         ),
         "{xml}"
@@ -128,6 +132,7 @@ fn console_s11_2_scopes_places_and_changes() {
         instance: Some(":25".into()),
         path: "Esmtp_Listener::Listen:\\:25:".into(),
         position: None,
+        implied: false,
     };
     assert_eq!(
         machine("config locate listen", ConfigData::Places(vec![place])).0,
@@ -150,4 +155,19 @@ fn console_s11_2_scopes_places_and_changes() {
             "<Output><Line>a</Line><Line>b &quot;c&quot;</Line></Output>".into()
         )
     );
+}
+
+#[test]
+fn console_s11_2_what_members_agree_on() {
+    let digest = ConfigDigest {
+        digest: 0x10ab_0000_0000_0001,
+        options: vec![("peers".into(), 0x0ab, "a=192.0.2.1".into())],
+    };
+    let (json, xml) = machine("config digest", ConfigData::Digest(digest));
+    assert_eq!(
+        json,
+        "{\"digest\":\"10ab000000000001\",\"options\":[{\"option\":\"peers\",\"digest\":\"0ab\",\
+         \"value\":\"a=192.0.2.1\"}]}"
+    );
+    assert!(xml.starts_with("<Agreement digest=\"10ab000000000001\">"), "{xml}");
 }

@@ -61,6 +61,7 @@ pub fn run(options: &NodeOptions) -> ExitCode {
     };
     settings::tell_without_effect(&config);
     settings::tell_unsecured(&config);
+    settings::tell_interfaces(&config);
     let settings = match settings::read(&config, None) {
         Ok(settings) => settings,
         Err(error) => {

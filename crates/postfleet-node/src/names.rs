@@ -56,10 +56,17 @@ pub(crate) fn resolve(name: &str) -> Vec<IpAddr> {
 }
 
 /// What the network says against a configuration: the node has no name, or none that leads to an address at which
-/// other members reach it. Asks the resolver.
+/// other members reach it, or an interface is not there. Asks the resolver.
 #[must_use]
 pub fn check_online(config: &Config) -> Vec<Diagnostic> {
-    config.check_online(Names::read().node.as_deref(), Some(&system::host_name()), &resolve)
+    let mut found = config.check_online(Names::read().node.as_deref(), Some(&system::host_name()), &resolve);
+    found.extend(check_interfaces(config));
+    found
+}
+
+/// The interfaces that failover addresses are to be brought up on, and that this host does not have.
+pub(crate) fn check_interfaces(config: &Config) -> Vec<Diagnostic> {
+    config.check_interfaces(&system::has_interface)
 }
 
 /// What is wrong with `cluster.boot`, a line each with its path.

@@ -36,6 +36,14 @@ pub(crate) fn boot_id() -> u128 {
     u128::from_str_radix(&text.trim().replace('-', ""), 16).unwrap_or(0)
 }
 
+/// Whether this host has a network interface. Yes, where the system does not tell.
+pub(crate) fn has_interface(name: &str) -> bool {
+    let all = std::path::Path::new("/sys/class/net");
+    // `eth0:1` is an address of eth0.
+    let name = name.split(':').next().unwrap_or_default();
+    !all.is_dir() || (!name.is_empty() && !name.contains('/') && all.join(name).exists())
+}
+
 /// 64 bits that nobody can guess.
 pub(crate) fn random_seed() -> u64 {
     let mut bytes = [0; 8];
@@ -77,5 +85,16 @@ pub(crate) fn sysinfo(release: &str) -> Sysinfo {
         uname: [uname.sysname(), uname.nodename(), uname.release(), uname.version(), uname.machine()]
             .map(|part| part.to_string_lossy().into_owned())
             .join(" "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loopback_interface_is_everywhere() {
+        assert!(has_interface("lo") && has_interface("lo:1"));
+        assert!(!has_interface("no-such-interface") && !has_interface("../net/lo") && !has_interface(""));
     }
 }

@@ -83,6 +83,33 @@ fn migration_in_place_keeps_the_old_file() {
     assert!(code == Some(1) && errors.contains("standard input cannot be rewritten"), "{errors}");
 }
 
+/// A copy beside a file of an included directory would be read like the others, and the old text would win.
+#[test]
+fn migration_in_place_hides_the_old_file_where_its_directory_is_included() {
+    let dir = tempfile::tempdir().unwrap();
+    for (directory, named) in [("parts", true), ("parts.d", false)] {
+        let parts = dir.path().join(directory);
+        fs::create_dir(&parts).unwrap();
+        let main = dir.path().join(format!("{directory}.conf"));
+        fs::write(&main, format!("include {directory}\n")).unwrap();
+        let part = parts.join("10.conf");
+        fs::write(&part, "Binding b1 <duravip=1> { Bind_Address = 10.0.0.1 }\n").unwrap();
+        let mut words = vec!["--migrate", "--in-place", part.to_str().unwrap()];
+        words.extend(named.then_some(main.to_str().unwrap()));
+        let (code, _, errors) = check(&words, "");
+        assert_eq!(code, Some(0), "{errors}");
+        let kept = parts.join(".10.conf.bak");
+        assert!(
+            errors.contains(&format!("10.conf: the old text is {}", kept.canonicalize().unwrap().display())),
+            "{errors}"
+        );
+        assert!(fs::read_to_string(&kept).unwrap().contains("<duravip=1>"));
+        assert_eq!(fs::read_dir(&parts).unwrap().count(), 2);
+        let (code, _, errors) = check(&[main.to_str().unwrap()], "");
+        assert!(code == Some(0) && !errors.contains("CFG-5006") && !errors.contains("CFG-3009"), "{errors}");
+    }
+}
+
 #[test]
 fn the_file_of_the_old_bus_becomes_a_list_of_peers() {
     let (code, out, errors) = check(

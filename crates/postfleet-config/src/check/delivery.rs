@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::diagnostic::Finding;
 use crate::resolve::Facts;
 use crate::schema::Scope;
-use crate::tree::{Instance, InstanceId};
+use crate::tree::{Applies, Instance, InstanceId};
 use crate::value::Value;
 
 pub(super) fn check(config: &Config, report: &mut dyn FnMut(Finding)) {
@@ -68,8 +68,13 @@ fn retries(config: &Config, id: InstanceId, instance: &Instance, report: &mut dy
     let Some(cap) = instance.assigned("Max_Retry_Interval") else {
         return;
     };
-    let resolved = config.eval("Max_Retries", &facts_at(config, id));
-    if resolved.and_then(|resolved| resolved.value) == Some(Value::Word("auto")) {
+    // A pattern is no name that other patterns could match.
+    let pattern = matches!(instance.applies, Applies::Pattern(_));
+    let facts = facts_at(config, id);
+    let around = if pattern { Facts { domain: None, ..facts } } else { facts };
+    let own = instance.assigned("Max_Retries").map(|assigned| assigned.value.clone());
+    let value = own.or_else(|| config.eval("Max_Retries", &around).and_then(|resolved| resolved.value));
+    if value == Some(Value::Word("auto")) {
         let message = "Max_Retry_Interval is set while Max_Retries is auto, which does not look at it: \
                        messages may fail before they expire";
         report(Finding::warning(6150, cap.name, message).hint("Max_Retries = none"));

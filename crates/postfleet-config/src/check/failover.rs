@@ -11,7 +11,7 @@ use crate::capability::capabilities;
 use crate::config::Config;
 use crate::diagnostic::Finding;
 use crate::schema::Scope;
-use crate::settings::{Candidate, followed};
+use crate::settings::{Candidate, Moving};
 use crate::source::Span;
 use crate::tree::{Applies, Instance};
 use crate::value::{Value, clip};
@@ -25,11 +25,12 @@ const NEEDED: [&str; 4] = ["cap_net_admin", "cap_net_bind_service", "cap_net_raw
 pub(super) fn check(config: &Config, report: &mut dyn FnMut(Finding)) {
     let candidates = config.failover_candidates();
     let mut marked: BTreeMap<IpAddr, Span> = BTreeMap::new();
+    let moving = Moving::of(&candidates);
     for candidate in &candidates {
         if let Some((address, span)) = own_address(config, candidate, report) {
             marked.entry(address).or_insert(span);
         }
-        follower(config, &candidates, candidate, report);
+        follower(config, &moving, candidate, report);
     }
     if marked.is_empty() {
         return;
@@ -128,12 +129,7 @@ fn own_address(
     Some((candidate.address?, span))
 }
 
-fn follower(
-    config: &Config,
-    candidates: &[Candidate],
-    candidate: &Candidate,
-    report: &mut dyn FnMut(Finding),
-) {
+fn follower(config: &Config, moving: &Moving<'_>, candidate: &Candidate, report: &mut dyn FnMut(Finding)) {
     let (Some(follows), false) = (&candidate.follows, candidate.marked) else {
         return;
     };
@@ -148,12 +144,10 @@ fn follower(
         report(finding.expected("a binding that moves, or its address"));
         return;
     }
-    let binding = candidates.iter().find(|other| other.service.is_none() && other.name == *follows);
-    let target = followed(candidates, follows);
-    let moves =
-        |address: IpAddr| candidates.iter().any(|other| other.marked && other.address == Some(address));
-    if binding.is_none() && !target.is_some_and(moves) {
-        let near = nearest_binding(candidates, follows);
+    let target = moving.followed(follows);
+    let moves = |address: IpAddr| moving.moves(address);
+    if !moving.is_binding(follows) && !target.is_some_and(moves) {
+        let near = crate::schema::nearest_name(follows, moving.bindings());
         report(
             Finding::error(
                 6302,
@@ -185,11 +179,6 @@ fn follower(
             Finding::warning(6308, preference.name, message).hint("set it in the binding that is followed"),
         );
     }
-}
-
-fn nearest_binding<'a>(candidates: &'a [Candidate], text: &str) -> Option<&'a str> {
-    let names = candidates.iter().filter(|other| other.service.is_none()).map(|other| other.name.as_str());
-    crate::schema::nearest_name(text, names)
 }
 
 /// Those that use one address: marked all, and of one preference.

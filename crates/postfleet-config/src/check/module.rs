@@ -1,5 +1,6 @@
 //! Data sources, audit series, policy rules, the old bus.
 
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -19,15 +20,15 @@ const DRIVERS: [&str; 3] = ["csv", "null", "sqlite"];
 const KNOWN_DRIVERS: [&str; 9] =
     ["http", "https", "ldap", "ldaps", "mysql", "odbc", "oracle", "pgsql", "riak"];
 
-const POOLS: [&str; 8] = ["SwapOut", "SwapIn", "Unlink", "Batch_Unlink", "Close", "CPU", "IO", "SpoolIn"];
-
 pub(super) fn check(config: &Config, report: &mut dyn FnMut(Finding)) {
     for (_, stanza) in config.tree().children(InstanceId::GLOBAL, Scope::Datasource) {
         datasource(config, stanza, report);
     }
     audit(config, report);
+    let objects = replicate_stanzas(config).filter(|(_, stanza)| object_kind(stanza).is_some());
+    let shared: BTreeSet<String> = objects.map(|(_, stanza)| object_name(stanza)).collect();
     for (_, stanza) in config.tree().children(InstanceId::GLOBAL, Scope::PolicyRule) {
-        rule(config, stanza, report);
+        rule(&shared, stanza, report);
     }
     old_bus(config, report);
 }
@@ -74,12 +75,10 @@ fn datasource(config: &Config, stanza: &Instance, report: &mut dyn FnMut(Finding
     }
     if let Some(pool) = stanza.assigned("pool")
         && let Some(wanted) = pool.value.as_text()
-        && !POOLS.contains(&wanted)
         && config.tree().child(InstanceId::GLOBAL, Scope::ThreadPool, wanted).is_none()
     {
         let declared = config.tree().children(InstanceId::GLOBAL, Scope::ThreadPool);
-        let names: Vec<&str> =
-            POOLS.into_iter().chain(declared.filter_map(|(_, pool)| pool.name.as_deref())).collect();
+        let names: Vec<&str> = declared.filter_map(|(_, pool)| pool.name.as_deref()).collect();
         let near = crate::schema::nearest_name(wanted, names.iter().copied());
         report(
             Finding::error(4007, pool.span, format!("there is no ThreadPool '{}'", clip(wanted)))
@@ -98,20 +97,19 @@ fn audit(config: &Config, report: &mut dyn FnMut(Finding)) {
         return;
     };
     let texts = monitors.value.as_list().unwrap_or(&[]).iter().filter_map(Value::as_text);
-    let mut seen: Vec<Monitor> = Vec::new();
+    let mut seen: BTreeSet<Monitor> = BTreeSet::new();
     for text in texts {
         let Some(monitor) = Monitor::parse(text) else {
             continue;
         };
-        if seen.contains(&monitor) {
+        if !seen.insert(monitor) {
             let message = format!("the monitor '{}' is given twice; it is kept once", clip(text));
             report(Finding::warning(3010, monitors.span, message));
         }
-        seen.push(monitor);
     }
 }
 
-fn rule(config: &Config, stanza: &Instance, report: &mut dyn FnMut(Finding)) {
+fn rule(shared: &BTreeSet<String>, stanza: &Instance, report: &mut dyn FnMut(Finding)) {
     let Some(opened) = stanza.opened else {
         return;
     };
@@ -134,20 +132,18 @@ fn rule(config: &Config, stanza: &Instance, report: &mut dyn FnMut(Finding)) {
             let finding = Finding::error(6180, rate.name, "the rule has both `limit` and `rate`");
             report(finding.expected("one of them").see_also(limit.name));
         }
-        (Some(_), None) => compared(config, stanza, opened, report),
+        (Some(_), None) => compared(shared, stanza, opened, report),
         (None, Some(_)) => {}
     }
 }
 
 /// The object of a limit should be one that members share.
-fn compared(config: &Config, stanza: &Instance, opened: Span, report: &mut dyn FnMut(Finding)) {
+fn compared(shared: &BTreeSet<String>, stanza: &Instance, opened: Span, report: &mut dyn FnMut(Finding)) {
     let object =
         stanza.assigned("object").and_then(|assigned| assigned.value.as_text()).unwrap_or("inbound_cidr");
     let kinds = ["inbound_cidr", "outbound_cidr", "outbound_domains", "outbound_binding_domains"];
-    let same = |name: &str| name == object || name.eq_ignore_ascii_case(object) && kinds.contains(&name);
-    if replicate_stanzas(config)
-        .any(|(_, stanza)| object_kind(stanza).is_some() && same(&object_name(stanza)))
-    {
+    let kind = kinds.into_iter().find(|kind| kind.eq_ignore_ascii_case(object));
+    if shared.contains(kind.unwrap_or(object)) {
         return;
     }
     let span = span_of(stanza, "object").unwrap_or(opened);

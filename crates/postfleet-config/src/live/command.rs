@@ -9,8 +9,8 @@ use super::refusal::Refusal;
 use crate::diagnostic::Findings;
 use crate::files::Role;
 use crate::lexer::{self, Kind, Token};
-use crate::parser::is_secret;
 use crate::schema::{self, Row};
+use crate::secret::is_secret;
 use crate::source::{SourceId, Sources, Span};
 use crate::syntax::{Quote, Word, Written};
 
@@ -34,6 +34,7 @@ pub(super) enum Verb {
     Rollback,
     Replay,
     Diff,
+    Digest,
     Reload { path: Option<String>, local: bool },
     WriteBack { path: Option<String> },
     WriteConfig { path: Option<String> },
@@ -98,6 +99,7 @@ impl Command {
             ("config", "rollback") => Ok(Verb::Rollback),
             ("config", "replay") => Ok(Verb::Replay),
             ("config", "diff") => Ok(Verb::Diff),
+            ("config", "digest") => Ok(Verb::Digest),
             ("config", "reload") => words.reload(role),
             ("config", "writeback") => Ok(Verb::WriteBack { path: words.next().map(|word| word.text) }),
             ("write", "config") => Ok(Verb::WriteConfig { path: words.next().map(|word| word.text) }),
@@ -128,7 +130,8 @@ impl Command {
             | Verb::Commit
             | Verb::Rollback
             | Verb::Replay
-            | Verb::Diff => Errand::Session,
+            | Verb::Diff
+            | Verb::Digest => Errand::Session,
         }
     }
 }
@@ -403,6 +406,7 @@ fn found(place: &Place, word: &Word, around: bool, role: Role, next: Kind) -> Re
     Err(Refusal::UnknownOption {
         option: word.text.clone(),
         path: place.path(&crate::tree::Tree::new()),
+        scope: place.scope().name(),
         meant: meant.filter(|name| !name.eq_ignore_ascii_case(&word.text)),
     })
 }

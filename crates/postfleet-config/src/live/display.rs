@@ -6,14 +6,16 @@ use alloc::vec::Vec;
 
 use super::place::Place;
 use super::refusal::Refusal;
-use super::reply::{Data, HiddenData, OptionData, PlaceData, Reply, ScopeData};
+use super::reply::{Data, OptionData, OtherData, PlaceData, Reply, ScopeData};
 use super::shown;
 use crate::config::Config;
-use crate::resolve::Origin;
-use crate::schema::{self, Row};
+use crate::schema::{self, Row, Scope};
+use crate::secret::{self, Secret, Secrets};
 use crate::source::{Position, Span};
+use crate::syntax::{self, Item};
+use crate::trace::Weight;
 use crate::tree::{Instance, InstanceId, display_name};
-use crate::value::{Pattern, Value};
+use crate::value::Pattern;
 
 /// Where values of nested scopes begin; scripts know the column.
 const NESTED: &str = "        ";
@@ -33,13 +35,14 @@ pub(super) fn get(config: &Config, place: &Place, row: &'static Row) -> Result<R
     let Some(assigned) = config.assigned(id, row) else {
         return Err(Refusal::NotSet { option: row.name, path: path() });
     };
-    let lines = shown::assigned(config, id, assigned).lines(row.name, false);
+    let lines = shown::assigned(config, id, assigned, Secrets::Hidden).lines(row.name, false);
     let data = OptionData {
         scope: place.names(),
         option: row.name,
-        value: Some(assigned.value.clone()),
+        value: Some(Secret::of(row.name).value(&assigned.value)),
         set_in: Some(place.names()),
         position: in_file(config, assigned.span),
+        beside: Vec::new(),
         hidden: Vec::new(),
     };
     Ok(Reply { lines: indented(place, lines), data: Data::Option(data) })
@@ -51,7 +54,8 @@ pub(super) fn set(config: &Config, place: &Place, row: &'static Row) -> Result<R
     if let Some(id) = place.find(config.tree())
         && let Some(assigned) = config.assigned(id, row)
     {
-        reply.lines = indented(place, shown::assigned(config, id, assigned).lines(row.name, true));
+        reply.lines =
+            indented(place, shown::assigned(config, id, assigned, Secrets::Hidden).lines(row.name, true));
     }
     Ok(reply)
 }
@@ -78,9 +82,10 @@ fn effective(config: &Config, place: &Place, row: &'static Row) -> OptionData {
     OptionData {
         scope: place.names(),
         option: row.name,
-        value: resolved.value.clone(),
+        value: resolved.value.as_ref().map(|value| Secret::of(row.name).value(value)),
         set_in: set.map(|(id, _)| Place::of(config.tree(), id).names()),
         position: set.and_then(|(_, assigned)| in_file(config, assigned.span)),
+        beside: Vec::new(),
         hidden: Vec::new(),
     }
 }
@@ -89,44 +94,35 @@ fn in_file(config: &Config, span: Span) -> Option<Position> {
     config.sources().position(span).filter(|at| &*at.file != "console")
 }
 
-/// `config where`: what `eval` answers, what supplied it, and everything it hides. `configured` is the configuration
+/// `config where`: what `eval` answers, what supplied it, what counts beside it, and everything it hides. `configured` is the configuration
 /// as written, for options that wait for a restart.
 pub(super) fn origin(config: &Config, configured: &Config, place: &Place, row: &'static Row) -> Reply {
     let facts = place.facts(config.tree());
     let resolved = config.resolved(row, &facts);
     let mut lines = shown::resolved(config, &resolved).lines(row.name, false);
     let mut data = effective(config, place, row);
-    let owner = match &resolved.origin {
-        Origin::Default => {
-            lines.push("  is the default".to_string());
-            None
-        }
-        Origin::Set { instance, .. } => {
-            let set = config.assigned(*instance, row);
-            lines.push(format!("  is set {}", stands(config, *instance, set.map(|set| set.span))));
-            Some(*instance)
-        }
-    };
-    let mut hide = |id: InstanceId, value: &Value, text: String, span: Span| {
-        lines.push(format!("  hides {text} {}", stands(config, id, Some(span))));
-        data.hidden.push(HiddenData {
-            value: value.clone(),
-            set_in: Place::of(config.tree(), id).names(),
-            position: config.sources().position(span),
+    let trace = config.traced(row, &facts);
+    if trace.supplier().is_none() {
+        lines.push("  is the default".to_string());
+    }
+    for found in &trace.assignments {
+        let stands = stands(config, found.instance, Some(found.span));
+        let text = &found.written;
+        lines.push(match found.weight {
+            Weight::Supplies => format!("  is set {stands}"),
+            Weight::Joins => format!("  beside it counts {text} {stands}"),
+            Weight::Hidden => format!("  hides {text} {stands}"),
         });
-    };
-    for id in config.chain(row, &facts) {
-        let Some(assigned) = config.assigned(id, row) else { continue };
-        if Some(id) != owner {
-            let text = shown::assigned(config, id, assigned).one_line();
-            hide(id, &assigned.value, text, assigned.span);
-        }
-        // The words of earlier stanzas are part of the value; nothing of it is hidden.
-        if shown::parameters(config, id, assigned).is_none() {
-            for (value, span) in assigned.shadowed.iter().rev() {
-                hide(id, value, value.to_string(), *span);
-            }
-        }
+        let list = match found.weight {
+            Weight::Supplies => continue,
+            Weight::Joins => &mut data.beside,
+            Weight::Hidden => &mut data.hidden,
+        };
+        list.push(OtherData {
+            value: Secret::of(row.name).value(&found.value),
+            set_in: Place::of(config.tree(), found.instance).names(),
+            position: found.position.clone(),
+        });
     }
     let written = configured.resolved(row, &place.facts(configured.tree()));
     if !row.dynamic && written.value != resolved.value {
@@ -158,8 +154,26 @@ pub(super) fn show(config: &Config, place: &Place) -> Result<Reply, Refusal> {
         let heading = shown::heading(display_name(child.scope), child.name.as_deref());
         lines.push(format!("{heading} {{ ... }}"));
     }
-    lines.extend(options(config, id, instance));
+    let unread = secret::hidden(instance.unread());
+    for item in &unread {
+        if let Item::Stanza { scope, name, .. } = item {
+            let heading = shown::heading(&scope.text, name.as_ref().map(|name| name.text.as_str()));
+            lines.push(format!("{heading} {{ ... }}"));
+        }
+    }
+    lines.extend(options(config, id, instance, Secrets::Hidden));
+    lines.extend(unread_lines(unread.iter().filter(|item| !is_stanza(item)), 0));
     Ok(Reply { lines, data: Data::Scope(scope_data(config, instance, 0)) })
+}
+
+fn is_stanza(item: &Item) -> bool {
+    matches!(item, Item::Stanza { .. })
+}
+
+fn unread_lines<'a>(items: impl Iterator<Item = &'a Item>, depth: usize) -> Vec<String> {
+    let items: Vec<Item> = items.cloned().collect();
+    let indent = "  ".repeat(depth);
+    syntax::print(&items).lines().map(|line| format!("{indent}{line}")).collect()
 }
 
 /// `config showrecurse`: the stanza with everything in it, as text that can be read again.
@@ -167,18 +181,18 @@ pub(super) fn show_recurse(config: &Config, place: &Place) -> Result<Reply, Refu
     let (id, instance) = existing(config, place)?;
     let mut lines = Vec::new();
     if place.is_global() {
-        body(config, id, instance, 0, &mut lines);
+        body(config, id, instance, 0, Secrets::Hidden, &mut lines);
     } else {
-        stanza(config, id, instance, 0, &mut lines);
+        stanza(config, id, instance, 0, Secrets::Hidden, &mut lines);
     }
     Ok(Reply { lines, data: Data::Scope(scope_data(config, instance, usize::MAX)) })
 }
 
-/// The whole configuration as one text.
+/// The whole configuration as one text that says the same when it is read, secrets and what is not read included.
 pub(super) fn whole(config: &Config) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(global) = config.tree().instance(InstanceId::GLOBAL) {
-        body(config, InstanceId::GLOBAL, global, 0, &mut lines);
+        body(config, InstanceId::GLOBAL, global, 0, Secrets::Shown, &mut lines);
     }
     lines
 }
@@ -197,26 +211,46 @@ fn children<'a>(
     instance.children.iter().filter_map(|id| Some((*id, config.tree().instance(*id)?)))
 }
 
-fn options(config: &Config, id: InstanceId, instance: &Instance) -> Vec<String> {
+fn options(config: &Config, id: InstanceId, instance: &Instance, secrets: Secrets) -> Vec<String> {
     instance
         .options()
-        .flat_map(|assigned| shown::assigned(config, id, assigned).lines(assigned.row.name, false))
+        .flat_map(|assigned| shown::assigned(config, id, assigned, secrets).lines(assigned.row.name, false))
         .collect()
 }
 
-fn body(config: &Config, id: InstanceId, instance: &Instance, depth: usize, lines: &mut Vec<String>) {
-    for (child, inner) in children(config, instance) {
-        stanza(config, child, inner, depth, lines);
+fn body(
+    config: &Config,
+    id: InstanceId,
+    instance: &Instance,
+    depth: usize,
+    secrets: Secrets,
+    lines: &mut Vec<String>,
+) {
+    for (child, inner) in children(config, instance).filter(|(_, inner)| !inner.is_untouched()) {
+        stanza(config, child, inner, depth, secrets, lines);
     }
+    let unread = match secrets {
+        Secrets::Shown => instance.unread().to_vec(),
+        Secrets::Hidden => secret::hidden(instance.unread()),
+    };
+    lines.extend(unread_lines(unread.iter().filter(|item| is_stanza(item)), depth));
     let indent = "  ".repeat(depth);
-    lines.extend(options(config, id, instance).into_iter().map(|line| format!("{indent}{line}")));
+    lines.extend(options(config, id, instance, secrets).into_iter().map(|line| format!("{indent}{line}")));
+    lines.extend(unread_lines(unread.iter().filter(|item| !is_stanza(item)), depth));
 }
 
-fn stanza(config: &Config, id: InstanceId, instance: &Instance, depth: usize, lines: &mut Vec<String>) {
+fn stanza(
+    config: &Config,
+    id: InstanceId,
+    instance: &Instance,
+    depth: usize,
+    secrets: Secrets,
+    lines: &mut Vec<String>,
+) {
     let indent = "  ".repeat(depth);
     let heading = shown::heading(display_name(instance.scope), instance.name.as_deref());
     lines.push(format!("{indent}{heading} {{"));
-    body(config, id, instance, depth.saturating_add(1), lines);
+    body(config, id, instance, depth.saturating_add(1), secrets, lines);
     lines.push(format!("{indent}}}"));
 }
 
@@ -234,7 +268,10 @@ fn scope_data(config: &Config, instance: &Instance, levels: usize) -> ScopeData 
     ScopeData {
         name: display_name(instance.scope),
         instance: instance.name.clone(),
-        options: instance.options().map(|assigned| (assigned.row.name, assigned.value.clone())).collect(),
+        options: instance
+            .options()
+            .map(|assigned| (assigned.row.name, Secret::of(assigned.row.name).value(&assigned.value)))
+            .collect(),
         scopes: children(config, instance).map(inner).collect(),
     }
 }
@@ -276,16 +313,31 @@ pub(super) fn locate(config: &Config, scope: &str, pattern: Option<&str>) -> Res
         }
         let path = config.tree().path(id);
         lines.push(shown::heading(display_name(instance.scope), instance.name.as_deref()));
-        lines.push(format!("  is at {path}"));
+        let implied = if instance.is_implied() { " (implied)" } else { "" };
+        lines.push(format!("  is at {path}{implied}"));
         places.push(PlaceData {
             scope: display_name(instance.scope),
             instance: instance.name.clone(),
             path,
             position: instance.opened.and_then(|span| config.sources().position(span)),
+            implied: instance.is_implied(),
         });
     }
     if places.is_empty() {
         return Err(Refusal::NoMatch);
     }
     Ok(Reply { lines, data: Data::Places(places) })
+}
+
+/// `config digest`: what must be the same on all members.
+pub(super) fn digest(config: &Config) -> Result<Reply, Refusal> {
+    let agreement =
+        config.agreement().ok_or_else(|| Refusal::NoSuchScope(Scope::Cluster.name().to_string()))?;
+    let mut lines = alloc::vec![format!("Digest {:016x}", agreement.digest())];
+    let width = agreement.options().iter().map(|option| option.option.len()).max().unwrap_or(0);
+    for option in agreement.options() {
+        let line = format!("  {:width$}  {:03x}  {}", option.option, option.digest(), option.value);
+        lines.push(line.trim_end().to_string());
+    }
+    Ok(Reply { lines, data: Data::Agreement(agreement) })
 }

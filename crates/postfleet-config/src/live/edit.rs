@@ -1,5 +1,6 @@
 //! Changes made at run time, and a configuration with them.
 
+use alloc::string::{String, ToString as _};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -12,9 +13,10 @@ use crate::config::Config;
 use crate::diagnostic::{self, Diagnostic, Finding, Findings};
 use crate::merge;
 use crate::schema::{Row, Scope};
+use crate::secret::Secret;
 use crate::source::{SourceId, Span};
 use crate::syntax::{Word, Written};
-use crate::tree::{InstanceId, Tree};
+use crate::tree::{Instance, InstanceId, POOLS, Tree};
 
 /// One change, as it was asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +35,18 @@ impl Edit {
             Self::Set(set) => &set.line,
             Self::Unset(_, _, line) | Self::Remove(_, line) => line,
         }
+    }
+
+    /// The command for screens: a secret as `***`.
+    pub(super) fn shown(&self) -> String {
+        if let Self::Set(set) = self {
+            let hidden = Secret::of(set.row.name).written(&set.value);
+            if hidden != set.value {
+                let before = set.line.get(..set.value.span().start as usize).unwrap_or("");
+                return alloc::format!("{before}{}", hidden.one_line());
+            }
+        }
+        self.line().to_string()
     }
 
     pub(super) const fn place(&self) -> &Place {
@@ -71,12 +85,13 @@ pub(super) fn add(edits: &mut Vec<Edit>, edit: Edit, files: &Config) {
         Edit::Set(set) => {
             !removed_before
                 && in_files.and_then(|id| files.assigned(id, set.row)).is_some_and(|assigned| {
-                    shown::written(&assigned.written).one_line() == shown::written(&set.value).one_line()
-                        && assigned.shadowed.is_empty()
+                    assigned.written.one_line() == set.value.one_line() && assigned.shadowed.is_empty()
                 })
         }
         Edit::Unset(_, row, _) => in_files.and_then(|id| files.assigned(id, row)).is_none(),
-        Edit::Remove(..) => in_files.is_none(),
+        Edit::Remove(..) => {
+            in_files.and_then(|id| files.tree().instance(id)).is_none_or(Instance::is_implied)
+        }
     };
     if !without_effect {
         edits.push(edit);
@@ -145,6 +160,7 @@ pub(super) fn apply(files: &Config, edits: &[Edit], depth: Depth) -> Changed {
             Edit::Remove(place, _) => {
                 if let Some(id) = place.find(&tree) {
                     tree.remove(id);
+                    tree.imply();
                 }
             }
         }
@@ -210,11 +226,13 @@ pub(super) fn scratch(config: &Config, files: &Config) -> Vec<Edit> {
         add(&mut edits, Edit::Unset(Place::default(), assigned.row, line.into()), files);
     }
     for id in &global.children {
-        if tree.instance(*id).is_some_and(|child| is_built_in(child.scope, child.name.as_deref())) {
+        let built_in =
+            |child: &Instance| is_built_in(child.scope, child.name.as_deref()) || child.is_untouched();
+        if tree.instance(*id).is_some_and(built_in) {
             continue;
         }
         let place = Place::of(tree, *id);
-        let mut line = alloc::string::String::from("config unset");
+        let mut line = String::from("config unset");
         for word in place.names() {
             line.push(' ');
             line.push_str(&shown::argument(&word));
@@ -224,11 +242,9 @@ pub(super) fn scratch(config: &Config, files: &Config) -> Vec<Edit> {
     edits
 }
 
-/// The pools that exist whether or not somebody configures them.
-const POOLS: [&str; 4] = ["SwapIn", "SwapOut", "CPU", "IO"];
-
 /// What a transaction from scratch keeps.
 pub(super) fn is_built_in(scope: Scope, name: Option<&str>) -> bool {
     scope == Scope::DebugFlags
-        || (scope == Scope::ThreadPool && name.is_some_and(|name| POOLS.contains(&name)))
+        || (scope == Scope::ThreadPool
+            && name.is_some_and(|name| POOLS.iter().any(|(pool, ..)| *pool == name)))
 }

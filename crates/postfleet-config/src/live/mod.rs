@@ -30,7 +30,7 @@ pub use command::{Command, Errand, redacted};
 pub use complete::completions;
 pub use fuzz::fuzz_entry;
 pub use refusal::Refusal;
-pub use reply::{Data, EditData, HiddenData, OptionData, PlaceData, Reply, ScopeData};
+pub use reply::{Data, EditData, OptionData, OtherData, PlaceData, Reply, ScopeData};
 pub use running::{Conflict, Generation, Proposal, Running};
 pub use session::{Activation, Session, Step};
 pub use writeback::{Replacement, WriteBack};

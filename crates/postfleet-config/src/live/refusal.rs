@@ -34,6 +34,8 @@ pub enum Refusal {
         option: String,
         /// The scope path.
         path: String,
+        /// The innermost scope of it.
+        scope: &'static str,
         /// The name that may have been meant.
         meant: Option<&'static str>,
     },
@@ -82,4 +84,13 @@ pub enum Refusal {
     /// Nothing was written: a file has changed, or could not be written.
     #[error("{0}")]
     NotWritten(String),
+}
+
+impl Refusal {
+    /// The sentence for programs and logs, where it is another one than for people.
+    #[must_use]
+    pub fn machine_text(&self) -> Option<String> {
+        let Self::UnknownOption { option, scope, .. } = self else { return None };
+        Some(alloc::format!("\"{option}\" is not a valid option name or stanza in scope {scope}"))
+    }
 }

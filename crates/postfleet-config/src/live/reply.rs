@@ -3,6 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::settings::Agreement;
 use crate::source::Position;
 use crate::value::Value;
 
@@ -28,6 +29,8 @@ pub enum Data {
     Places(Vec<PlaceData>),
     /// `diff`.
     Edits(Vec<EditData>),
+    /// `digest`.
+    Agreement(Agreement),
 }
 
 /// An option with its value.
@@ -43,13 +46,15 @@ pub struct OptionData {
     pub set_in: Option<Vec<String>>,
     /// The place in a file; `None` when it was set from a console or nowhere.
     pub position: Option<Position>,
+    /// What counts beside the value: further limits that hold too, or parts that unite. Only `where` tells.
+    pub beside: Vec<OtherData>,
     /// What the value hides, the nearest first. Only `where` tells.
-    pub hidden: Vec<HiddenData>,
+    pub hidden: Vec<OtherData>,
 }
 
-/// A value that another one hides.
+/// A value that a look-up comes by and that is not its answer.
 #[derive(Clone, Debug, PartialEq)]
-pub struct HiddenData {
+pub struct OtherData {
     /// The value.
     pub value: Value,
     /// Where it is set.
@@ -82,6 +87,8 @@ pub struct PlaceData {
     pub path: String,
     /// Where it is written first.
     pub position: Option<Position>,
+    /// Nobody wrote it: it always exists.
+    pub implied: bool,
 }
 
 /// A change.

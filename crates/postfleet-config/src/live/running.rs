@@ -81,6 +81,8 @@ pub struct Running {
     /// Both together.
     configured: Arc<Config>,
     in_effect: Arc<Config>,
+    /// What the last write-back put into a `Local_Changes_File` that nothing reads.
+    pub(super) unread_local: Option<super::Replacement>,
 }
 
 impl Running {
@@ -94,6 +96,7 @@ impl Running {
             edits: Vec::new(),
             configured: config.clone(),
             in_effect: config,
+            unread_local: None,
         }
     }
 

@@ -89,6 +89,7 @@ impl Session {
                 Reply::lines(open.lines.iter().map(|line| line.to_string()).collect())
             }
             Verb::Diff => self.diff(running),
+            Verb::Digest => display::digest(running.in_effect())?,
             Verb::Commit => return self.commit(running),
             Verb::Set(assignment) => return self.set(assignment, running),
             Verb::Unset(place, row, line) => return self.unset(place, row, line, running),
@@ -172,8 +173,10 @@ impl Session {
         self.keeps_built_in(place, None)?;
         let heading = shown::heading(crate::tree::display_name(instance.scope), instance.name.as_deref());
         let edit = Edit::Remove(place.clone(), line.clone());
-        self.change(edit, running, |_| {
-            Ok(Reply::lines(alloc::vec![alloc::format!("{heading} has been unset.")]))
+        self.change(edit, running, |changed| {
+            let always = place.find(changed.config.tree()).is_some();
+            let done = if always { "has its defaults again." } else { "has been unset." };
+            Ok(Reply::lines(alloc::vec![alloc::format!("{heading} {done}")]))
         })
     }
 
@@ -262,12 +265,12 @@ impl Session {
             None => running.edits().iter().collect(),
         };
         let data = |edit: &&Edit| EditData {
-            command: edit.line().to_string(),
+            command: edit.shown(),
             scope: edit.place().names(),
             option: edit.row().map(|row| row.name),
         };
         Reply {
-            lines: edits.iter().map(|edit| edit.line().to_string()).collect(),
+            lines: edits.iter().map(|edit| edit.shown()).collect(),
             data: Data::Edits(edits.iter().map(data).collect()),
         }
     }
@@ -297,7 +300,7 @@ fn refusal(edit: &Edit, changed: &Changed) -> Refusal {
             };
             let value = match hides(set.row) {
                 true => "***".to_string(),
-                false => crate::value::clip(shown::written(&set.value).one_line().trim_matches('"')),
+                false => crate::value::clip(set.value.one_line().trim_matches('"')),
             };
             Refusal::InvalidValue { value, option: set.row.name, reason }
         }

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use crate::config::Config;
 use crate::resolve::{Resolved, default_value};
 use crate::schema::{Default, Kind, Row};
+use crate::secret::{Secret, Secrets};
 use crate::settings::{object_kind, parameter_words};
 use crate::syntax::{Quote, Word, Written, print_quoted, print_word};
 use crate::tree::{Assigned, InstanceId};
@@ -75,11 +76,14 @@ pub(super) fn written(value: &Written) -> Shown {
 }
 
 /// A value as set in an instance.
-pub(super) fn assigned(config: &Config, id: InstanceId, assigned: &Assigned) -> Shown {
+pub(super) fn assigned(config: &Config, id: InstanceId, assigned: &Assigned, secrets: Secrets) -> Shown {
     if let Some(words) = parameters(config, id, assigned) {
         return Shown::line(quoted(&words));
     }
-    written(&assigned.written)
+    match secrets {
+        Secrets::Shown => written(&assigned.written),
+        Secrets::Hidden => written(&Secret::of(assigned.row.name).written(&assigned.written)),
+    }
 }
 
 /// `parameters` of one object in several stanzas add up.
@@ -136,8 +140,13 @@ fn plain(value: &Value) -> String {
 /// The answer of a look-up: as written where it is set, else the default.
 pub(super) fn resolved(config: &Config, resolved: &Resolved) -> Shown {
     match set_in(config, resolved) {
-        Some((id, found)) => assigned(config, id, found),
-        None => default(config, resolved.row),
+        Some((id, found)) => assigned(config, id, found, Secrets::Hidden),
+        None => match &resolved.value {
+            Some(value) if Some(value) != default_value(resolved.row, config.compatible()).as_ref() => {
+                Shown::line(plain(value))
+            }
+            Some(_) | None => default(config, resolved.row),
+        },
     }
 }
 

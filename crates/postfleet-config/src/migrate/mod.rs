@@ -31,6 +31,8 @@ pub struct Migrated {
     pub diagnostics: Vec<Diagnostic>,
     /// Files that it includes, that are of the 2.x form and that were not among those given.
     pub left: Vec<String>,
+    /// It is read because its directory is included as a whole; so would be a copy beside it.
+    pub of_directory: bool,
 }
 
 /// Writes files anew in the 4.x form, each by itself: what they include stays where it is.
@@ -85,6 +87,7 @@ fn other_form(files: &dyn Files, request: &LoadRequest, path: &str, comments: bo
         notes: notes.map(|(line, text)| (Position { file: file.clone(), line, column: 1 }, text)).collect(),
         diagnostics: Vec::new(),
         left: Vec::new(),
+        of_directory: false,
     })
 }
 
@@ -115,6 +118,11 @@ fn configuration(files: &dyn Files, request: &LoadRequest, paths: &[&str], comme
     let read = loader::read(files, &search, &mains, &mut sources, &mut findings);
     let closers = read.closers.clone();
     let places = read.places.clone();
+    let of_directories: BTreeSet<String> = read
+        .of_directories
+        .iter()
+        .filter_map(|id| sources.source(*id).map(|source| source.path().to_string()))
+        .collect();
     let (loaded, mut translated) = read.translate(Legacy::Accept, true, &mut findings);
     let diagnostics = findings.finish(&sources);
     let given: BTreeSet<String> = full.iter().map(|path| files.canonical(path)).collect();
@@ -143,6 +151,7 @@ fn configuration(files: &dyn Files, request: &LoadRequest, paths: &[&str], comme
                 notes: Vec::new(),
                 diagnostics: found,
                 left: Vec::new(),
+                of_directory: false,
             });
             continue;
         };
@@ -158,6 +167,7 @@ fn configuration(files: &dyn Files, request: &LoadRequest, paths: &[&str], comme
             notes: notes.collect(),
             diagnostics: found,
             left,
+            of_directory: of_directories.contains(&canonical),
         });
     }
     outcome

@@ -106,7 +106,6 @@ pub(super) const ESMTP: &[Row] = &[
 ];
 
 const ALL_LEVELS: &[Scope] = &[Scope::ControlListener, Scope::Listen, Scope::Peer];
-const NO_PEER: &[Scope] = &[Scope::ControlListener, Scope::Listen];
 
 const fn c(name: &'static str, kind: Kind, default: Default, effect: &'static str) -> Row {
     Row::new(name, kind, default, effect).at(Chain::L, ALL_LEVELS).of(&[Service::Control])
@@ -114,13 +113,13 @@ const fn c(name: &'static str, kind: Kind, default: Default, effect: &'static st
 
 #[rustfmt::skip]
 pub(super) const CONTROL: &[Row] = &[
-    c("Timeout", Int, Is("60"), "idle consoles are closed").seconds().min(1),
+    c("Timeout", Int, Is("60"), "idle consoles are closed").at(Chain::L, &[Scope::ControlListener]).seconds().min(1),
     c("Enable_Authentication", Bool, Is("false"), "consoles must log in; on TCP also when parameters are given and this is not written"),
     c("Enable_Authorization", Bool, Is("false"), "commands need a role that allows them").stored(),
     c("AuthDigestMD5Parameters", Dict(Keys::Authentication), Unset, "where DIGEST-MD5 finds its users"),
-    c("AuthCramMD5Parameters", Dict(Keys::Authentication), Unset, "where CRAM-MD5 finds its users").at(Chain::L, NO_PEER).stored(),
-    c("AuthLoginParameters", Dict(Keys::Authentication), Unset, "where LOGIN finds its users; passwords cross the network in clear").at(Chain::L, NO_PEER).stored(),
-    c("AuthorizationParameters", Dict(Keys::Authorization), Unset, "where the groups of users are found").at(Chain::L, NO_PEER).stored(),
+    c("AuthCramMD5Parameters", Dict(Keys::Authentication), Unset, "where CRAM-MD5 finds its users").stored(),
+    c("AuthLoginParameters", Dict(Keys::Authentication), Unset, "where LOGIN finds its users; passwords cross the network in clear").stored(),
+    c("AuthorizationParameters", Dict(Keys::Authorization), Unset, "where the groups of users are found").stored(),
     c("Always_Allow", Bool, Is("false"), "authentication always succeeds"),
     c("Always_Deny", Bool, Is("false"), "authentication always fails; wins over `Always_Allow`"),
 ];

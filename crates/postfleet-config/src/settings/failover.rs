@@ -1,6 +1,6 @@
 //! Addresses that move from node to node.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 use core::net::IpAddr;
@@ -137,6 +137,13 @@ impl Config {
             return settings;
         }
         let candidates = self.failover_candidates();
+        let moving = Moving::of(&candidates);
+        let mut users: BTreeMap<IpAddr, Vec<&Candidate>> = BTreeMap::new();
+        for user in candidates.iter().filter(|user| user.follows.is_none()) {
+            if let Some(address) = user.address {
+                users.entry(address).or_default().push(user);
+            }
+        }
         for address in candidates.iter().filter(|candidate| candidate.marked).filter_map(|c| c.address) {
             settings.addresses.entry(address).or_default();
         }
@@ -146,9 +153,7 @@ impl Config {
                 None => found.mask = if address.is_ipv4() { 32 } else { 128 },
             }
             let mut preferences: Vec<String> = Vec::new();
-            for user in
-                candidates.iter().filter(|user| user.address == Some(*address) && user.follows.is_none())
-            {
+            for user in users.get(address).into_iter().flatten() {
                 match user.service {
                     None => found.bindings.push(user.name.clone()),
                     Some(service) => found.listeners.push((service, user.name.clone())),
@@ -162,7 +167,7 @@ impl Config {
         for candidate in &candidates {
             if let (Some(service), Some(address), Some(follows)) =
                 (candidate.service, candidate.address, &candidate.follows)
-                && let Some(followed) = followed(&candidates, follows)
+                && let Some(followed) = moving.followed(follows)
                 && settings.addresses.contains_key(&followed)
             {
                 let listen = candidate.name.clone();
@@ -173,10 +178,37 @@ impl Config {
     }
 }
 
-/// The address that `Duravip_Follow` names: that of a binding, or itself.
-pub(crate) fn followed(candidates: &[Candidate], follows: &str) -> Option<IpAddr> {
-    candidates
-        .iter()
-        .find(|candidate| candidate.service.is_none() && candidate.name == follows)
-        .map_or_else(|| address::ip(follows), |binding| binding.address)
+/// What can be followed.
+pub(crate) struct Moving<'a> {
+    bindings: BTreeMap<&'a str, Option<IpAddr>>,
+    marked: BTreeSet<IpAddr>,
+}
+
+impl<'a> Moving<'a> {
+    pub(crate) fn of(candidates: &'a [Candidate]) -> Self {
+        let bindings = candidates.iter().filter(|candidate| candidate.service.is_none());
+        let marked = candidates.iter().filter(|candidate| candidate.marked);
+        Self {
+            bindings: bindings.map(|binding| (binding.name.as_str(), binding.address)).collect(),
+            marked: marked.filter_map(|candidate| candidate.address).collect(),
+        }
+    }
+
+    /// The address that `Duravip_Follow` names: that of a binding, or itself.
+    pub(crate) fn followed(&self, follows: &str) -> Option<IpAddr> {
+        self.bindings.get(follows).copied().unwrap_or_else(|| address::ip(follows))
+    }
+
+    pub(crate) fn moves(&self, address: IpAddr) -> bool {
+        self.marked.contains(&address)
+    }
+
+    pub(crate) fn is_binding(&self, name: &str) -> bool {
+        self.bindings.contains_key(name)
+    }
+
+    /// The names of all bindings.
+    pub(crate) fn bindings(&self) -> impl Iterator<Item = &'a str> {
+        self.bindings.keys().copied()
+    }
 }

@@ -382,13 +382,10 @@ impl Config {
         let mut by_prefix: BTreeMap<Prefix, Arc<S>> = BTreeMap::new();
         // The stanzas that apply to a client are all that contain the narrowest one, so that one names them.
         for container in [listener, instance].into_iter().flatten() {
-            for (_, peer) in self.tree().children(container, Scope::Peer) {
-                if let Applies::Cidr(prefix) = peer.applies
-                    && !by_prefix.contains_key(&prefix)
-                {
-                    let settings = read(Facts { peer: Some(prefix), ..facts }, &address);
-                    by_prefix.insert(prefix, Arc::new(settings));
-                }
+            for prefix in self.tree().blocks(container, Scope::Peer) {
+                by_prefix
+                    .entry(prefix)
+                    .or_insert_with(|| Arc::new(read(Facts { peer: Some(prefix), ..facts }, &address)));
             }
         }
         let lengths = |v4: bool| {

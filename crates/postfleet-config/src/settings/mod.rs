@@ -33,7 +33,8 @@ pub use node::{
 };
 pub use outbound::RoutingSettings;
 
-pub(crate) use failover::{Candidate, followed};
+pub use agree::{Agreed, Agreement};
+pub(crate) use failover::{Candidate, Moving};
 pub(crate) use logging::destination;
 pub(crate) use manager::TemplateError;
 pub(crate) use module::MonitorError;

@@ -65,3 +65,20 @@ pub(crate) fn eval(config: &Config, name: &str, facts: Facts<'_>) -> String {
     let resolved = config.eval(name, &facts).expect("the option exists");
     resolved.value.map_or_else(String::new, |value| value.to_string())
 }
+
+/// What is set where, without places: two texts that say the same have the same. The address of the old bus is left out,
+/// since the migration drops one value of it.
+pub(crate) fn bones(config: &Config) -> Vec<String> {
+    config
+        .tree()
+        .instances()
+        .map(|(id, instance)| {
+            let options: Vec<String> = instance
+                .options()
+                .filter(|assigned| assigned.row.name != "mbus_daemon")
+                .map(|assigned| format!("{} = {}", assigned.row.name, assigned.value))
+                .collect();
+            format!("{} {:?} {options:?}", config.tree().path(id), instance.applies)
+        })
+        .collect()
+}

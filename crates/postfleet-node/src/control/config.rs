@@ -8,10 +8,10 @@ use crate::reload::{self, ActivateError};
 use postfleet_config::live::{
     self, Command, Data, Errand, OptionData, PlaceData, Refusal, Replacement, Reply, ScopeData, Session, Step,
 };
-use postfleet_config::{Position, Value};
+use postfleet_config::{Agreed, Position, Value};
 use postfleet_console::{
-    Answer, Code, ConfigAnswer, ConfigChange, ConfigData, ConfigHidden, ConfigOption, ConfigPlace,
-    ConfigPosition, ConfigScope, ConfigValue, Failure,
+    Answer, Code, ConfigAnswer, ConfigChange, ConfigData, ConfigDigest, ConfigOption, ConfigOther,
+    ConfigPlace, ConfigPosition, ConfigScope, ConfigValue, Failure,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -144,7 +144,11 @@ fn failure(refusal: &Refusal) -> Failure {
         Refusal::Conflict => Code::Conflict,
         Refusal::Errors(_) | Refusal::NotWritten(_) => Code::ReconfigureFailed,
     };
-    Failure::error(code, refusal)
+    let machine_text = refusal.machine_text();
+    if let Some(text) = &machine_text {
+        notice(Severity::Info, text);
+    }
+    Failure::error(code, refusal).with_machine_message(machine_text)
 }
 
 fn answer(reply: Reply) -> Answer {
@@ -161,15 +165,22 @@ fn answer(reply: Reply) -> Answer {
             };
             ConfigData::Changes(edits.into_iter().map(change).collect())
         }
+        Data::Agreement(agreement) => {
+            let option = |option: &Agreed| (option.option.to_owned(), option.digest(), option.value.clone());
+            ConfigData::Digest(ConfigDigest {
+                digest: agreement.digest(),
+                options: agreement.options().iter().map(option).collect(),
+            })
+        }
     };
     Answer::Config(ConfigAnswer { lines: reply.lines, data })
 }
 
 fn config_option(option: OptionData) -> ConfigOption {
-    let hidden = |hidden: live::HiddenData| ConfigHidden {
-        value: config_value(&hidden.value),
-        set_in: hidden.set_in,
-        position: position(hidden.position),
+    let other = |other: live::OtherData| ConfigOther {
+        value: config_value(&other.value),
+        set_in: other.set_in,
+        position: position(other.position),
     };
     ConfigOption {
         scope: option.scope,
@@ -177,7 +188,8 @@ fn config_option(option: OptionData) -> ConfigOption {
         value: option.value.as_ref().map_or(ConfigValue::Null, config_value),
         set_in: option.set_in,
         position: position(option.position),
-        hidden: option.hidden.into_iter().map(hidden).collect(),
+        beside: option.beside.into_iter().map(other).collect(),
+        hidden: option.hidden.into_iter().map(other).collect(),
     }
 }
 
@@ -200,6 +212,7 @@ fn config_place(place: PlaceData) -> ConfigPlace {
         instance: place.instance,
         path: place.path,
         position: position(place.position),
+        implied: place.implied,
     }
 }
 

@@ -205,7 +205,9 @@ pub(crate) async fn reload(node: &Arc<Node>, file: Option<&Path>) -> Result<Stri
         text.push_str(&format!("{complaint}\n"));
     }
     let config = node.configuration.running().configured().clone();
+    text.push_str(&postfleet_config::report(&crate::names::check_interfaces(&config)));
     settings::tell_without_effect(&config);
+    settings::tell_interfaces(&config);
     for warning in &restart_only {
         notice(Severity::Warning, warning.sentence());
     }

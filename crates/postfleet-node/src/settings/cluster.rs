@@ -1,7 +1,7 @@
 //! The `cluster` stanza: who this node is, and what it shares.
 
 use crate::cluster_listener::Dialing;
-use crate::fleet::{BusKind, ConfiguredObject, FleetSettings, Listed, agreement};
+use crate::fleet::{BusKind, ConfiguredObject, FleetSettings, Listed};
 use crate::names::{self, Names};
 use crate::node::Identity;
 use crate::system;
@@ -72,7 +72,7 @@ pub(super) fn read(
             version: system::version(),
             address: SocketAddr::new(ip, port),
             protocol: PROTOCOL,
-            options_digest: agreement::digest(&cluster),
+            options_digest: config.agreement().map_or(0, |agreement| agreement.digest()),
             heartbeats_per_second: u16::try_from(cluster.heartbeats_per_second).unwrap_or(u16::MAX),
             heartbeat_miss_limit: u16::try_from(cluster.heartbeat_miss_limit).unwrap_or(u16::MAX),
             boot_id: system::boot_id(),

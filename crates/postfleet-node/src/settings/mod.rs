@@ -100,6 +100,13 @@ pub(crate) fn tell_without_effect(config: &Config) {
     }
 }
 
+/// Names the interfaces that are configured and not there.
+pub(crate) fn tell_interfaces(config: &Config) {
+    for warning in crate::names::check_interfaces(config) {
+        notice(Severity::Warning, format_args!("{} {}", warning.code, warning.sentence()));
+    }
+}
+
 /// Says that the account stays what it is, where something else was asked for.
 pub(crate) fn tell_unsecured(config: &Config) {
     let security = config.node_settings().security;

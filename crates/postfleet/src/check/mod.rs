@@ -46,7 +46,7 @@ pub(crate) struct CheckArguments {
     /// Print the merged tree as JSON, with file, line and column of every value
     #[arg(long)]
     dump: bool,
-    /// With --migrate or --format: rewrite the files; --migrate keeps FILE.bak
+    /// With --migrate or --format: rewrite the files; --migrate keeps FILE.bak (.FILE.bak in an included directory)
     #[arg(long, conflicts_with = "dump")]
     in_place: bool,
     /// With --migrate: without comments and notes

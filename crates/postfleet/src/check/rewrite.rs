@@ -132,9 +132,18 @@ pub(super) fn migrate(
         if !arguments.in_place {
             drop(errors);
             print(found, text, migrated.len() > 1)?;
-        } else if let Err(error) = replace(Path::new(&found.path), text, Keep::Old) {
-            failed = true;
-            writeln!(errors, "{} is not migrated: {error}", found.path)?;
+        } else {
+            let keep = if found.of_directory { Keep::Hidden } else { Keep::Old };
+            match replace(Path::new(&found.path), text, keep) {
+                Ok(Some(kept)) if kept.is_hidden() => {
+                    writeln!(errors, "{}: the old text is {}", found.path, kept.path.display())?;
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    failed = true;
+                    writeln!(errors, "{} is not migrated: {error}", found.path)?;
+                }
+            }
         }
     }
     Ok(ExitCode::from(u8::from(failed)))
@@ -232,22 +241,24 @@ pub(super) fn dump(
 /// What becomes of the old text.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Keep {
-    /// It stays as `FILE.bak`.
+    /// It stays as `FILE.bak`, or as below where its directory is one that is included as a whole by its name.
     Old,
+    /// It stays as `.FILE.bak`: everything else in the directory is read.
+    Hidden,
     /// Nothing: the new text says the same.
     Nothing,
 }
 
 /// Puts a new text in the place of a file, whole or not at all, with its owner and mode. A link stays a link.
-fn replace(path: &Path, text: &str, keep: Keep) -> anyhow::Result<()> {
+fn replace(path: &Path, text: &str, keep: Keep) -> anyhow::Result<Option<Kept>> {
     let path = path.canonicalize()?;
     if fs::read(&path)? == text.as_bytes() {
-        return Ok(());
+        return Ok(None);
     }
     let metadata = fs::metadata(&path)?;
-    if keep == Keep::Old {
-        let backup = with_ending(&path, ".bak");
-        fs::hard_link(&path, &backup).map_err(|error| {
+    let kept = (keep != Keep::Nothing).then(|| Kept::beside(&path, keep == Keep::Hidden));
+    if let Some(Kept { path: backup }) = &kept {
+        fs::hard_link(&path, backup).map_err(|error| {
             if error.kind() == std::io::ErrorKind::AlreadyExists {
                 anyhow::anyhow!("{} exists; move it away first", backup.display())
             } else {
@@ -266,7 +277,7 @@ fn replace(path: &Path, text: &str, keep: Keep) -> anyhow::Result<()> {
     if let Some(directory) = path.parent() {
         fs::File::open(directory)?.sync_all()?;
     }
-    Ok(())
+    Ok(kept)
 }
 
 fn write_like(path: &Path, text: &str, like: &fs::Metadata) -> std::io::Result<()> {
@@ -278,8 +289,21 @@ fn write_like(path: &Path, text: &str, like: &fs::Metadata) -> std::io::Result<(
     file.sync_all()
 }
 
-fn with_ending(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(ending);
-    PathBuf::from(name)
+/// Where an old text stays.
+struct Kept {
+    path: PathBuf,
+}
+
+impl Kept {
+    /// A directory called `NAME.d` is one that is included as a whole, also when the file with the include was not named.
+    fn beside(path: &Path, hidden: bool) -> Self {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let whole = path.parent().and_then(Path::extension).is_some_and(|ending| ending == "d");
+        let dot = if hidden || whole { "." } else { "" };
+        Self { path: path.with_file_name(format!("{dot}{name}.bak")) }
+    }
+
+    fn is_hidden(&self) -> bool {
+        self.path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
+    }
 }

@@ -24,6 +24,7 @@ use super::running::Running;
 use super::shown;
 use crate::config::Config;
 use crate::files::{self, FileKind, Files, LoadRequest};
+use crate::secret::{Secret, Secrets};
 use crate::source;
 use crate::tree::InstanceId;
 use crate::value::Value;
@@ -43,6 +44,8 @@ pub struct WriteBack {
     /// The files to be replaced; none when there is nowhere to write.
     pub replacements: Vec<Replacement>,
     settled: Option<(Config, Vec<Edit>)>,
+    /// The `Local_Changes_File` that nothing reads yet.
+    unread: Option<Replacement>,
     reply: Reply,
 }
 
@@ -62,7 +65,7 @@ impl Running {
     ) -> Result<WriteBack, Refusal> {
         if self.edits().is_empty() {
             let reply = Reply::lines(alloc::vec!["No unsaved changes.".to_string()]);
-            return Ok(WriteBack { replacements: Vec::new(), settled: None, reply });
+            return Ok(WriteBack { replacements: Vec::new(), settled: None, unread: None, reply });
         }
         match path {
             Some(path) => self.changes_to(disk, &files::absolute(&request.working_directory, path)),
@@ -74,6 +77,9 @@ impl Running {
     pub fn saved(&mut self, done: WriteBack) -> Reply {
         if let Some((files, left)) = done.settled {
             self.settle(files, left);
+        }
+        if done.unread.is_some() {
+            self.unread_local = done.unread;
         }
         done.reply
     }
@@ -93,7 +99,8 @@ impl Running {
                 "{path} is part of the configuration; leave the path out to write changes where they belong"
             )));
         }
-        let (items, unsaid) = as_items(self.edits().iter().map(|edit| (edit, "a file cannot say that")));
+        let (items, unsaid) =
+            as_items(self.edits().iter().map(|edit| (edit, "a file cannot say that")), Secrets::Shown);
         let text = NewItem::lines(&items, "", "\n");
         let mut lines = alloc::vec![format!("Configuration written to {path}.")];
         if !unsaid.is_empty() {
@@ -103,17 +110,26 @@ impl Running {
         Ok(WriteBack {
             replacements: alloc::vec![Replacement { path: canonical, content: text.into_bytes() }],
             settled: None,
+            unread: None,
             reply: Reply::lines(lines),
         })
     }
 
     fn changes_in_place(&self, disk: &dyn Files, request: &LoadRequest) -> Result<WriteBack, Refusal> {
         let files = self.files();
-        let (local, local_path) = self.local_file(disk);
         let only_local = global_value(self.configured(), "Local_Changes_Only") == Some(Value::Bool(true));
+        let (local, local_path) = self.local_file(disk, only_local);
+        let unnamed = local == LocalFile::Unnamed;
         let plan = Planner::new(files, local, only_local).run(self.edits());
-        let changed = self.texts(disk, &plan, local_path.as_deref())?;
-        let left: Vec<Edit> = plan.left.iter().map(|(edit, _)| edit.clone()).collect();
+        let mut changed = self.splices(disk, &plan)?;
+        let local_text = match local_path.filter(|_| !plan.local.is_empty()) {
+            Some(path) => Some(self.local_text(disk, &path, &plan)?),
+            None => None,
+        };
+        let unread = local_text.clone().filter(|_| unnamed);
+        changed.extend(local_text.into_iter().filter(|_| !unnamed).map(|file| (file.path, file.content)));
+        let left: Vec<Edit> =
+            self.edits().iter().filter(|edit| !plan.saved.contains(edit)).cloned().collect();
         let mut lines = Vec::new();
         let mut settled = None;
         if !changed.is_empty() {
@@ -129,21 +145,36 @@ impl Running {
                 )));
             }
             settled = Some((loaded, left));
-            let paths: Vec<&str> = changed.keys().map(String::as_str).collect();
+        }
+        let paths: Vec<&str> =
+            changed.keys().map(String::as_str).chain(unread.iter().map(|file| file.path.as_str())).collect();
+        if !paths.is_empty() {
             lines.push(format!("Configuration written to {}.", paths.join(", ")));
+        }
+        if let Some(file) = &unread {
+            lines.push(format!(
+                "Warning: nothing reads {}; put Local_Changes_File = {} into {}, or a reload loses {} change(s).",
+                file.path,
+                shown::quoted(&file.path),
+                files.main_file(),
+                plan.unread
+            ));
         }
         if !plan.left.is_empty() {
             lines.push("Warning: not all changes could be saved.".to_string());
-            let (items, unsaid) = as_items(plan.left.iter().map(|(edit, why)| (edit, why.as_str())));
+            let (items, unsaid) =
+                as_items(plan.left.iter().map(|(edit, why)| (edit, why.as_str())), Secrets::Hidden);
             lines.extend(NewItem::lines(&items, "", "\n").lines().map(String::from));
             lines.extend(unsaid);
         }
-        let replacements = changed.into_iter().map(|(path, content)| Replacement { path, content }).collect();
-        Ok(WriteBack { replacements, settled, reply: Reply::lines(lines) })
+        let mut replacements: Vec<Replacement> =
+            changed.into_iter().map(|(path, content)| Replacement { path, content }).collect();
+        replacements.extend(unread.clone());
+        Ok(WriteBack { replacements, settled, unread, reply: Reply::lines(lines) })
     }
 
     /// `Local_Changes_File` of the files, or the one that this write-back puts into them.
-    fn local_file(&self, disk: &dyn Files) -> (LocalFile, Option<String>) {
+    fn local_file(&self, disk: &dyn Files, only_local: bool) -> (LocalFile, Option<String>) {
         let Some(Value::Text(path)) = global_value(self.configured(), "Local_Changes_File") else {
             return (LocalFile::Unset, None);
         };
@@ -155,23 +186,30 @@ impl Running {
         let sources = self.files().sources();
         match sources.ids().find(|id| sources.source(*id).is_some_and(|source| source.path() == canonical)) {
             Some(id) => (LocalFile::Loaded(id), Some(canonical)),
-            // A file that no other file names would never be read.
             None if global_value(self.files(), "Local_Changes_File").is_none()
-                && sources.iter().next().is_none_or(source::Source::read_only) =>
+                && !self.can_name_local(only_local) =>
             {
-                (LocalFile::Unset, None)
+                (LocalFile::Unnamed, Some(canonical))
             }
             None => (LocalFile::New, Some(canonical)),
         }
     }
 
-    /// The new contents by path. Every file touched must be as it was when it was loaded.
-    fn texts(
-        &self,
-        disk: &dyn Files,
-        plan: &Plan,
-        local: Option<&str>,
-    ) -> Result<BTreeMap<String, Vec<u8>>, Refusal> {
+    /// Whether the name of a `Local_Changes_File` that was given at a console finds a place in a file that is read.
+    fn can_name_local(&self, only_local: bool) -> bool {
+        let names: Vec<Edit> = self
+            .edits()
+            .iter()
+            .filter(|edit| {
+                edit.place().is_global() && edit.row().is_some_and(|row| row.name == "Local_Changes_File")
+            })
+            .cloned()
+            .collect();
+        Planner::new(self.files(), LocalFile::Unset, only_local).run(&names).left.is_empty()
+    }
+
+    /// The new contents of the files of the configuration, by path. Every one must be as it was when it was loaded.
+    fn splices(&self, disk: &dyn Files, plan: &Plan) -> Result<BTreeMap<String, Vec<u8>>, Refusal> {
         let mut changed = BTreeMap::new();
         let stale = |path: &str| {
             Refusal::NotWritten(format!("{path} has changed on disk since it was loaded; reload first"))
@@ -191,18 +229,26 @@ impl Running {
             };
             changed.insert(path.to_string(), spliced(&bytes, splices.iter().map(raw).collect()));
         }
-        if let Some(path) = local.filter(|_| !plan.local.is_empty()) {
-            let mut text = match disk.kind(path) {
-                Ok(FileKind::Missing) => String::new(),
-                Ok(FileKind::File) => unread(disk, path)?,
-                Ok(FileKind::Directory | FileKind::Other) | Err(_) => {
-                    return Err(Refusal::NotWritten(format!("{path} is no file that can be written")));
-                }
-            };
-            text.push_str(&NewItem::lines(&plan.local, "", "\n"));
-            changed.insert(path.to_string(), text.into_bytes());
-        }
         Ok(changed)
+    }
+
+    /// A `Local_Changes_File` that is not part of the configuration yet, with the changes that belong there.
+    fn local_text(&self, disk: &dyn Files, path: &str, plan: &Plan) -> Result<Replacement, Refusal> {
+        let ours = self
+            .unread_local
+            .as_ref()
+            .filter(|ours| ours.path == path && disk.read(path).is_ok_and(|content| content == ours.content));
+        let mut text = match disk.kind(path) {
+            // What was written there last is among the changes still.
+            _ if ours.is_some() => String::new(),
+            Ok(FileKind::Missing) => String::new(),
+            Ok(FileKind::File) => unread(disk, path)?,
+            Ok(FileKind::Directory | FileKind::Other) | Err(_) => {
+                return Err(Refusal::NotWritten(format!("{path} is no file that can be written")));
+            }
+        };
+        text.push_str(&NewItem::lines(&plan.local, "", "\n"));
+        Ok(Replacement { path: path.to_string(), content: text.into_bytes() })
     }
 
     fn read_again(
@@ -249,13 +295,19 @@ fn global_value(config: &Config, name: &str) -> Option<Value> {
 }
 
 /// Values to be set as items of a file, and what no file can say as comments with the reason.
-fn as_items<'a>(edits: impl Iterator<Item = (&'a Edit, &'a str)>) -> (Vec<NewItem>, Vec<String>) {
+fn as_items<'a>(
+    edits: impl Iterator<Item = (&'a Edit, &'a str)>,
+    secrets: Secrets,
+) -> (Vec<NewItem>, Vec<String>) {
     let (mut items, mut comments) = (Vec::new(), Vec::new());
     for (edit, why) in edits {
         match edit {
             Edit::Set(set) => {
                 let headings: Vec<String> = set.place.steps().iter().map(heading).collect();
-                let value = shown::written(&set.value).one_line();
+                let value = match secrets {
+                    Secrets::Shown => set.value.one_line(),
+                    Secrets::Hidden => Secret::of(set.row.name).written(&set.value).one_line(),
+                };
                 NewItem::add(&mut items, &headings, &format!("{} = {value}", set.row.name));
             }
             Edit::Unset(..) | Edit::Remove(..) => comments.push(format!("# {}: {why}", edit.line())),

@@ -26,6 +26,8 @@ pub(super) struct Plan {
     pub(super) local: Vec<NewItem>,
     /// The changes that find a place.
     pub(super) saved: Vec<Edit>,
+    /// Those that stand in `local` where nothing reads that file: they are written, and not yet saved.
+    pub(super) unread: usize,
     /// Those that do not, and why.
     pub(super) left: Vec<(Edit, String)>,
 }
@@ -39,6 +41,8 @@ pub(super) enum LocalFile {
     Loaded(SourceId),
     /// It does not exist yet.
     New,
+    /// It was named at a console, and no file that is read can say so.
+    Unnamed,
 }
 
 pub(super) struct Planner<'a> {
@@ -48,13 +52,16 @@ pub(super) struct Planner<'a> {
     /// `Local_Changes_Only`
     only_local: bool,
     removed: Vec<Place>,
+    /// The change at hand went where nothing reads it.
+    unread: bool,
     plan: Plan,
 }
 
 impl<'a> Planner<'a> {
     pub(super) fn new(config: &'a Config, local: LocalFile, only_local: bool) -> Self {
         let layout = Layout::of(config);
-        Self { config, layout, local, only_local, removed: Vec::new(), plan: Plan::default() }
+        let (removed, plan) = (Vec::new(), Plan::default());
+        Self { config, layout, local, only_local, removed, unread: false, plan }
     }
 
     pub(super) fn run(mut self, edits: &[Edit]) -> Plan {
@@ -66,7 +73,7 @@ impl<'a> Planner<'a> {
                 .iter()
                 .find(|(earlier, _)| earlier.row().is_none() && earlier.place().contains(edit.place()));
             if let Some((earlier, _)) = waits {
-                let why = format!("it waits for: {}", earlier.line());
+                let why = format!("it waits for: {}", earlier.shown());
                 self.plan.left.push((edit.clone(), why));
                 continue;
             }
@@ -76,6 +83,7 @@ impl<'a> Planner<'a> {
                 Edit::Remove(place, _) => self.remove(place),
             };
             match outcome {
+                Ok(()) if core::mem::take(&mut self.unread) => self.plan.unread += 1,
                 Ok(()) => self.plan.saved.push(edit.clone()),
                 Err(why) => self.plan.left.push((edit.clone(), why)),
             }
@@ -103,7 +111,9 @@ impl<'a> Planner<'a> {
         if self.removed.iter().any(|removed| removed.contains(place)) {
             return None;
         }
-        place.find(self.config.tree())
+        let id = place.find(self.config.tree())?;
+        // What is only implied stands in no file.
+        self.config.tree().instance(id).filter(|instance| !instance.is_implied()).map(|_| id)
     }
 
     fn given(&self, id: InstanceId, row: &Row) -> Vec<Given> {
@@ -112,7 +122,7 @@ impl<'a> Planner<'a> {
     }
 
     fn set(&mut self, set: &Assignment) -> Result<(), String> {
-        let value = shown::written(&set.value).one_line();
+        let value = set.value.one_line();
         let found = self.find(&set.place);
         let given = found.map(|id| self.given(id, set.row)).unwrap_or_default();
         if let Some((last, earlier)) = given.split_last() {
@@ -185,7 +195,8 @@ impl<'a> Planner<'a> {
                 self.add(body, steps, option);
                 return Ok(());
             }
-            LocalFile::New => {
+            LocalFile::New | LocalFile::Unnamed => {
+                self.unread = self.local == LocalFile::Unnamed;
                 let headings: Vec<String> = steps.iter().map(heading).collect();
                 NewItem::add(&mut self.plan.local, &headings, option);
                 return Ok(());
