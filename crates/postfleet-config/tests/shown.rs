@@ -232,7 +232,7 @@ fn where_tells_what_counts_beside_the_value() {
     process.check(
         "config where cluster replicate metrics parameters",
         "parameters = \"connect;audit_series\"
-  is set in cluster::Replicate:metrics: at /etc/t/ecelerity.conf:2:88
+  is set in cluster::Replicate:metrics: at /etc/t/ecelerity.conf:2:87
   beside it counts \"connect\" in cluster::Replicate:metrics: at /etc/t/ecelerity.conf:2:44",
     );
 }
