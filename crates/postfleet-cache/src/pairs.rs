@@ -78,6 +78,8 @@ struct Pair {
     writer: Writer,
     /// Its place in the order of writes.
     place: u64,
+    /// The exchange during which it was written last, and how often it was written during that one.
+    written: (u64, u64),
 }
 
 /// The pairs of a cache.
@@ -95,6 +97,10 @@ pub struct Cache {
     /// Keys by when they end by this member's clock.
     by_end: BTreeSet<(Monotonic, Bytes)>,
     next_place: u64,
+    /// The current exchange, or the last one.
+    exchange: u64,
+    /// Sides that met are telling each other what they hold.
+    exchanging: bool,
     own: OwnWrites,
 }
 
@@ -109,6 +115,8 @@ impl Cache {
             by_stamp_end: BTreeSet::new(),
             by_end: BTreeSet::new(),
             next_place: 0,
+            exchange: 0,
+            exchanging: false,
             own: OwnWrites::default(),
         }
     }
@@ -117,7 +125,9 @@ impl Cache {
     /// are set again.
     pub fn set_limits(&mut self, limits: CacheLimits) {
         self.limits = limits;
-        self.evict(0);
+        if !self.exchanging {
+            self.evict(0);
+        }
     }
 
     /// Writes a pair. This member reads it at once, the others when it is delivered. Returns whether one more write
@@ -152,9 +162,12 @@ impl Cache {
             }
             Delivered::Other(writer) => writer,
         };
-        let stamp = match self.pairs.get(&write.key) {
-            Some(pair) => write.clock_millis.max(pair.stamp.saturating_add(1)),
-            None => write.clock_millis,
+        let (stamp, times) = match self.pairs.get(&write.key) {
+            Some(pair) => {
+                let before = if pair.written.0 == self.exchange { pair.written.1 } else { 0 };
+                (write.clock_millis.max(pair.stamp.saturating_add(1)), before.saturating_add(1))
+            }
+            None => (write.clock_millis, 1),
         };
         let end = write.ttl.duration().map(|ttl| now + ttl);
         let stamp_end = match write.ttl.as_millis() {
@@ -163,10 +176,21 @@ impl Cache {
         };
         self.put(
             write.key,
-            Pair { value: Some(write.value), stamp, stamp_end, end, writer: writer.clone(), place: 0 },
+            Pair {
+                value: Some(write.value),
+                stamp,
+                stamp_end,
+                end,
+                writer: writer.clone(),
+                place: 0,
+                written: (self.exchange, times),
+            },
         );
-        self.evict(write.clock_millis);
-        self.clear_forgotten(write.clock_millis, now);
+        // What goes has to be the same everywhere, so nothing goes before all hold the same.
+        if !self.exchanging {
+            self.evict(write.clock_millis);
+            self.clear_forgotten(write.clock_millis, now);
+        }
     }
 
     /// The value of a key: that of our own last write while it is on its way, else what the order says.
@@ -198,14 +222,12 @@ impl Cache {
         self.by_end.first().map(|(end, _)| *end)
     }
 
-    /// Drops all pairs that the order made; own writes on their way stay. Returns how many had a value.
-    pub fn flush(&mut self, now: Monotonic) -> usize {
-        let held = self.rows(now).filter(|row| row.value.is_some()).count();
-        self.pairs.clear();
-        self.by_place.clear();
-        self.by_stamp_end.clear();
-        self.by_end.clear();
-        held
+    /// A pair by its key: its value, what is left of its time to live, and its last writer. Own writes that are on their way
+    /// are not in it.
+    #[must_use]
+    pub fn pair(&self, key: &[u8], now: Monotonic) -> Option<(&Bytes, Ttl, &Writer)> {
+        let pair = self.pairs.get(key).filter(|pair| pair.end.is_none_or(|end| end > now))?;
+        Some((pair.value.as_ref()?, left(pair, now), &pair.writer))
     }
 
     /// The pairs that have a value, ascending by key: key, what is left of the time to live, and the last writer.
@@ -232,14 +254,37 @@ impl Cache {
         })
     }
 
-    /// Takes in the snapshot of the other side of a merge, or of a member that was there before us. For every key the
-    /// higher stamp wins, then the higher writer. Both sides agree afterwards, in what they hold and in what will be
-    /// evicted first: pairs are put into the order of their stamps.
-    pub fn merge(&mut self, rows: impl IntoIterator<Item = Row>, now: Monotonic) {
+    /// Sides meet: from this point of the order on, until [`Cache::end_exchange`], each takes in what the others held at this
+    /// point, and writes go on. Once more before the end: the exchange begins anew.
+    pub fn begin_exchange(&mut self) {
+        self.exchange += 1;
+        self.exchanging = true;
+    }
+
+    /// Takes in rows that another side, or the own one, held when the exchange began. In any order, any number of times.
+    ///
+    /// For every key the higher stamp wins, then the higher writer. A key that was written since the exchange began keeps
+    /// that value: its writes came later than any of these rows, and are stamped as if the highest row had been here
+    /// before them.
+    pub fn absorb(&mut self, rows: impl IntoIterator<Item = Row>, now: Monotonic) {
         for row in rows {
-            let ours = self.pairs.get(&row.key).map(|pair| (pair.stamp, &pair.writer));
-            if ours.is_some_and(|ours| ours >= (row.stamp, &row.writer)) {
-                continue;
+            if let Some(pair) = self.pairs.get_mut(&row.key) {
+                if self.exchanging && pair.written.0 == self.exchange {
+                    let stamp = row.stamp.saturating_add(pair.written.1);
+                    if stamp > pair.stamp {
+                        let key = row.key;
+                        self.by_stamp_end.remove(&(pair.stamp_end, key.clone()));
+                        if pair.stamp_end != u64::MAX {
+                            pair.stamp_end = pair.stamp_end.saturating_add(stamp - pair.stamp);
+                            self.by_stamp_end.insert((pair.stamp_end, key));
+                        }
+                        pair.stamp = stamp;
+                    }
+                    continue;
+                }
+                if (pair.stamp, &pair.writer) >= (row.stamp, &row.writer) {
+                    continue;
+                }
             }
             let end = match &row.value {
                 Some(_) => row.ttl.duration().map(|ttl| now + ttl),
@@ -254,11 +299,44 @@ impl Cache {
                     end,
                     writer: row.writer,
                     place: 0,
+                    written: (0, 0),
                 },
             );
         }
+    }
+
+    /// The exchange is over, at the same point of the order for all: pairs are put into the order of their stamps, so that all
+    /// agree on what will be evicted first, and what is too much goes.
+    pub fn end_exchange(&mut self) {
+        self.exchanging = false;
+        // No pair counts as written during the next exchange.
+        self.exchange += 1;
         self.order_by_stamps();
         self.evict(0);
+    }
+
+    /// Whether an exchange is going on.
+    #[must_use]
+    pub const fn is_exchanging(&self) -> bool {
+        self.exchanging
+    }
+
+    /// Drops the pairs whose key `chosen` says yes to. Returns how many had a value. This member's stamps of them are gone
+    /// too: what others hold may differ until the keys are set again.
+    pub fn forget(&mut self, now: Monotonic, chosen: impl Fn(&[u8]) -> bool) -> usize {
+        let keys: Vec<Bytes> = self.pairs.keys().filter(|key| chosen(key)).cloned().collect();
+        let mut had_value = 0;
+        for key in keys {
+            if self
+                .pairs
+                .get(&key)
+                .is_some_and(|pair| pair.value.is_some() && pair.end.is_none_or(|end| end > now))
+            {
+                had_value += 1;
+            }
+            self.take(&key);
+        }
+        had_value
     }
 
     /// How many keys are held, those included whose value has expired.

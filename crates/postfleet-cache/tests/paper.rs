@@ -41,7 +41,9 @@ fn replication_a15_joiners_with_and_without_a_snapshot() {
     }
     // d joins: k2 has a snapshot, k1 has none.
     let (mut d1, mut d2) = (unbounded(), unbounded());
-    d2.merge(k2.rows(at(1)), at(7));
+    d2.begin_exchange();
+    d2.absorb(k2.rows(at(1)), at(7));
+    d2.end_exchange();
     assert_eq!((value(&d1, "x", at(7)), value(&d2, "x", at(7))), (None, Some(&b"1"[..])));
     d1.deliver(Delivered::Other(&a), write("x", "2", Ttl::NEVER, 6000), at(8));
     assert_eq!(value(&d1, "x", at(8)), Some(&b"2"[..]));
@@ -168,13 +170,38 @@ fn stamps_of_expired_pairs_are_forgotten_after_an_hour() {
 }
 
 #[test]
-fn flush_says_how_many_pairs_there_were() {
+fn forgetting_says_how_many_values_there_were() {
     let a = name("#ec1-00001#a");
     let mut cache = unbounded();
     cache.deliver(Delivered::Other(&a), write("k", "1", Ttl::NEVER, 0), at(0));
     cache.deliver(Delivered::Other(&a), write("l", "1", Ttl::from_seconds(1), 0), at(0));
-    assert_eq!(cache.flush(at(2)), 1);
-    assert!(cache.is_empty());
+    cache.deliver(Delivered::Other(&a), write("m", "1", Ttl::NEVER, 0), at(0));
+    assert_eq!(cache.forget(at(2), |key| key != b"m"), 1);
+    assert_eq!(
+        cache.shown(at(2)).map(|(key, ..)| key.clone()).collect::<Vec<_>>(),
+        [Bytes::from_static(b"m")]
+    );
+}
+
+#[test]
+fn a_write_during_an_exchange_wins_over_what_was_there_before() {
+    let (a, b) = (name("#ec1-00001#a"), name("#ec1-00001#b"));
+    let (mut one, mut other) = (unbounded(), unbounded());
+    one.deliver(Delivered::Other(&a), write("k", "one", Ttl::NEVER, 9000), at(0));
+    other.deliver(Delivered::Other(&b), write("k", "other", Ttl::NEVER, 50), at(0));
+    let (rows, theirs) = (one.rows(at(0)).collect::<Vec<_>>(), other.rows(at(0)).collect::<Vec<_>>());
+    for cache in [&mut one, &mut other] {
+        cache.begin_exchange();
+        // By a clock that is behind both.
+        cache.deliver(Delivered::Other(&b), write("k", "new", Ttl::NEVER, 10), at(0));
+    }
+    one.absorb(theirs, at(0));
+    other.absorb(rows, at(0));
+    for cache in [&mut one, &mut other] {
+        cache.end_exchange();
+        let held: Vec<_> = cache.rows(at(0)).map(|row| (row.stamp, row.value)).collect();
+        assert_eq!(held, [(9001, Some(Bytes::from_static(b"new")))]);
+    }
 }
 
 #[test]
