@@ -206,7 +206,7 @@ pub enum SendError {
 }
 
 /// The state of a connection at this moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Default, Clone, Debug, PartialEq, Eq)]
 pub struct BusStatus {
     /// Whether a view is installed.
     pub connected: bool,

@@ -225,7 +225,7 @@ pub fn fuzz_entry(bytes: &[u8]) {
             let _ = listener.resolve(None);
         }
         let _ = config.control_listeners();
-        let _ = (config.inbound_audit(), config.datasources(), config.policy_rules());
+        let _ = (config.inbound_audit(), config.datasources(), config.thread_pools(), config.policy_rules());
         let _ = (config.ec_loggers(), config.bounce_loggers(), config.custom_loggers());
         let _ = (config.failover(), config.agreement(), config.without_effect());
         let _ = config.routing(None, Some("example.org"));

@@ -70,6 +70,7 @@ pub use settings::{
     LogTemplate, LogsSettings, LoneLf, LongLines, MailRules, MissingHeaders, Monitor, NodeSettings,
     ObjectKind, OnError, Partition, ReplicateSettings, RoutingSettings, RuleAction, RulePhase, RuleSettings,
     RuleTrigger, SecuritySettings, SessionCap, SessionCapKind, SocketSettings, StarttlsInjection,
+    ThreadPoolSettings,
 };
 pub use source::{Position, Source, SourceId, Sources, Span};
 pub use syntax::{Item, Quote, Word, Written, print};

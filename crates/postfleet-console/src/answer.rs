@@ -8,6 +8,7 @@ use postfleet_types::{NodeType, Prefix};
 
 use crate::command::{CountKind, MailqFilter};
 use crate::config::ConfigAnswer;
+use crate::datasource::{DatasourceRows, DatasourceStatistics};
 
 /// The answer of a command that succeeded.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +31,10 @@ pub enum Answer {
     SharedShow(SharedShow),
     /// `count`
     Count(CountReply),
+    /// `ds_core query`
+    Rows(DatasourceRows),
+    /// `ds_core stats`
+    DatasourceStatistics(DatasourceStatistics),
     /// `summary`
     Summary(Summary),
     /// `mailq`

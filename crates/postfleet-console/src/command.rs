@@ -51,6 +51,22 @@ pub enum Command {
         /// Which addresses.
         selector: CountSelector,
     },
+    /// `ds_core flush <cache>`
+    DatasourceFlush {
+        /// The datasource.
+        name: String,
+    },
+    /// `ds_core query <cache> <query> [<parameter>...]`
+    DatasourceQuery {
+        /// The datasource.
+        name: String,
+        /// The query.
+        query: String,
+        /// Values by position, or by name.
+        parameters: Parameters,
+    },
+    /// `ds_core stats`
+    DatasourceStatistics,
     /// `help [<command>]`
     Help {
         /// The words behind `help`, joined by blanks; empty for the list of all commands.
@@ -75,6 +91,15 @@ pub enum Command {
         /// Whether the connection is to be closed.
         quit: bool,
     },
+}
+
+/// The parameters of a query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Parameters {
+    /// For the first `?`, the second, and so on.
+    Positional(Vec<String>),
+    /// For each `:name`, in the order in which they were typed.
+    Named(Vec<(String, String)>),
 }
 
 /// Which connections `count` counts.
@@ -296,7 +321,9 @@ fn incomplete(found: &[Word], profile: &Profile) -> Option<Failure> {
 
 /// Constructors of commands from their arguments; `None` when the arguments do not fit the grammar.
 pub(crate) mod build {
-    use super::{Command, CountKind, CountSelector, InboundService, MailqFilter, String, Vec, Word};
+    use super::{
+        Command, CountKind, CountSelector, InboundService, MailqFilter, Parameters, String, Vec, Word,
+    };
 
     fn alone(arguments: &[Word], command: Command) -> Option<Command> {
         arguments.is_empty().then_some(command)
@@ -316,6 +343,7 @@ pub(crate) mod build {
         node_name => NodeName,
         node_address => NodeAddress,
         cluster_reset => ClusterReset,
+        datasource_statistics => DatasourceStatistics,
         shared_list => SharedList,
         pid => Pid,
         shutdown => Shutdown,
@@ -387,6 +415,27 @@ pub(crate) mod build {
             }
             _ => None,
         }
+    }
+
+    pub(crate) fn datasource_flush(arguments: &[Word]) -> Option<Command> {
+        let [name] = arguments else { return None };
+        Some(Command::DatasourceFlush { name: name.text.clone() })
+    }
+
+    /// Parameters are all `:name=value`, or all plain values. A quoted value is never a name.
+    pub(crate) fn datasource_query(arguments: &[Word]) -> Option<Command> {
+        let [name, query, values @ ..] = arguments else { return None };
+        let named = |word: &Word| -> Option<(String, String)> {
+            let (name, value) = word.text.strip_prefix(':').filter(|_| !word.quoted)?.split_once('=')?;
+            Some((name.into(), value.into()))
+        };
+        let by_name: Vec<_> = values.iter().filter_map(named).collect();
+        let parameters = match by_name.len() {
+            0 => Parameters::Positional(values.iter().map(|word| word.text.clone()).collect()),
+            all if all == values.len() => Parameters::Named(by_name),
+            _ => return None,
+        };
+        Some(Command::DatasourceQuery { name: name.text.clone(), query: query.text.clone(), parameters })
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "one signature for all constructors")]

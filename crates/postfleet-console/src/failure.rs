@@ -100,6 +100,10 @@ codes! {
     NoSuchMessage = "no_such_message",
     /// No such module or instance.
     NoSuchModule = "no_such_module",
+    /// No such datasource.
+    NoSuchDatasource = "no_such_datasource",
+    /// A datasource could not answer.
+    QueryFailed = "query_failed",
     /// No such configuration scope.
     NoSuchScope = "no_such_scope",
     /// No such option.
@@ -197,6 +201,12 @@ impl Failure {
     pub fn not_in_this_product(command: &str) -> Self {
         let message = format!("Command '{command}' is not available in this product.");
         Self { status: Status::Unknown, ..Self::error(Code::UnknownCommand, message) }
+    }
+
+    /// No datasource is called `name`.
+    #[must_use]
+    pub fn no_such_datasource(name: &str) -> Self {
+        Self::error(Code::NoSuchDatasource, format!("No such datasource '{name}'."))
     }
 
     /// The user may not run the command.

@@ -15,6 +15,7 @@ pub mod client;
 mod command;
 mod complete;
 mod config;
+mod datasource;
 mod failure;
 pub mod fuzz;
 mod help;
@@ -31,13 +32,15 @@ pub use answer::{
     SharedList, SharedObject, SharedRows, SharedShow, SharedView, Summary, Sysinfo,
 };
 pub use command::{
-    Command, CountKind, CountSelector, InboundService, MailqFilter, Request, canonical_object, parse,
+    Command, CountKind, CountSelector, InboundService, MailqFilter, Parameters, Request, canonical_object,
+    parse,
 };
 pub use complete::{Names, completions};
 pub use config::{
     ConfigAnswer, ConfigChange, ConfigData, ConfigDigest, ConfigOption, ConfigOther, ConfigPlace,
     ConfigPosition, ConfigScope, ConfigValue,
 };
+pub use datasource::{Cell, DatasourceFigures, DatasourceRows, DatasourceStatistics};
 pub use failure::{Code, Failure, Status};
 pub use lex::{LexError, Word, words};
 pub use machine::{Form, error_message, pretty_json};

@@ -1,6 +1,7 @@
 //! One node: what all its tasks share, and its life from start to stop.
 
 use crate::counts::{OpenConnections, SMTP};
+use crate::datasource::Datasources;
 use crate::edge::Budgets;
 use crate::fleet::{self, Class, Fleet};
 use crate::notices::{Severity, notice};
@@ -39,6 +40,7 @@ pub(crate) struct Node {
     pub(crate) fleet: Option<Arc<Fleet>>,
     pub(crate) connections: Arc<OpenConnections>,
     pub(crate) budgets: Arc<Budgets>,
+    pub(crate) datasources: Datasources,
     pub(crate) statistics: Statistics,
     pub(crate) store: Arc<Store>,
     /// True once the node was asked to stop.
@@ -76,6 +78,7 @@ pub(crate) async fn run(
         connections: OpenConnections::new(fleet.clone()),
         fleet,
         budgets: Arc::new(Budgets::default()),
+        datasources: Datasources::new(&settings.datasources),
         statistics: Statistics::new(),
         store: Arc::clone(&store),
         stopping: watch::Sender::new(false),
@@ -144,6 +147,7 @@ async fn prune(node: Arc<Node>) {
     loop {
         tokio::time::sleep(Duration::from_secs(15)).await;
         node.connections.prune();
+        node.datasources.maintain();
         if let Some(fleet) = &node.fleet {
             fleet.maintain();
         }

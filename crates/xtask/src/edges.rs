@@ -40,6 +40,7 @@ pub(crate) const CRATES: &[(&str, Kind, &[&str])] = &[
     ),
     ("postfleet-bus-local", Kind::Impure, &["postfleet-types", "postfleet-bus"]),
     ("postfleet-bus-corosync", Kind::Impure, &["postfleet-types", "postfleet-bus"]),
+    ("postfleet-drivers", Kind::Impure, &["postfleet-types", "postfleet-datasource"]),
     (
         "postfleet-node",
         Kind::Impure,
@@ -49,6 +50,8 @@ pub(crate) const CRATES: &[(&str, Kind, &[&str])] = &[
             "postfleet-bus-local",
             "postfleet-bus-corosync",
             "postfleet-cidr",
+            "postfleet-datasource",
+            "postfleet-drivers",
             "postfleet-gauge",
             "postfleet-replica",
             "postfleet-config",

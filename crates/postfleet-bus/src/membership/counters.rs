@@ -59,6 +59,38 @@ pub struct Counters {
 }
 
 impl Counters {
+    /// Adds what another connection has counted.
+    pub fn add(&mut self, other: &Self) {
+        let pairs = [
+            (&mut self.messages_sent, other.messages_sent),
+            (&mut self.bytes_sent, other.bytes_sent),
+            (&mut self.messages_delivered, other.messages_delivered),
+            (&mut self.bytes_delivered, other.bytes_delivered),
+            (&mut self.send_retries, other.send_retries),
+            (&mut self.queue_full, other.queue_full),
+            (&mut self.views, other.views),
+            (&mut self.views_departure, other.views_departure),
+            (&mut self.rounds_sent, other.rounds_sent),
+            (&mut self.installs_ignored, other.installs_ignored),
+            (&mut self.expelled, other.expelled),
+            (&mut self.gaps, other.gaps),
+            (&mut self.dropped_sender, other.dropped_sender),
+            (&mut self.dropped_view_bound, other.dropped_view_bound),
+            (&mut self.not_for_us, other.not_for_us),
+            (&mut self.unknown_unicast, other.unknown_unicast),
+            (&mut self.malformed, other.malformed),
+            (&mut self.unknown_version, other.unknown_version),
+            (&mut self.unknown_type, other.unknown_type),
+            (&mut self.unsupported_flags, other.unsupported_flags),
+            (&mut self.overruns, other.overruns),
+            (&mut self.own_delivery_micros, other.own_delivery_micros),
+        ];
+        let buckets = self.own_delivery.iter_mut().zip(other.own_delivery);
+        for (sum, count) in pairs.into_iter().chain(buckets) {
+            *sum = sum.saturating_add(count);
+        }
+    }
+
     pub(super) fn own_delivered(&mut self, took: Duration) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.own_delivery_micros = self.own_delivery_micros.saturating_add(micros);

@@ -96,7 +96,7 @@ pub(super) const GLOBAL: &[Row] = &[
 ];
 
 const fn pool(name: &'static str, kind: Kind, default: Default, effect: &'static str) -> Row {
-    Row::new(name, kind, default, effect).at(Chain::M, &[Scope::ThreadPool]).accepted()
+    Row::new(name, kind, default, effect).at(Chain::M, &[Scope::ThreadPool])
 }
 
 const fn debug(name: &'static str, default: Default) -> Row {
@@ -108,9 +108,9 @@ const fn debug(name: &'static str, default: Default) -> Row {
 
 #[rustfmt::skip]
 pub(super) const POOLS: &[Row] = &[
-    pool("Concurrency", Int, Unset, "threads of the pool; 0: jobs run in the main loop").min(0),
-    pool("Backlog", Int, Is("0"), "jobs that may wait; 0: no limit").min(0).fixed(),
-    pool("Stack_Size", Size, Is("0"), "stack of a thread; 0: the system's").unit(Unit::Bytes).fixed(),
+    pool("Concurrency", Int, Unset, "threads of a pool that a `Datasource` uses; unset: 20, 0: one. Other pools do not exist here").min(0),
+    pool("Backlog", Int, Is("0"), "queries that may wait for a thread; 0: 10 000").min(0).fixed(),
+    pool("Stack_Size", Size, Is("0"), "stack of a thread; 0: the system's").unit(Unit::Bytes).fixed().accepted(),
     debug("DEBUG", List(&[])),
     debug("INFO", List(&[])),
     debug("NOTICE", List(&[])),

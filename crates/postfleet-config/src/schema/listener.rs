@@ -137,7 +137,7 @@ pub(super) const ECCLUSTER: &[Row] = &[
     other("ECStream_Port", Int, Is("1825"), "port of the service").range(Range::Whole(1, 65535)).of(&[Service::Ecstream]).stored(),
 ];
 
-const ADAPTER: &[Service] = &[Service::Policy, Service::Milter, Service::Api, Service::Metrics];
+const ADAPTER: &[Service] = &[Service::Policy, Service::Milter, Service::Api];
 const IN_ADAPTER: &[Scope] = &[
     Scope::PolicyListener,
     Scope::MilterListener,
@@ -151,16 +151,26 @@ const fn a(name: &'static str, kind: Kind, default: Default, effect: &'static st
     Row::new(name, kind, default, effect).at(Chain::L, IN_ADAPTER).of(ADAPTER).stored()
 }
 
+/// In force: only `Metrics_Listener` has them so far.
+const fn m(name: &'static str, kind: Kind, default: Default, effect: &'static str) -> Row {
+    Row::new(name, kind, default, effect).at(Chain::L, IN_ADAPTER).of(&[Service::Metrics])
+}
+
 #[rustfmt::skip]
 pub(super) const ADAPTERS: &[Row] = &[
     a("Timeout", Int, Is("300"), "idle connections are closed").seconds().min(1),
+    m("Timeout", Int, Is("300"), "idle connections are closed").seconds().min(1),
     a("Max_Connections", Int, Is("1000"), "further connections are closed at once").min(1),
+    m("Max_Connections", Int, Is("1000"), "further connections are closed at once").min(1),
     a("On_Error", Words(&["dunno", "defer", "close"]), Is("dunno"), "answer when the policy itself fails").of(&[Service::Policy]),
     a("On_Error", Words(&["accept", "tempfail"]), Is("accept"), "answer when the policy itself fails").of(&[Service::Milter]),
     a("Policy_Count_Connects", Bool, From("the global value"), "requests that begin at RCPT count one connection for each message").of(&[Service::Policy]),
     a("Allow_Users", Text(Any), From("`root` and the `Security` user"), "who may use a Unix socket").list().of(&[Service::Api]),
     a("Token_File", Text(Check::Path), Unset, "bearer tokens, a line `name:sha256hex:scopes` each; readable by its owner only").of(&[Service::Api]),
-    a("TLS_Certificate", Text(Any), Unset, "certificate file").of(&[Service::Api, Service::Metrics]),
-    a("TLS_Key", Text(Any), Unset, "key file of the certificate").of(&[Service::Api, Service::Metrics]),
-    a("TLS_Client_CA", Text(Any), Unset, "file of the authorities that client certificates are checked with").of(&[Service::Api, Service::Metrics]),
+    a("TLS_Certificate", Text(Any), Unset, "certificate file").of(&[Service::Api]),
+    a("TLS_Key", Text(Any), Unset, "key file of the certificate").of(&[Service::Api]),
+    a("TLS_Client_CA", Text(Any), Unset, "file of the authorities that client certificates are checked with").of(&[Service::Api]),
+    m("TLS_Certificate", Text(Any), Unset, "certificate file; the figures are then served over TLS only. Of the `Listen`, not of its `Peer`s"),
+    m("TLS_Key", Text(Any), Unset, "key file of the certificate"),
+    m("TLS_Client_CA", Text(Any), Unset, "file of the authorities, one of which must have signed the certificate of each client"),
 ];

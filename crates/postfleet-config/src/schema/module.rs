@@ -57,7 +57,7 @@ pub(super) const AUDIT: &[Row] = &[
 ];
 
 const fn source(name: &'static str, kind: Kind, default: Default, effect: &'static str) -> Row {
-    Row::new(name, kind, default, effect).at(Chain::M, &[Scope::Datasource]).stored()
+    Row::new(name, kind, default, effect).at(Chain::M, &[Scope::Datasource])
 }
 
 #[rustfmt::skip]

@@ -72,6 +72,14 @@ impl<S> ListenSettings<S> {
             .unwrap_or(&self.base)
     }
 
+    /// Whether a client may come at all where `Peer` stanzas say who may: everybody where there are none, clients of a
+    /// Unix socket (`None`), which its mode admits, and clients that a stanza applies to.
+    #[must_use]
+    pub fn admits(&self, peer: Option<IpAddr>) -> bool {
+        let Some(peer) = peer.map(normalised) else { return true };
+        self.by_prefix.is_empty() || self.by_prefix.keys().any(|prefix| prefix.contains(peer))
+    }
+
     /// What holds for clients without a `Peer`, then what holds for those of each.
     pub fn all(&self) -> impl Iterator<Item = &Arc<S>> {
         core::iter::once(&self.base).chain(self.by_prefix.values())

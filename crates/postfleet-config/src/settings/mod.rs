@@ -27,6 +27,7 @@ pub use logging::{
 pub use manager::{AsLoggerSettings, CalendarTime, LogTemplate, LogsSettings};
 pub use module::{
     AuditSettings, DatasourceSettings, Monitor, RuleAction, RulePhase, RuleSettings, RuleTrigger,
+    ThreadPoolSettings,
 };
 pub use node::{
     DateHeader, LineLength, LoneLf, LongLines, MailRules, MissingHeaders, NodeSettings, SecuritySettings,

@@ -90,6 +90,17 @@ pub struct DatasourceSettings {
     pub assume_charset: String,
 }
 
+/// One `ThreadPool`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThreadPoolSettings {
+    /// Its name.
+    pub name: String,
+    /// `Concurrency`, when it is written.
+    pub concurrency: Option<u32>,
+    /// `Backlog`; `None`: no limit.
+    pub backlog: Option<u32>,
+}
+
 /// When a policy rule is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RulePhase {
@@ -215,6 +226,22 @@ impl Config {
                     pool: source.text("pool").unwrap_or_default(),
                     serialized: source.bool("serialized"),
                     assume_charset: source.text("assume_charset").unwrap_or_default(),
+                }
+            })
+            .collect()
+    }
+
+    /// Every `ThreadPool`, in text order.
+    #[must_use]
+    pub fn thread_pools(&self) -> Vec<ThreadPoolSettings> {
+        let stanzas = self.tree().children(InstanceId::GLOBAL, Scope::ThreadPool);
+        stanzas
+            .map(|(id, stanza)| {
+                let pool = Lookup::new(self, Facts { instance: Some(id), ..Facts::default() });
+                ThreadPoolSettings {
+                    name: stanza.name.clone().unwrap_or_default(),
+                    concurrency: pool.set("Concurrency").map(|_| pool.u32("Concurrency")),
+                    backlog: pool.limit("Backlog"),
                 }
             })
             .collect()

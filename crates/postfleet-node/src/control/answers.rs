@@ -25,6 +25,11 @@ pub(super) async fn execute(node: &Arc<Node>, command: &Command) -> Outcome {
         Command::SharedList => shared_list(node),
         Command::SharedShow { object, from } => shared_show(node, object, from.as_deref()),
         Command::Count { kind, selector } => count(node, kind, *selector),
+        Command::DatasourceFlush { name } => super::datasource::flush(node, name),
+        Command::DatasourceQuery { name, query, parameters } => {
+            super::datasource::query(node, name, query, parameters).await
+        }
+        Command::DatasourceStatistics => Ok(super::datasource::statistics(node)),
         Command::Mailq(filter) => {
             let queues = node.store.queues().into_iter().map(|(key, counts)| MailqQueue {
                 group: key.binding_group.into(),
@@ -61,6 +66,7 @@ pub(super) fn names(node: &Node) -> Names {
         names.nodes.sort();
         names.nodes.dedup();
     }
+    names.datasources = node.datasources.names();
     names.domains = node.store.queues().into_iter().map(|(key, _)| key.domain.into()).collect();
     names.domains.sort();
     names.domains.dedup();

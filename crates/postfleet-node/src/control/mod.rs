@@ -2,6 +2,7 @@
 
 mod answers;
 mod config;
+mod datasource;
 
 use crate::clock;
 use crate::counts;

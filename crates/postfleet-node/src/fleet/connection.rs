@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use postfleet_bus::carrier::Carrier;
 use postfleet_bus::envelope::Load;
 use postfleet_bus::event::{BusEvent, LostReason, MemberInfo, SendError, SendOptions};
-use postfleet_bus::membership::{Options, Reconnect};
+use postfleet_bus::membership::{Counters, Options, Reconnect};
 use postfleet_bus::{Connection, Solo};
 use postfleet_bus_corosync::{CorosyncCarrier, CorosyncOptions};
 use postfleet_bus_local::{LocalCarrier, LocalOptions};
@@ -50,6 +50,8 @@ enum End {
 pub(crate) async fn run(fleet: Arc<Fleet>, class: Class, load: LoadOf) {
     let mut commands = fleet.commands.subscribe();
     let mut failing = false;
+    // What the connections before have counted.
+    let mut past = Counters::default();
     loop {
         let known = *commands.borrow_and_update();
         if known.leave {
@@ -61,8 +63,12 @@ pub(crate) async fn run(fleet: Arc<Fleet>, class: Class, load: LoadOf) {
                     failing = false;
                     notice(Severity::Notice, format_args!("{}: messaging bus is back", class.word()));
                 }
-                let end = attend(&fleet, class, connection, &load, &mut commands).await;
-                publish(&fleet, class, ConnectionState::default());
+                let end = attend(&fleet, class, connection, &load, &mut commands, &mut past).await;
+                publish(
+                    &fleet,
+                    class,
+                    ConnectionState { counters: past.clone(), ..ConnectionState::default() },
+                );
                 match end {
                     End::Left => return,
                     End::Reset => Duration::ZERO,
@@ -158,6 +164,7 @@ async fn attend(
     mut connection: AnyConnection,
     load: &LoadOf,
     commands: &mut watch::Receiver<Commands>,
+    past: &mut Counters,
 ) -> End {
     let started = *commands.borrow_and_update();
     let mut asked: Option<Commands> = None;
@@ -171,7 +178,7 @@ async fn attend(
         let now = clock::monotonic();
         if connection.membership().view_id().is_some() && pulse.due(now) {
             connection.heartbeat(now, clock::wall(), load());
-            publish_members(fleet, class, &connection);
+            publish_members(fleet, class, &connection, past);
         }
         connection.set_options_digest(fleet.settings().info.options_digest);
         if asked.is_none() {
@@ -215,6 +222,7 @@ async fn attend(
                         while let Some(told) = connection.poll_notice() {
                             notice(told.severity, format_args!("{} ({})", told.text, class.word()));
                         }
+                        past.add(connection.membership().counters());
                         return match asked {
                             Some(Commands { leave: true, .. }) => End::Left,
                             Some(_) => End::Reset,
@@ -223,13 +231,13 @@ async fn attend(
                     }
                     BusEvent::View { joined, .. } => {
                         pulse.start(now);
-                        publish_members(fleet, class, &connection);
+                        publish_members(fleet, class, &connection, past);
                         // Announcements are as new as the last view that somebody joined in.
                         if class == Class::Main && !joined.is_empty() {
                             disagreements.look(connection.membership());
                         }
                     }
-                    BusEvent::GroupView { .. } => publish_members(fleet, class, &connection),
+                    BusEvent::GroupView { .. } => publish_members(fleet, class, &connection, past),
                     BusEvent::Message { .. } | BusEvent::SendReady => {}
                 }
             }
@@ -312,7 +320,7 @@ fn publish(fleet: &Fleet, class: Class, state: ConnectionState) {
     };
 }
 
-fn publish_members(fleet: &Fleet, class: Class, connection: &AnyConnection) {
+fn publish_members(fleet: &Fleet, class: Class, connection: &AnyConnection, past: &Counters) {
     let now = clock::monotonic();
     let membership = connection.membership();
     let health = membership.health(now);
@@ -336,6 +344,12 @@ fn publish_members(fleet: &Fleet, class: Class, connection: &AnyConnection) {
             leader: membership.leader().map(|leader| leader.info.node_name.clone()),
             detection: Some(connection.status().bound).filter(|bound| !bound.is_zero()),
             members,
+            status: Some(connection.status()),
+            counters: {
+                let mut counters = past.clone();
+                counters.add(membership.counters());
+                counters
+            },
         },
     );
 }

@@ -1,6 +1,7 @@
 //! The fleet as consoles see it.
 
-use postfleet_bus::event::Member;
+use postfleet_bus::event::{BusStatus, Member};
+use postfleet_bus::membership::Counters;
 use postfleet_console::{Failure, SharedKind, SharedList, SharedObject, SharedRows, SharedShow, SharedView};
 use postfleet_replica::{ObjectSpec, Of, ReadError, Replica, Rows, Structure};
 use postfleet_types::{Monotonic, NodeName, PrivateName, ViewId};
@@ -16,6 +17,10 @@ pub(crate) struct ConnectionState {
     /// How long a silent host stays in the view; none where that cannot happen.
     pub(crate) detection: Option<Duration>,
     pub(crate) members: Vec<ShownMember>,
+    /// Of the connection that is up.
+    pub(crate) status: Option<BusStatus>,
+    /// Since the start of the node, all connections of the class together.
+    pub(crate) counters: Counters,
 }
 
 /// A member, with what its heartbeats say.

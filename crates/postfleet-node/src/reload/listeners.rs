@@ -191,6 +191,7 @@ async fn serve(node: Arc<Node>, key: Key, options: SocketOptions, slot: Slot, cl
     match service {
         Service::Smtp => edge::listen(node, &listening, endpoint, closing).await,
         Service::Control => control::listen(node, &listening, endpoint, closing).await,
+        Service::Metrics => crate::metrics::listen(node, &listening, endpoint, closing).await,
         Service::Cluster => crate::cluster_listener::listen(node, &listening, endpoint, closing).await,
     }
 }

@@ -151,6 +151,7 @@ pub(crate) async fn activate(node: &Arc<Node>, proposal: Proposal) -> Result<Act
         *serving = Arc::new(next);
     }
     node.store.adopt(&settings.store);
+    node.datasources.adopt(&settings.datasources);
     if let (Some(fleet), Some((tuned, objects))) = (&node.fleet, settings.fleet) {
         fleet.adopt(tuned, objects);
     }

@@ -4,6 +4,7 @@ use super::listeners::Key;
 use crate::cluster_listener::ClusterListenerOptions;
 use crate::control::OptionsOf;
 use crate::edge::SmtpListener;
+use crate::metrics::MetricsListener;
 use crate::settings::{ListenerKind, Service, Settings};
 use crate::socket::Endpoint;
 use postfleet_config::live::Generation;
@@ -49,6 +50,14 @@ impl Serving {
     pub(crate) fn control(&self, endpoint: &Endpoint) -> Option<OptionsOf> {
         let Some(ListenerKind::Control(options)) = self.kind(Service::Control, endpoint) else { return None };
         Some(Arc::clone(options))
+    }
+
+    /// One `Listen` of `Metrics_Listener`.
+    pub(crate) fn metrics(&self, endpoint: &Endpoint) -> Option<MetricsListener> {
+        let Some(ListenerKind::Metrics(listener)) = self.kind(Service::Metrics, endpoint) else {
+            return None;
+        };
+        Some(listener.clone())
     }
 
     /// One `Listen` of `ECCluster_Listener`.

@@ -2,20 +2,23 @@
 //! the node's own name; everything else was decided by `postfleet-config`.
 
 mod cluster;
+mod datasource;
 mod smtp;
 
 use crate::cluster_listener::{ClusterListenerOptions, Dialing, FleetKey, Tls};
 use crate::control::{ControlOptions, OptionsOf};
-use crate::edge::SmtpListener;
+use crate::datasource::DatasourceSettings;
+use crate::edge::{SmtpListener, tls};
 use crate::fleet::{ConfiguredObject, FleetSettings};
+use crate::metrics::{MetricsListener, MetricsOptions};
 use crate::node::Identity;
 use crate::notices::{Severity, notice};
 use crate::socket::{Endpoint, SocketOptions};
 use crate::store::StoreOptions;
 use crate::system;
 use anyhow::{Context, bail};
+use postfleet_config::{AdapterSettings, EcclusterSettings, ListenSettings, NodeSettings, SocketSettings};
 use postfleet_config::{Config, ListenAddress};
-use postfleet_config::{EcclusterSettings, ListenSettings, NodeSettings, SocketSettings};
 use postfleet_console::Profile;
 use postfleet_spool::RoomLimits;
 use std::net::{IpAddr, SocketAddr};
@@ -36,6 +39,7 @@ pub(crate) struct Settings {
     pub(crate) spool_base: PathBuf,
     pub(crate) store: StoreOptions,
     pub(crate) fleet: Option<(FleetSettings, Vec<ConfiguredObject>)>,
+    pub(crate) datasources: DatasourceSettings,
     pub(crate) listeners: Vec<Listener>,
 }
 
@@ -53,6 +57,7 @@ pub(crate) enum ListenerKind {
     Smtp(Arc<SmtpListener>),
     Control(OptionsOf),
     Cluster(ClusterListenerOptions),
+    Metrics(MetricsListener),
 }
 
 /// Who serves at a socket.
@@ -61,6 +66,7 @@ pub(crate) enum Service {
     Smtp,
     Control,
     Cluster,
+    Metrics,
 }
 
 impl Service {
@@ -69,6 +75,7 @@ impl Service {
             Self::Smtp => "ESMTP_Listener",
             Self::Control => "Control_Listener",
             Self::Cluster => "ECCluster_Listener",
+            Self::Metrics => "Metrics_Listener",
         }
     }
 }
@@ -80,6 +87,7 @@ impl Listener {
             ListenerKind::Smtp(_) => Service::Smtp,
             ListenerKind::Control(_) => Service::Control,
             ListenerKind::Cluster(_) => Service::Cluster,
+            ListenerKind::Metrics(_) => Service::Metrics,
         };
         (service, self.endpoint.clone())
     }
@@ -167,6 +175,7 @@ pub(crate) fn read(config: &Config, known: Option<&Identity>) -> anyhow::Result<
             drain_rate: usize::try_from(node.disk_queue_drain_rate).unwrap_or(100),
         },
         fleet,
+        datasources: datasource::read(config)?,
         listeners: listeners(config, &node, &dialing)?,
     })
 }
@@ -219,12 +228,38 @@ fn listeners(config: &Config, node: &NodeSettings, dialing: &Dialing) -> anyhow:
         let options = ClusterListenerOptions { key: dialing.key.clone(), tls };
         push(&mut listeners, &listen, ListenerKind::Cluster(options));
     }
+    for listen in config.adapter_listeners(postfleet_config::schema::Service::Metrics) {
+        let kind = ListenerKind::Metrics(metrics(listen.clone())?);
+        push(&mut listeners, &listen, kind);
+    }
     let mut smtp = smtp::Reader::new(node);
     for listen in config.esmtp_listeners() {
         let kind = ListenerKind::Smtp(Arc::new(smtp.listener(listen.clone())?));
         push(&mut listeners, &listen, kind);
     }
     Ok(listeners)
+}
+
+fn metrics(listen: ListenSettings<AdapterSettings>) -> anyhow::Result<MetricsListener> {
+    let settings = listen.resolve(None);
+    let tls = match (&settings.tls_certificate, &settings.tls_key, &settings.tls_client_ca) {
+        (Some(certificate), Some(key), authorities) => {
+            let authorities = authorities.as_deref().map(Path::new);
+            Some(tls::server_config(Path::new(certificate), Path::new(key), authorities)?)
+        }
+        (None, None, None) => None,
+        // What was meant to be protected must not be served in clear.
+        _ => bail!("Metrics_Listener {}: TLS needs both TLS_Certificate and TLS_Key", listen.address),
+    };
+    let resolve = move |client: Option<IpAddr>| {
+        let options = listen.resolve(client);
+        MetricsOptions {
+            timeout: options.timeout,
+            connections_max: options.max_connections,
+            admitted: listen.admits(client),
+        }
+    };
+    Ok(MetricsListener { resolve: Arc::new(resolve), tls })
 }
 
 fn push<S>(listeners: &mut Vec<Listener>, listen: &ListenSettings<S>, kind: ListenerKind) {

@@ -90,7 +90,7 @@ impl Reader {
         if let Some(known) = self.certificates.get(&files) {
             return Ok(Arc::clone(known));
         }
-        let config = tls::server_config(Path::new(certificate), Path::new(key))?;
+        let config = tls::server_config(Path::new(certificate), Path::new(key), None)?;
         self.certificates.insert(files, Arc::clone(&config));
         Ok(config)
     }
