@@ -127,7 +127,7 @@ fn json(value: &Value) -> String {
             '{',
             '}',
         ),
-        Value::List(values) => list(&mut values.iter().map(|value| json(value)), '[', ']'),
+        Value::List(values) => list(&mut values.iter().map(json), '[', ']'),
     }
 }
 

@@ -29,6 +29,7 @@ pub(crate) fn parse(
     let tokens = lexer::lex(source, text, replaced, findings);
     let end = Span::at(source, text.len(), text.len());
     let mut parser = Parser {
+        text,
         end: Token {
             kind: Kind::End,
             text: String::new(),
@@ -52,6 +53,7 @@ pub(crate) fn parse(
 pub(crate) struct Failed;
 
 pub(crate) struct Parser<'a> {
+    text: &'a str,
     tokens: Vec<Token>,
     pub(crate) at: usize,
     pub(crate) findings: &'a mut Findings,
@@ -159,8 +161,37 @@ impl Parser<'_> {
         self.findings.push(
             Finding::error(2002, span, format!("end of file inside {what}"))
                 .expected(closer)
-                .see_also(opened),
+                .see_also(opened)
+                .maybe_hint(self.early_closer()),
         );
+    }
+
+    /// The outermost stanza is unclosed wherever a brace is missing. Where the text is indented, the first brace that stands
+    /// further left than the stanza it closes tells more.
+    fn early_closer(&self) -> Option<String> {
+        let column = |token: &Token| {
+            let before = self.text.get(..token.span.start as usize).unwrap_or("");
+            before.rsplit('\n').next().map_or(0, str::len)
+        };
+        let mut line: Option<&Token> = None;
+        let mut open: Vec<&Token> = Vec::new();
+        for token in &self.tokens {
+            if token.first_on_line {
+                line = Some(token);
+            }
+            if token.kind == Kind::OpenBrace {
+                open.push(line.unwrap_or(token));
+            } else if token.kind == Kind::CloseBrace {
+                let opener = open.pop()?;
+                if token.first_on_line && column(token) < column(opener) {
+                    return Some(format!(
+                        "the `}}` of line {} closes what line {} opens, and stands further left; is one missing before it?",
+                        token.line, opener.line
+                    ));
+                }
+            }
+        }
+        None
     }
 
     /// To the next line, at the depth of the enclosing body, that begins like an item.
@@ -496,7 +527,8 @@ impl Parser<'_> {
 /// What two words may have been meant as, if not as the beginning of a stanza: `Retry_Interval 900`, `Hostname: mx`.
 fn as_option(name: &Word, value: &Word) -> Option<String> {
     let option = name.text.trim_end_matches(':');
-    if schema::scopes_named(option).next().is_some() {
+    let plain = !option.is_empty() && option.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if !plain || schema::scopes_named(option).next().is_some() {
         return None;
     }
     let mut text = String::new();

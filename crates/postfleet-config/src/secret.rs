@@ -85,14 +85,22 @@ impl Secret {
     /// A value as data.
     pub(crate) fn value(self, value: &Value) -> Value {
         match value {
+            // Whatever its type.
+            _ if self == Self::All => Value::Text(MASK.to_string()),
             Value::Text(text) => Value::Text(self.text(text)),
             Value::List(values) => Value::List(values.iter().map(|value| self.value(value)).collect()),
             Value::Dict(pairs) => {
                 let pair = |(key, value): &(String, String)| (key.clone(), self.key(key).text(value));
                 Value::Dict(pairs.iter().map(pair).collect())
             }
-            _ if self == Self::All => Value::Text(MASK.to_string()),
-            other => other.clone(),
+            Value::Word(_)
+            | Value::Bool(_)
+            | Value::Int(_)
+            | Value::Float(_)
+            | Value::Address(_)
+            | Value::Cidr(_)
+            | Value::Throttle(_)
+            | Value::Pattern(_) => value.clone(),
         }
     }
 }

@@ -402,6 +402,12 @@ fn habits_of_other_languages_get_a_hint() {
     );
     assert_eq!(hint("DB_Password \"geheim\"\n", 2001), "for an option, write: DB_Password = VALUE");
     assert_eq!(hint("Domain example.org\n", 2001), "");
+    assert_eq!(hint("- port: 25\n", 2001), "");
+    assert_eq!(
+        hint("ESMTP_Listener {\n  Listen :25 {\n    Idle_Time = 5\n}\nHostname = a\n", 2002),
+        "the `}` of line 4 closes what line 2 opens, and stands further left; is one missing before it?"
+    );
+    assert_eq!(hint("ESMTP_Listener {\n  Listen :25 {\n  }\n", 2002), "");
     let parted = "values are separated by blanks, and nothing ends them: delete the last character";
     assert_eq!(hint("Relay_Hosts = ( 10.0.0.1, 10.0.0.2 )", 4010), parted);
     assert_eq!(hint("Retry_Interval = 5;", 4002), parted);

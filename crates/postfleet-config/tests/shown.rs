@@ -127,6 +127,15 @@ Use_mmap = on
     let shown = process.run("config showrecurse");
     assert_eq!(shown, text.replace("secret", "***").trim_end());
     process.check("config show binding b", "Bounce_Pattern = \"^b\\d+\"");
+    for line in [
+        "config show conntrol",
+        "config showrecurse conntrol",
+        "config get binding b bounce_pattern",
+        "config set use_mmap on",
+    ] {
+        let said = process.run(line);
+        assert!(said.starts_with("! '") && said.contains(" is known and not read; "), "{line}: {said}");
+    }
     assert!(process.run("config show").contains("conntrol { ... }\npipe_transport \"p\" { ... }\nHostname"));
 }
 
@@ -200,7 +209,7 @@ fn digest_names_what_must_be_equal() {
         ("cluster_group", "ec_cluster"),
         ("partition", "quorum"),
         ("duravip_balance_set_size", "1"),
-        ("failover addresses", ""),
+        ("failover addresses", "(none)"),
         ("Replicate", "OBTM=OBTM() inbound_cidr=inbound_cidr()"),
         ("peers", "n1=192.0.2.1 n2=192.0.2.2"),
     ];

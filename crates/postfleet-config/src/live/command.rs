@@ -241,6 +241,7 @@ impl<'a> Words<'a> {
         let Target { place, rest } = self.target(role)?;
         match rest {
             None => Ok(place),
+            Some(word) if is_kept(&word.text) => Err(Refusal::NotRead(word.text)),
             Some(word) => Err(Refusal::NoSuchScope(scope_path(&place, &word))),
         }
     }
@@ -388,6 +389,11 @@ fn is_scope(word: &str) -> bool {
     schema::scope_rows().any(|row| row.name.eq_ignore_ascii_case(word))
 }
 
+/// Whether the name is kept where it is written, and not read.
+fn is_kept(name: &str) -> bool {
+    schema::known(name) || schema::known_accepted(name).is_some()
+}
+
 fn scope_path(place: &Place, word: &Word) -> String {
     let tree = crate::tree::Tree::new();
     alloc::format!("{}{}", place.path(&tree), word.text)
@@ -401,6 +407,9 @@ fn found(place: &Place, word: &Word, around: bool, role: Role, next: Kind) -> Re
     }
     if is_scope(&word.text) && next.is_word() {
         return Err(Refusal::NoSuchScope(scope_path(place, word)));
+    }
+    if is_kept(&word.text) {
+        return Err(Refusal::NotRead(word.text.clone()));
     }
     let meant = schema::nearest(place.scope(), place.service(), role, &word.text);
     Err(Refusal::UnknownOption {

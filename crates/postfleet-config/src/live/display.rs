@@ -336,8 +336,8 @@ pub(super) fn digest(config: &Config) -> Result<Reply, Refusal> {
     let mut lines = alloc::vec![format!("Digest {:016x}", agreement.digest())];
     let width = agreement.options().iter().map(|option| option.option.len()).max().unwrap_or(0);
     for option in agreement.options() {
-        let line = format!("  {:width$}  {:03x}  {}", option.option, option.digest(), option.value);
-        lines.push(line.trim_end().to_string());
+        let value = if option.value.is_empty() { "(none)" } else { option.value.as_str() };
+        lines.push(format!("  {:width$}  {:03x}  {value}", option.option, option.digest()));
     }
     Ok(Reply { lines, data: Data::Agreement(agreement) })
 }

@@ -39,6 +39,9 @@ pub enum Refusal {
         /// The name that may have been meant.
         meant: Option<&'static str>,
     },
+    /// The name is kept where it is written, and not read.
+    #[error("'{0}' is known and not read; config showrecurse shows where it is written.")]
+    NotRead(String),
     /// The value does not fit the option.
     #[error("Invalid value '{value}' for '{option}': {reason}.")]
     InvalidValue {

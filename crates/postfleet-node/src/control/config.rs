@@ -135,7 +135,7 @@ fn failure(refusal: &Refusal) -> Failure {
         Refusal::Usage(_) | Refusal::NameMissing(_) => return Failure::unreadable(refusal),
         Refusal::InvalidName { .. } | Refusal::InvalidValue { .. } => Code::InvalidValue,
         Refusal::NoSuchScope(_) | Refusal::NoMatch => Code::NoSuchScope,
-        Refusal::UnknownOption { .. } => Code::UnknownOption,
+        Refusal::UnknownOption { .. } | Refusal::NotRead(_) => Code::UnknownOption,
         Refusal::NotSet { .. } => Code::NotSet,
         Refusal::GlobalUnset | Refusal::BuiltIn(_) => Code::Usage,
         Refusal::NotDynamic(_) => Code::NotDynamic,
