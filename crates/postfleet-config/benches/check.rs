@@ -1,8 +1,8 @@
-//! What a check and a reload take, by the number of stanzas. The last column is the time for twice as much, as a multiple:
+//! What a check and a reload take, by the number of stanzas. Behind × stands the time as a multiple of that for half as much:
 //! 2 is in proportion.
 //!
 //! Built as a test (`cargo test --benches`) it runs once with few stanzas.
-#![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
+#![expect(clippy::print_stdout, clippy::disallowed_types, reason = "a benchmark measures time and prints it")]
 
 mod sample;
 

@@ -61,7 +61,8 @@ fn configuration_a07_open_stanzas_name_their_begin() {
         found.to_string(),
         "Syntax error in /etc/t/ecelerity.conf at line 5, column 1 near 'end of file'\n\
          CFG-2002 end of file inside stanza `cluster`; expected `}`\n  \
-         see also /etc/t/ecelerity.conf at line 1, column 1"
+         see also /etc/t/ecelerity.conf at line 1, column 1\n  \
+         hint: the `}` of line 4 closes what line 3 opens, and stands further left; is one missing before it?"
     );
 }
 

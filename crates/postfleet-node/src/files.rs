@@ -196,9 +196,11 @@ impl Kept {
         // What a process of this number left behind when it was killed.
         drop(fs::remove_file(&beside));
         // A file system without links has copies.
-        let linked = fs::hard_link(&file.path, &beside).or_else(|error| match error.kind() {
-            io::ErrorKind::NotFound => Err(error),
-            _ => fs::copy(&file.path, &beside).map(drop),
+        let linked = fs::hard_link(&file.path, &beside).or_else(|error| {
+            if error.kind() == io::ErrorKind::NotFound {
+                return Err(error);
+            }
+            fs::copy(&file.path, &beside).map(drop)
         });
         let path = file.path.clone();
         match linked {
