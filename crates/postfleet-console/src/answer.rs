@@ -8,7 +8,7 @@ use postfleet_types::{NodeType, Prefix};
 
 use crate::command::{CountKind, MailqFilter};
 use crate::config::ConfigAnswer;
-use crate::datasource::{DatasourceRows, DatasourceStatistics};
+use crate::datasource::{CachePair, DatasourceRows, DatasourceStatistics};
 
 /// The answer of a command that succeeded.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +31,8 @@ pub enum Answer {
     SharedShow(SharedShow),
     /// `count`
     Count(CountReply),
+    /// `cache get`, `cache show`
+    CachePair(CachePair),
     /// `ds_core query`
     Rows(DatasourceRows),
     /// `ds_core stats`
@@ -226,6 +228,8 @@ pub enum SharedRows {
     Cidr(Vec<(Prefix, u64)>),
     /// Of a gauge table: ordered by key, bytewise.
     Gauge(Vec<(String, u64)>),
+    /// Of a cache: key, and what is left of its time to live in seconds; `None` for ever.
+    Cache(Vec<(String, Option<u64>)>),
 }
 
 /// The answer to `count`.

@@ -51,6 +51,31 @@ pub enum Command {
         /// Which addresses.
         selector: CountSelector,
     },
+    /// `cache get <cache> <key>`
+    CacheGet {
+        /// The cache.
+        cache: String,
+        /// The key.
+        key: String,
+    },
+    /// `cache set <cache> <key> <value> [<ttl>]`
+    CacheSet {
+        /// The cache.
+        cache: String,
+        /// The key.
+        key: String,
+        /// The value.
+        value: String,
+        /// The time to live as typed.
+        ttl: Option<String>,
+    },
+    /// `cache show <cache> <key>`
+    CacheShow {
+        /// The cache.
+        cache: String,
+        /// The key.
+        key: String,
+    },
     /// `ds_core flush <cache>`
     DatasourceFlush {
         /// The datasource.
@@ -415,6 +440,26 @@ pub(crate) mod build {
             }
             _ => None,
         }
+    }
+
+    pub(crate) fn cache_get(arguments: &[Word]) -> Option<Command> {
+        let [cache, key] = arguments else { return None };
+        Some(Command::CacheGet { cache: cache.text.clone(), key: key.text.clone() })
+    }
+
+    pub(crate) fn cache_set(arguments: &[Word]) -> Option<Command> {
+        let (cache, key, value, ttl) = match arguments {
+            [cache, key, value] => (cache, key, value, None),
+            [cache, key, value, ttl] => (cache, key, value, Some(ttl.text.clone())),
+            _ => return None,
+        };
+        let text = |word: &Word| word.text.clone();
+        Some(Command::CacheSet { cache: text(cache), key: text(key), value: text(value), ttl })
+    }
+
+    pub(crate) fn cache_show(arguments: &[Word]) -> Option<Command> {
+        let [cache, key] = arguments else { return None };
+        Some(Command::CacheShow { cache: cache.text.clone(), key: key.text.clone() })
     }
 
     pub(crate) fn datasource_flush(arguments: &[Word]) -> Option<Command> {

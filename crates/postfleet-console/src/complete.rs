@@ -19,6 +19,8 @@ pub struct Names {
     pub bindings: Vec<String>,
     /// Domains with a queue.
     pub domains: Vec<String>,
+    /// Replicated caches.
+    pub caches: Vec<String>,
     /// Datasources.
     pub datasources: Vec<String>,
     /// What may stand at the cursor in a configuration command: scopes, instances, options, values.
@@ -82,6 +84,7 @@ fn argument_candidates(entry: &Entry, arguments: &[&str], names: &Names) -> Vec<
             let bindings = names.bindings.iter().map(|binding| alloc::format!("outbound/{binding}"));
             services.chain(["outbound".to_string()]).chain(bindings).collect()
         }
+        ("cache get" | "cache set" | "cache show", []) => names.caches.clone(),
         ("ds_core flush" | "ds_core query", []) => names.datasources.clone(),
         ("config begin", []) => texts(&["from"]),
         ("config begin", ["from"]) => texts(&["scratch"]),
@@ -108,6 +111,7 @@ mod tests {
             nodes: ["relay-0-1", "relay-0-2"].map(String::from).into(),
             bindings: ["default"].map(String::from).into(),
             domains: Vec::new(),
+            caches: ["users"].map(String::from).into(),
             datasources: ["aliases"].map(String::from).into(),
             config: ["ESMTP_Listener", "Idle_Timeout"].map(String::from).into(),
         };
@@ -137,6 +141,7 @@ mod tests {
         check("config set esmtp_listener ", &["ESMTP_Listener", "Idle_Timeout"]);
         check("config set i", &["Idle_Timeout"]);
         check("j", &["json"]);
+        check("cache get u", &["users"]);
         check("ds_core query a", &["aliases"]);
     }
 

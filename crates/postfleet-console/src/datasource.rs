@@ -1,4 +1,4 @@
-//! Answers about datasources.
+//! Answers about datasources and caches.
 
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
@@ -12,6 +12,23 @@ pub struct DatasourceRows {
     pub columns: Vec<String>,
     /// The rows.
     pub rows: Vec<Vec<Cell>>,
+}
+
+/// The answer to `cache get` and `cache show`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CachePair {
+    /// The cache.
+    pub cache: String,
+    /// The key.
+    pub key: String,
+    /// The value.
+    pub value: String,
+    /// What is left of its time to live, in seconds; `None` for ever.
+    pub left: Option<u64>,
+    /// The private name of its last writer; `None` while the write is on its way.
+    pub writer: Option<String>,
+    /// Whether text shows more than the value.
+    pub full: bool,
 }
 
 /// A value of a row.
@@ -92,6 +109,29 @@ impl DatasourceRows {
         }
         let rows = self.rows.len();
         put(out, format_args!("({rows} {})\n", if rows == 1 { "row" } else { "rows" }));
+    }
+}
+
+impl CachePair {
+    pub(crate) fn describe(&self, fields: &mut Fields<'_>) {
+        fields.text("cache", &self.cache);
+        fields.text("key", &self.key);
+        fields.text("value", &self.value);
+        fields.maybe_whole("left", self.left);
+        fields.maybe_text("writer", self.writer.as_deref());
+    }
+
+    pub(crate) fn text(&self, out: &mut String) {
+        if !self.full {
+            return put(out, format_args!("{}\n", self.value));
+        }
+        put(out, format_args!("Key: {}\nValue: {}\n", self.key, self.value));
+        match self.left {
+            Some(left) => put(out, format_args!("Left: {left} s\n")),
+            None => put(out, format_args!("Left: never ends\n")),
+        }
+        let writer = self.writer.as_deref().unwrap_or("this node; the write is on its way");
+        put(out, format_args!("Writer: {writer}\n"));
     }
 }
 

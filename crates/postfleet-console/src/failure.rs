@@ -203,6 +203,18 @@ impl Failure {
         Self { status: Status::Unknown, ..Self::error(Code::UnknownCommand, message) }
     }
 
+    /// No replicated cache is called `name`.
+    #[must_use]
+    pub fn no_such_cache(name: &str) -> Self {
+        Self::error(Code::NoSuchObject, format!("No such cache '{name}'."))
+    }
+
+    /// The cache has no such key, or it has expired.
+    #[must_use]
+    pub fn no_such_key(key: &str) -> Self {
+        Self::error(Code::NoSuchKey, format!("No such key '{key}'."))
+    }
+
     /// No datasource is called `name`.
     #[must_use]
     pub fn no_such_datasource(name: &str) -> Self {

@@ -40,7 +40,7 @@ pub use config::{
     ConfigAnswer, ConfigChange, ConfigData, ConfigDigest, ConfigOption, ConfigOther, ConfigPlace,
     ConfigPosition, ConfigScope, ConfigValue,
 };
-pub use datasource::{Cell, DatasourceFigures, DatasourceRows, DatasourceStatistics};
+pub use datasource::{CachePair, Cell, DatasourceFigures, DatasourceRows, DatasourceStatistics};
 pub use failure::{Code, Failure, Status};
 pub use lex::{LexError, Word, words};
 pub use machine::{Form, error_message, pretty_json};

@@ -90,6 +90,7 @@ const fn element(answer: &Answer) -> &'static str {
         Answer::SharedList(_) => "SharedObjects",
         Answer::SharedShow(_) => "SharedObject",
         Answer::Count(_) => "Count",
+        Answer::CachePair(_) => "Pair",
         Answer::Rows(_) => "Answer",
         Answer::DatasourceStatistics(_) => "Datasources",
         Answer::Summary(_) => "Summary",
@@ -116,6 +117,7 @@ fn describe(fields: &mut Fields<'_>, profile: &Profile, answer: &Answer) {
         }
         Answer::SharedShow(show) => describe_show(fields, show),
         Answer::Count(count) => describe_count(fields, count),
+        Answer::CachePair(pair) => pair.describe(fields),
         Answer::Rows(rows) => rows.describe(fields),
         Answer::DatasourceStatistics(statistics) => statistics.describe(fields),
         Answer::Summary(summary) => describe_summary(fields, summary),
@@ -204,6 +206,10 @@ fn describe_show(fields: &mut Fields<'_>, show: &SharedShow) {
             fields.shown("cidr", prefix);
             fields.whole("count", *count);
         }),
+        SharedRows::Cache(rows) => fields.records("rows", "Row", rows, |(key, left), fields| {
+            fields.text("key", key);
+            fields.maybe_whole("left", *left);
+        }),
         SharedRows::Gauge(rows) => fields.records("rows", "Row", shown(rows), |(key, count), fields| {
             fields.text("key", key);
             fields.whole("count", *count);
@@ -278,6 +284,7 @@ fn text(out: &mut String, profile: &Profile, answer: &Answer) {
         Answer::SharedList(list) => text_list(out, list),
         Answer::SharedShow(show) => text_show(out, show),
         Answer::Count(count) => text_count(out, count),
+        Answer::CachePair(pair) => pair.text(out),
         Answer::Rows(rows) => rows.text(out),
         Answer::DatasourceStatistics(statistics) => statistics.text(out),
         Answer::Summary(summary) => text_summary(out, summary),
@@ -375,6 +382,12 @@ fn text_show(out: &mut String, show: &SharedShow) {
         SharedRows::Cidr(rows) => {
             for (prefix, count) in shown(rows) {
                 put(out, format_args!("{count:>7}{:25}{prefix}\n", ""));
+            }
+        }
+        SharedRows::Cache(rows) => {
+            for (key, left) in rows {
+                let left = left.map_or_else(|| "never".to_string(), |left| left.to_string());
+                put(out, format_args!("{key:>60}:{left:>13}\n"));
             }
         }
         SharedRows::Gauge(rows) => {

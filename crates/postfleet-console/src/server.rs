@@ -418,6 +418,9 @@ fn answered_here(request: &Request, profile: &Profile) -> Option<Result<Answer, 
             | Command::NodeAddress
             | Command::ClusterReset
             | Command::Config { .. }
+            | Command::CacheGet { .. }
+            | Command::CacheSet { .. }
+            | Command::CacheShow { .. }
             | Command::DatasourceFlush { .. }
             | Command::DatasourceQuery { .. }
             | Command::DatasourceStatistics

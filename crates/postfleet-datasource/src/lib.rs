@@ -22,7 +22,7 @@ mod uri;
 
 pub use cache::CacheOptions;
 pub use datasource::{Datasource, Found, Ticket};
-pub use key::key;
+pub use key::{asked, is_answer, key};
 pub use placeholders::{Params, PlaceholderError, Statement, Style};
 pub use rotation::Rotation;
 pub use rows::{DecodeError, Rows, Value};

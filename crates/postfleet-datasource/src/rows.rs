@@ -101,7 +101,7 @@ pub(crate) fn encode(writer: &mut Writer, value: &Value) {
     };
 }
 
-fn decode(reader: &mut Reader<'_>) -> Result<Value, WireError> {
+pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Value, WireError> {
     Ok(match reader.u8()? {
         0 => Value::Null,
         1 => Value::Integer(reader.signed_varint()?),

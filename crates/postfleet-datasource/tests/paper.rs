@@ -165,6 +165,22 @@ ecdb
 }
 
 #[test]
+fn keys_say_what_was_asked() {
+    let params = Params::Positional(vec![text("example.net"), Value::Integer(5), Value::Null]);
+    let asked = |key: &[u8]| postfleet_datasource::asked(key);
+    assert_eq!(
+        asked(&key("select ?, ?, ?", &params)).as_deref(),
+        Some("select ?, ?, ? [example.net, 5, NULL]")
+    );
+    let named = Params::Named(BTreeMap::from([("d".into(), text("x"))]));
+    assert_eq!(asked(&key("select :d", &named)).as_deref(), Some("select :d [:d=x]"));
+    assert_eq!(asked(&key("/etc/a.csv", &Params::default())).as_deref(), Some("/etc/a.csv"));
+    for other in [&b"k"[..], b"", b"\0q1", b"\0q1\x05ab", b"\0q1\x01a\x00\x09"] {
+        assert_eq!(asked(other), None);
+    }
+}
+
+#[test]
 fn keys_differ_whenever_questions_do() {
     let one = |values: &[Value]| key("q", &Params::Positional(values.to_vec()));
     let keys = [

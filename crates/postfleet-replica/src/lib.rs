@@ -14,6 +14,9 @@
 
 extern crate alloc;
 
+mod cache;
+mod cache_reads;
+mod cache_wire;
 mod configuring;
 mod counts;
 mod entries;
@@ -37,6 +40,7 @@ mod shared;
 mod tables;
 mod wire;
 
+pub use cache::{PAIR_BYTES_MAX, PairTooLong, SharedCache};
 pub use fetching::{FetchEnd, FetchId, Transfer};
 pub use frames::{FRAME_BYTES_MAX, FrameLengthError, frame_length};
 pub use object::{ObjectKind, ObjectSpec, Structure};

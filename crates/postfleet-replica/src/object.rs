@@ -174,6 +174,8 @@ pub struct ObjectSpec {
     pub binding_group: Option<String>,
     /// The word `snapshot` stands in `parameters`. Without meaning for kinds that are always snapped.
     pub snapshot: bool,
+    /// The most pairs; `None` for no bound. Caches only.
+    pub max_size: Option<u64>,
 }
 
 impl ObjectSpec {
@@ -187,6 +189,7 @@ impl ObjectSpec {
             max_pending: 100,
             binding_group: None,
             snapshot: false,
+            max_size: None,
         }
     }
 

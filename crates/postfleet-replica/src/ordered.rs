@@ -8,12 +8,14 @@
 //! The frame (`tables.rs`, `configuring.rs`) says who shares the objects, delivers, and decides when a message
 //! leaves. An object is a variant of [`Table`] that implements [`Ordered`].
 
+use crate::cache::SharedCache;
 use crate::object::{ObjectKind, ObjectSpec};
 use crate::replica::ReplicaOptions;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt::Debug;
 use core::time::Duration;
+use postfleet_cache::CacheLimits;
 use postfleet_throttle::{Configuration, Partition, SharedThrottles, SlotOptions, Slots, ThrottleOptions};
 use postfleet_types::{Monotonic, Notice, PrivateName, WireError};
 
@@ -50,6 +52,14 @@ pub(crate) enum Waiting {
     /// Operations that somebody waits for: they leave as soon as none of this member's is under way, and never wait
     /// for `max_delay`.
     Soon,
+    /// Changes that may wait, as those of counting objects do: `max_delay` and `max_pending` decide, and the default
+    /// `min_delay` sends them when nothing of this member is under way.
+    Lazily {
+        /// When the oldest of them was made.
+        since: Monotonic,
+        /// How many were made since.
+        changes: u32,
+    },
 }
 
 /// Why a body was not applied. Nothing of it was, here or on any other member of this version.
@@ -136,6 +146,8 @@ pub(crate) enum Table {
     Throttles(Box<SharedThrottles>),
     /// `outbound_slots`.
     Slots(Box<Slots>),
+    /// `cache`.
+    Cache(Box<SharedCache>),
 }
 
 impl Table {
@@ -159,8 +171,11 @@ impl Table {
             | ObjectKind::OutboundBindingDomains
             | ObjectKind::OutboundHosts
             | ObjectKind::Metrics
-            | ObjectKind::EccmgrMetrics
-            | ObjectKind::Cache => None,
+            | ObjectKind::EccmgrMetrics => None,
+            ObjectKind::Cache => {
+                let cache = SharedCache::new(&options.own, spec.snapped(), cache_limits(spec));
+                Some(Self::Cache(Box::new(cache)))
+            }
         }
     }
 
@@ -168,6 +183,7 @@ impl Table {
         match self {
             Self::Throttles(table) => &**table,
             Self::Slots(table) => &**table,
+            Self::Cache(cache) => &**cache,
         }
     }
 
@@ -175,6 +191,12 @@ impl Table {
         match self {
             Self::Throttles(table) => &mut **table,
             Self::Slots(table) => &mut **table,
+            Self::Cache(cache) => &mut **cache,
         }
     }
+}
+
+/// How much the cache of a stanza holds.
+pub(crate) fn cache_limits(spec: &ObjectSpec) -> CacheLimits {
+    CacheLimits { pairs_max: spec.max_size.map(|max| usize::try_from(max).unwrap_or(usize::MAX)) }
 }

@@ -6,6 +6,8 @@ use crate::replica::{Replica, bound_name};
 use crate::shared::{Column, Data, Shared};
 use alloc::string::String;
 use alloc::vec::Vec;
+use bytes::Bytes;
+use core::time::Duration;
 use postfleet_cidr::{Row, RowRange};
 use postfleet_gauge::GaugeColumns;
 use postfleet_types::{Monotonic, Prefix, PrivateName, View};
@@ -56,6 +58,8 @@ pub enum Rows {
     Addresses(Vec<Row>),
     /// Of an object that counts by name, ascending.
     Names(Vec<(String, u64)>),
+    /// Of a cache, ascending by key: what is left of the time to live, `None` for ever.
+    Pairs(Vec<(Bytes, Option<Duration>)>),
     /// Of an object whose kind this build does not keep.
     None,
 }

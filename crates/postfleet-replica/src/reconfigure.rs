@@ -1,6 +1,7 @@
 //! A new set of `Replicate` stanzas.
 
 use crate::object::ObjectSpec;
+use crate::ordered::{Table, cache_limits};
 use crate::peer::Peer;
 use crate::replica::Replica;
 use crate::session::Need;
@@ -33,6 +34,9 @@ impl Replica {
             };
             if let Some(at) = old.iter().position(same) {
                 let mut object = old.swap_remove(at);
+                if let Some(Table::Cache(cache)) = &mut object.table {
+                    cache.set_options(spec.snapped(), cache_limits(&spec));
+                }
                 object.spec = spec;
                 self.objects.push(object);
             } else {

@@ -48,7 +48,7 @@ impl Replica {
     pub fn throttles(&self, name: &str) -> Option<&SharedThrottles> {
         match self.table(name)? {
             Table::Throttles(table) => Some(table),
-            Table::Slots(_) => None,
+            Table::Slots(_) | Table::Cache(_) => None,
         }
     }
 
@@ -56,7 +56,7 @@ impl Replica {
     pub fn throttles_mut(&mut self, name: &str) -> Option<&mut SharedThrottles> {
         match self.objects.iter_mut().find(|object| object.spec.name == name)?.table.as_mut()? {
             Table::Throttles(table) => Some(table),
-            Table::Slots(_) => None,
+            Table::Slots(_) | Table::Cache(_) => None,
         }
     }
 
@@ -65,7 +65,7 @@ impl Replica {
     pub fn slots(&self, name: &str) -> Option<&Slots> {
         match self.table(name)? {
             Table::Slots(table) => Some(table),
-            Table::Throttles(_) => None,
+            Table::Throttles(_) | Table::Cache(_) => None,
         }
     }
 
@@ -73,7 +73,7 @@ impl Replica {
     pub fn slots_mut(&mut self, name: &str) -> Option<&mut Slots> {
         match self.objects.iter_mut().find(|object| object.spec.name == name)?.table.as_mut()? {
             Table::Slots(table) => Some(table),
-            Table::Throttles(_) => None,
+            Table::Throttles(_) | Table::Cache(_) => None,
         }
     }
 
@@ -222,17 +222,25 @@ impl Replica {
         }
     }
 
-    /// Whether a table has something to say.
-    fn tables_wait(&self) -> bool {
-        let tables = self.objects.iter().filter_map(|object| object.table.as_ref());
-        let mut waiting = tables.map(|table| table.ordered().waiting());
-        waiting.any(|waiting| waiting == Waiting::Soon)
+    /// When the tables may send something, were nothing of this member under way; `None` when they have nothing to say.
+    fn tables_due(&self) -> Option<Monotonic> {
+        let due = |object: &Shared| match object.table.as_ref()?.ordered().waiting() {
+            Waiting::Nothing => None,
+            Waiting::Soon => Some(Monotonic::ZERO),
+            // Sent at once, unless the option says that nothing is.
+            Waiting::Lazily { .. } if self.options.min_delay.is_some() => Some(Monotonic::ZERO),
+            Waiting::Lazily { changes, .. } if changes >= object.spec.max_pending => Some(Monotonic::ZERO),
+            Waiting::Lazily { since, .. } => Some(since + object.spec.max_delay),
+        };
+        self.objects.iter().filter_map(due).min()
     }
 
     /// Puts the next message of the tables into the outbox when it is due: none of this member's is under way, and
     /// the last one was sent long enough ago.
     pub(crate) fn produce_tables(&mut self, now: Monotonic) -> bool {
-        self.table_pacing.idle(now) && self.tables_wait() && self.send_tables(now)
+        self.table_pacing.idle(now)
+            && self.tables_due().is_some_and(|due| due <= now)
+            && self.send_tables(now)
     }
 
     /// One message with what all tables have to say, as far as it fits.
@@ -273,8 +281,7 @@ impl Replica {
 
     /// When the next message of the tables is due, if nothing else happens.
     pub(crate) fn tables_send_deadline(&self) -> Option<Monotonic> {
-        let due = self.table_pacing.idle_from()?;
-        self.tables_wait().then_some(due)
+        Some(self.table_pacing.idle_from()?.max(self.tables_due()?))
     }
 
     /// When a table or a suspicion has something to do.

@@ -4,6 +4,7 @@
 //! A message is a version byte, a few numbers, and fields of (tag, length, content). Unknown tags, and bytes behind
 //! the known part of a field, are skipped, so that a fleet can be upgraded a node at a time.
 
+use crate::cache_wire;
 use crate::entries::{CountKey, decode_bound};
 use crate::frames::{Frame, read_frame, write_frame};
 use crate::object::ObjectKind;
@@ -438,6 +439,11 @@ pub fn decode_any(bytes: &[u8]) -> Vec<String> {
     if let Ok(tables) = read_tables(bytes) {
         readings.push(alloc::format!("tables {tables:?}"));
         readings.extend(tables.iter().filter_map(|table| postfleet_throttle::decode_any(table.body)));
+    }
+    if let Ok(body) = cache_wire::read(bytes) {
+        let back = body == cache_wire::Body::Unknown
+            || cache_wire::read(&cache_wire::write(&body)).as_ref() == Ok(&body);
+        readings.push(alloc::format!("cache {body:?}{}", if back { "" } else { " does not come back" }));
     }
     if let Ok(frame) = read_frame(bytes) {
         readings.push(alloc::format!("frame {frame:?}"));

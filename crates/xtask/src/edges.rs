@@ -27,7 +27,14 @@ pub(crate) const CRATES: &[(&str, Kind, &[&str])] = &[
     (
         "postfleet-replica",
         Kind::Pure,
-        &["postfleet-types", "postfleet-bus", "postfleet-cidr", "postfleet-gauge", "postfleet-throttle"],
+        &[
+            "postfleet-types",
+            "postfleet-bus",
+            "postfleet-cache",
+            "postfleet-cidr",
+            "postfleet-gauge",
+            "postfleet-throttle",
+        ],
     ),
     ("postfleet-config", Kind::Pure, &["postfleet-types"]),
     ("postfleet-smtp", Kind::Pure, &["postfleet-types"]),
@@ -49,6 +56,7 @@ pub(crate) const CRATES: &[(&str, Kind, &[&str])] = &[
             "postfleet-bus",
             "postfleet-bus-local",
             "postfleet-bus-corosync",
+            "postfleet-cache",
             "postfleet-cidr",
             "postfleet-datasource",
             "postfleet-drivers",

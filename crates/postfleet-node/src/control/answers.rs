@@ -25,6 +25,11 @@ pub(super) async fn execute(node: &Arc<Node>, command: &Command) -> Outcome {
         Command::SharedList => shared_list(node),
         Command::SharedShow { object, from } => shared_show(node, object, from.as_deref()),
         Command::Count { kind, selector } => count(node, kind, *selector),
+        Command::CacheGet { cache, key } => super::cache::show(node, cache, key, false),
+        Command::CacheSet { cache, key, value, ttl } => {
+            super::cache::set(node, cache, key, value, ttl.as_deref())
+        }
+        Command::CacheShow { cache, key } => super::cache::show(node, cache, key, true),
         Command::DatasourceFlush { name } => super::datasource::flush(node, name),
         Command::DatasourceQuery { name, query, parameters } => {
             super::datasource::query(node, name, query, parameters).await
@@ -59,6 +64,7 @@ pub(super) async fn execute(node: &Arc<Node>, command: &Command) -> Outcome {
 pub(super) fn names(node: &Node) -> Names {
     let mut names = Names { bindings: vec!["default".into()], ..Names::default() };
     if let Some(fleet) = &node.fleet {
+        names.caches = fleet.cache_names();
         names.objects =
             fleet.replica(|replica| replica.list().into_iter().map(|object| object.name).collect());
         names.nodes =

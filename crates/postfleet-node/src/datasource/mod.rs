@@ -3,7 +3,7 @@
 //! ```text
 //!  policy, console ── query ──► Source (lock) ── miss ──► pool thread ──► driver ──► database
 //!                        ▲         │ hit                      │
-//!                        └─────────┴──── answer ◄─────────────┘
+//!                        └─────────┴──── answer ◄─────────────┘──► replicated cache of the same name
 //! ```
 //!
 //! A query never blocks a task: it waits for a thread of the pool, or for the one that is asking already. Connections are
@@ -15,6 +15,7 @@ mod source;
 pub(crate) use source::{Place, Source, SourceSettings};
 
 use crate::clock;
+use crate::fleet::Fleet;
 use postfleet_datasource::Statistics;
 use postfleet_drivers::{Pool, PoolOptions};
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ pub(crate) struct DatasourceSettings {
 
 /// The datasources of the node.
 pub(crate) struct Datasources {
+    fleet: Option<Arc<Fleet>>,
     /// A plain lock: it is held for a look-up, and by a reload.
     held: RwLock<Held>,
 }
@@ -41,8 +43,8 @@ struct Held {
 }
 
 impl Datasources {
-    pub(crate) fn new(settings: &DatasourceSettings) -> Self {
-        let this = Self { held: RwLock::default() };
+    pub(crate) fn new(settings: &DatasourceSettings, fleet: Option<Arc<Fleet>>) -> Self {
+        let this = Self { fleet, held: RwLock::default() };
         this.adopt(settings);
         this
     }
@@ -62,7 +64,8 @@ impl Datasources {
                 .or_insert_with(|| Pool::new(&wanted.pool, options))
                 .clone();
             let kept = before.remove(&wanted.name).filter(|kept| kept.tune(wanted, &pool));
-            let source = kept.unwrap_or_else(|| Arc::new(Source::new(wanted.clone(), pool)));
+            let source =
+                kept.unwrap_or_else(|| Arc::new(Source::new(wanted.clone(), pool, self.fleet.clone())));
             held.sources.insert(wanted.name.clone(), source);
         }
     }

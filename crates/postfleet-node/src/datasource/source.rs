@@ -2,6 +2,7 @@
 
 use super::asking::Asking;
 use crate::clock;
+use crate::fleet::Fleet;
 use crate::notices::{Severity, notice};
 use bytes::Bytes;
 use postfleet_datasource::{CacheOptions, Datasource, Found, Params, Rotation, Rows, Statistics, Uri, key};
@@ -50,6 +51,7 @@ pub(super) type Awaited = watch::Receiver<Option<Outcome>>;
 
 /// A datasource.
 pub(crate) struct Source {
+    fleet: Option<Arc<Fleet>>,
     /// A plain lock: it is held for look-ups and never while a driver works.
     state: Mutex<State>,
     name: String,
@@ -74,9 +76,10 @@ struct PlaceState {
 }
 
 impl Source {
-    pub(super) fn new(settings: SourceSettings, pool: Pool) -> Self {
+    pub(super) fn new(settings: SourceSettings, pool: Pool, fleet: Option<Arc<Fleet>>) -> Self {
         let places = settings.places.len();
         Self {
+            fleet,
             name: settings.name.clone(),
             state: Mutex::new(State {
                 pool,
@@ -118,7 +121,16 @@ impl Source {
 
     /// Forgets what this node remembers. Returns how many answers there were.
     pub(crate) fn flush(&self) -> usize {
-        self.locked().datasource.flush()
+        let (flushed, shared) = {
+            let mut state = self.locked();
+            (state.datasource.flush(), state.settings.serialized)
+        };
+        let shared = match &self.fleet {
+            Some(fleet) if shared => fleet.cache_forget_answers(&self.name),
+            _ => 0,
+        };
+        // An answer that was found out here is held in both places.
+        flushed.max(shared)
     }
 
     pub(super) fn maintain(&self, now: Monotonic) {
@@ -160,12 +172,13 @@ impl Source {
 
     fn begin(self: &Arc<Self>, text: &str, params: Params, fresh: bool) -> Result<Begun, Arc<str>> {
         let key = key(text, &params);
+        let shared = if fresh { None } else { self.shared(&key) };
         let now = clock::monotonic();
         let mut state = self.locked();
         let ticket = if fresh {
             None
         } else {
-            match state.datasource.look_up(&key, None, now) {
+            match state.datasource.look_up(&key, shared, now) {
                 Found::Rows(rows) => return Ok(Begun::Known(rows)),
                 Found::Wait => {
                     let awaited = state.asked.get(&key).cloned().ok_or("the query was given up")?;
@@ -189,6 +202,20 @@ impl Source {
         let asking = Asking::new(Arc::clone(self), ticket, answer);
         pool.run(move || asking.ask(&query)).map_err(|busy| format!("pool: {busy}"))?;
         Ok(Begun::Asked(awaited))
+    }
+
+    /// What another member, or this one, has published.
+    fn shared(&self, key: &[u8]) -> Option<Rows> {
+        let fleet = self.fleet.as_ref()?;
+        let looks = {
+            let state = self.locked();
+            state.settings.serialized && !state.settings.no_cache
+        };
+        // Answers of a later version are as good as none.
+        looks
+            .then(|| fleet.cache_value(&self.name, key))
+            .flatten()
+            .and_then(|bytes| Rows::decode(&bytes).ok())
     }
 
     /// Asks one place after the other. Blocks.
@@ -324,9 +351,15 @@ impl Source {
         state.asked.remove(&key);
         let settings = &state.settings;
         let remember = !settings.no_cache && !settings.cache.life.is_zero();
+        let publish = remember && settings.serialized;
+        let life = settings.cache.life;
         match outcome {
             Ok(rows) => drop(state.datasource.answered(ticket, rows, remember, now)),
             Err(_) => drop(state.datasource.failed(ticket)),
+        }
+        drop(state);
+        if let (Ok(rows), Some(fleet), true) = (outcome, &self.fleet, publish) {
+            fleet.cache_publish_answer(&self.name, key, rows, life);
         }
     }
 }

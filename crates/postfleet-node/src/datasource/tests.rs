@@ -50,7 +50,7 @@ async fn concurrent_misses_share_one_query() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("d");
     database(&path, "one");
-    let sources = Arc::new(Datasources::new(&settings(vec![at(&path)])));
+    let sources = Arc::new(Datasources::new(&settings(vec![at(&path)]), None));
     let asked: Vec<_> = (0..20)
         .map(|_| {
             let sources = Arc::clone(&sources);
@@ -68,7 +68,7 @@ async fn concurrent_misses_share_one_query() {
 async fn answers_are_remembered_until_they_are_flushed_and_failures_are_not() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("d");
-    let sources = Datasources::new(&settings(vec![at(&path)]));
+    let sources = Datasources::new(&settings(vec![at(&path)], None));
     let failed = value(&sources, QUERY).await.unwrap_err();
     assert!(failed.contains("unable to open"), "{failed}");
     // The failure was not remembered: as soon as the file is there it is used.
@@ -93,7 +93,7 @@ async fn sources_take_turns_and_dead_ones_are_passed_over() {
     database(&paths[2], "c");
     let mut wanted = settings(paths.iter().map(|path| at(path)).collect());
     wanted.sources[0].no_cache = true;
-    let sources = Datasources::new(&wanted);
+    let sources = Datasources::new(&wanted, None);
     let mut seen = Vec::new();
     for _ in 0..6 {
         seen.push(value(&sources, QUERY).await.unwrap());
@@ -120,7 +120,7 @@ async fn a_reload_keeps_what_an_unchanged_datasource_remembers() {
     database(&one, "one");
     database(&two, "two");
     let mut wanted = settings(vec![at(&one)]);
-    let sources = Datasources::new(&wanted);
+    let sources = Datasources::new(&wanted, None);
     assert_eq!(value(&sources, QUERY).await.as_deref(), Ok("one"));
     std::fs::remove_file(&one).unwrap();
     // Another size and pool change no answer.
@@ -137,6 +137,6 @@ async fn a_reload_keeps_what_an_unchanged_datasource_remembers() {
 
 #[tokio::test]
 async fn a_driver_that_is_not_built_in_fails_at_the_query() {
-    let sources = Datasources::new(&settings(vec![Place::Missing("ldap".into())]));
+    let sources = Datasources::new(&settings(vec![Place::Missing("ldap".into())], None));
     assert_eq!(value(&sources, QUERY).await.unwrap_err().as_ref(), "the driver 'ldap' is not in this build");
 }

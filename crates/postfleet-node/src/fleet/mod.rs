@@ -8,14 +8,16 @@
 //! ```
 
 pub(crate) mod agreement;
+mod caches;
 mod connection;
 #[cfg(test)]
 mod rig;
 mod shown;
 mod transfers;
 
+pub(crate) use caches::SetError;
 pub(crate) use connection::{Class, LoadOf, run};
-pub(crate) use shown::{ConfiguredObject, ConnectionState, Listed, ShownMember};
+pub(crate) use shown::{ConfiguredObject, ConnectionState, Listed, ShownMember, bytes_text};
 
 use crate::clock;
 use crate::cluster_listener::{Dialing, Turns};
@@ -191,7 +193,7 @@ impl Fleet {
             shown::known(&replica, typed)?;
             return Err(Failure::not_connected());
         }
-        shown::show(&replica, typed, from)
+        shown::show(&replica, clock::monotonic(), typed, from)
     }
 
     /// Hands an event of the shared connection to the replica.

@@ -70,10 +70,17 @@ pub(super) fn known(replica: &Replica, typed: &str) -> Result<(), Failure> {
     replica.object(typed).map(|_| ()).map_err(|_| Failure::unknown_object(typed))
 }
 
-pub(super) fn show(replica: &Replica, typed: &str, from: Option<&str>) -> Result<SharedShow, Failure> {
+pub(super) fn show(
+    replica: &Replica,
+    now: Monotonic,
+    typed: &str,
+    from: Option<&str>,
+) -> Result<SharedShow, Failure> {
     let node = from.map(str::to_ascii_lowercase);
     let of = node.as_deref().map_or(Of::Global, Of::Node);
-    let show = replica.show(typed, of).map_err(|error| match error {
+    let cache = replica.object(typed).is_ok_and(|object| object.structure() == Structure::Cache);
+    let show = if cache { replica.show_cache(now, typed, of) } else { replica.show(typed, of) };
+    let show = show.map_err(|error| match error {
         ReadError::UnknownObject(_) => Failure::unknown_object(typed),
         ReadError::NoView { .. } => Failure::no_view(typed, from.unwrap_or_default()),
     })?;
@@ -93,10 +100,43 @@ pub(super) fn show(replica: &Replica, typed: &str, from: Option<&str>) -> Result
                 SharedRows::Cidr(rows.into_iter().map(|row| (row.prefix, row.count)).collect())
             }
             Rows::Names(rows) => SharedRows::Gauge(rows),
+            Rows::Pairs(rows) => SharedRows::Cache(
+                rows.into_iter()
+                    .map(|(key, left)| {
+                        let seconds = |left: Duration| left.as_millis().div_ceil(1000);
+                        (key_text(&key), left.map(|left| u64::try_from(seconds(left)).unwrap_or(u64::MAX)))
+                    })
+                    .collect(),
+            ),
             // Kinds that are listed and not kept yet have nothing to show.
             Rows::None => SharedRows::Gauge(Vec::new()),
         },
     })
+}
+
+/// The key of a pair as people read it: of an answer, what was asked.
+fn key_text(key: &[u8]) -> String {
+    let text = postfleet_datasource::asked(key).unwrap_or_else(|| bytes_text(key));
+    // A row is a line.
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Bytes as text; those that are no UTF-8, and control characters, as `\\xNN`.
+pub(crate) fn bytes_text(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\\' => text.push_str("\\\\"),
+                c if c.is_control() => text.push_str(&format!("\\x{:02x}", u32::from(c))),
+                c => text.push(c),
+            }
+        }
+        for byte in chunk.invalid() {
+            text.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    text
 }
 
 const fn kind(structure: Structure) -> SharedKind {

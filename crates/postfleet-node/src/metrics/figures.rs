@@ -83,6 +83,9 @@ figures! {
     REPLICA_GAPS = Counter "postfleet_replica_gaps_total" "Holes in the numbers of a member's batches; its columns are fetched again.";
     REPLICA_MALFORMED = Counter "postfleet_replica_malformed_total" "Replication messages that could not be read.";
     REPLICA_COLUMNS = Counter "postfleet_replica_columns_received_total" "Whole columns received from other members.";
+    TABLE_MESSAGES = Counter "postfleet_replica_table_messages_total" "Messages of throttles, slots and caches, sent or received.";
+    TABLE_BYTES = Counter "postfleet_replica_table_bytes_sent_total" "Bytes of the messages of throttles, slots and caches that were sent.";
+    CACHE_PAIRS = Gauge "postfleet_cache_keys" "Keys that a replicated cache holds on this node, those included whose value has just expired.";
     SOURCE_ELEMENTS = Gauge "postfleet_datasource_elements" "Answers that a datasource remembers.";
     SOURCE_LOOKUPS = Counter "postfleet_datasource_lookups_total" "Look-ups: answered from memory, asked, or waited for somebody else's question.";
     SOURCE_INSERTS = Counter "postfleet_datasource_inserts_total" "Answers remembered.";
@@ -248,6 +251,18 @@ fn about_objects(page: &mut Page, replica: &Replica) {
     page.figure(&REPLICA_GAPS).put(&[], counters.gaps);
     page.figure(&REPLICA_MALFORMED).put(&[], counters.malformed);
     page.figure(&REPLICA_COLUMNS).put(&[], counters.columns_received);
+    let tables = [("sent", counters.table_messages_sent), ("received", counters.table_messages_received)];
+    let mut messages = page.figure(&TABLE_MESSAGES);
+    for (direction, count) in tables {
+        messages.put(&[("direction", direction)], count);
+    }
+    page.figure(&TABLE_BYTES).put(&[], counters.table_bytes_sent);
+    let mut caches = page.figure(&CACHE_PAIRS);
+    for row in &list {
+        if let Some(cache) = replica.cache(&row.name) {
+            caches.put(&[("cache", &row.name)], cache.len());
+        }
+    }
 }
 
 fn about_datasources(page: &mut Page, node: &Node) {

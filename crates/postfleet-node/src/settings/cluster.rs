@@ -116,6 +116,7 @@ fn object(stanza: &ReplicateSettings) -> anyhow::Result<ConfiguredObject> {
             max_pending: stanza.max_pending,
             binding_group: stanza.binding_group.clone(),
             snapshot: stanza.snapshot,
+            max_size: stanza.max_size,
             ..ObjectSpec::new(&stanza.name, kind)
         },
         listed: Listed {
