@@ -89,10 +89,7 @@ fn failed(error: rusqlite::Error) -> QueryError {
 }
 
 fn said(error: &rusqlite::Error) -> String {
-    match error {
-        rusqlite::Error::SqliteFailure(_, Some(text)) => text.clone(),
-        other => other.to_string(),
-    }
+    if let rusqlite::Error::SqliteFailure(_, Some(text)) = error { text.clone() } else { error.to_string() }
 }
 
 #[cfg(test)]

@@ -53,16 +53,16 @@ impl<'a> FromSql<'a> for Element {
 
 fn read(ty: &Type, raw: &[u8]) -> Result<Value, Fault> {
     let text = |text: String| Ok(Value::Text(text));
-    match ty.kind() {
-        Kind::Array(_) => {
-            let elements = Vec::<Option<Element>>::from_sql(ty, raw)?;
-            let texts =
-                elements.into_iter().map(|element| element.map_or_else(String::new, |element| element.0));
-            return Ok(Value::List(texts.collect()));
-        }
-        Kind::Domain(inner) => return read(inner, raw),
-        Kind::Enum(_) => return text(utf8(raw)?),
-        _ => {}
+    if let Kind::Array(_) = ty.kind() {
+        let elements = Vec::<Option<Element>>::from_sql(ty, raw)?;
+        let texts = elements.into_iter().map(|element| element.map_or_else(String::new, |element| element.0));
+        return Ok(Value::List(texts.collect()));
+    }
+    if let Kind::Domain(inner) = ty.kind() {
+        return read(inner, raw);
+    }
+    if let Kind::Enum(_) = ty.kind() {
+        return text(utf8(raw)?);
     }
     match *ty {
         Type::BOOL => text(if raw == [0] { "f" } else { "t" }.into()),
