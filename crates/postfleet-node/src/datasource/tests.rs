@@ -68,7 +68,7 @@ async fn concurrent_misses_share_one_query() {
 async fn answers_are_remembered_until_they_are_flushed_and_failures_are_not() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("d");
-    let sources = Datasources::new(&settings(vec![at(&path)], None));
+    let sources = Datasources::new(&settings(vec![at(&path)]), None);
     let failed = value(&sources, QUERY).await.unwrap_err();
     assert!(failed.contains("unable to open"), "{failed}");
     // The failure was not remembered: as soon as the file is there it is used.
@@ -137,6 +137,6 @@ async fn a_reload_keeps_what_an_unchanged_datasource_remembers() {
 
 #[tokio::test]
 async fn a_driver_that_is_not_built_in_fails_at_the_query() {
-    let sources = Datasources::new(&settings(vec![Place::Missing("ldap".into())], None));
+    let sources = Datasources::new(&settings(vec![Place::Missing("ldap".into())]), None);
     assert_eq!(value(&sources, QUERY).await.unwrap_err().as_ref(), "the driver 'ldap' is not in this build");
 }
