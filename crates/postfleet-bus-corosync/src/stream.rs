@@ -2,7 +2,8 @@
 //!
 //! The library calls back with messages, changes of the group and changes of the ring, in the ring's order.
 //! [`Stream`] turns them into [`CarrierEvent`]s: nothing before the own attachment, nothing of a sender that is not
-//! attached, and an end when the own attachment has left.
+//! attached, and an end when the own attachment has left. Changes that come with a new ring wait until the ring is
+//! told, and until it is known who came to it from the same ring as the own host: see [`crate::history`].
 
 use bytes::Bytes;
 use core::fmt;
@@ -108,9 +109,9 @@ pub enum Told {
 pub enum Meaning {
     /// An event of the carrier; for an own message [`CarrierEvent::Deliver`] from the own id.
     Event(CarrierEvent),
-    /// The ring has other hosts, or was formed anew by the same ones.
+    /// The ring has other hosts, or was formed anew by the same ones. [`Stream::settle`] is to be called next.
     Ring(RingId, BTreeSet<u32>),
-    /// Nothing that anybody must know.
+    /// Nothing that anybody must know, or not yet.
     Nothing,
 }
 
@@ -120,6 +121,10 @@ pub struct Stream {
     own: RawId,
     members: BTreeSet<RawId>,
     ended: bool,
+    /// Changes that came with a ring which has not been told yet.
+    held: Vec<CarrierEvent>,
+    /// Who was attached before them.
+    before: BTreeSet<RawId>,
     /// Messages of senders that were not attached.
     dropped: u64,
 }
@@ -128,7 +133,14 @@ impl Stream {
     /// A stream of an attachment that has asked to join.
     #[must_use]
     pub const fn new(own: RawId) -> Self {
-        Self { own, members: BTreeSet::new(), ended: false, dropped: 0 }
+        Self {
+            own,
+            members: BTreeSet::new(),
+            ended: false,
+            held: Vec::new(),
+            before: BTreeSet::new(),
+            dropped: 0,
+        }
     }
 
     /// Translates one callback.
@@ -143,8 +155,58 @@ impl Stream {
                 Meaning::Nothing
             }
             Told::Deliver { from, bytes } => Meaning::Event(CarrierEvent::Deliver { from, bytes }),
-            Told::Change { members, left, joined } => self.change(&members, &left, &joined),
+            Told::Change { members, left, joined } => {
+                let of_ring = left.iter().any(|gone| gone.reason == Reason::NodeDown)
+                    || joined.iter().any(|came| came.reason == Reason::NodeUp);
+                let holds = self.is_attached() && (of_ring || !self.held.is_empty());
+                if holds && self.held.is_empty() {
+                    self.before.clone_from(&self.members);
+                }
+                let meaning = self.change(&members, &left, &joined);
+                if let Meaning::Event(event @ CarrierEvent::Change { .. }) = meaning {
+                    if !holds {
+                        return Meaning::Event(event);
+                    }
+                    self.held.push(event);
+                    return Meaning::Nothing;
+                }
+                meaning
+            }
         }
+    }
+
+    /// What the ring that was told last has brought. Whoever is on a host that has `parted`, and is told to have
+    /// stayed, has left and come back: it may not have delivered what this side has.
+    pub fn settle(&mut self, parted: &BTreeSet<u32>) -> Vec<CarrierEvent> {
+        let mut events = core::mem::take(&mut self.held);
+        if !self.is_attached() {
+            return events;
+        }
+        if events.is_empty() {
+            self.before.clone_from(&self.members);
+        }
+        let elsewhere = |id: &RawId| parted.contains(&id.major) && id.major != self.own.major;
+        let mut back: BTreeSet<RawId> =
+            self.before.intersection(&self.members).copied().filter(elsewhere).collect();
+        for event in &events {
+            if let CarrierEvent::Change { left, joined, .. } = event {
+                back.retain(|id| !joined.contains(id) && left.iter().all(|(gone, _)| gone != id));
+            }
+        }
+        if back.is_empty() {
+            return events;
+        }
+        if events.is_empty() {
+            let members = self.members.iter().copied().collect();
+            events.push(CarrierEvent::Change { members, left: Vec::new(), joined: Vec::new() });
+        }
+        if let Some(CarrierEvent::Change { left, joined, .. }) = events.first_mut() {
+            left.extend(back.iter().map(|id| (*id, RawReason::NodeDown)));
+            left.sort_unstable_by_key(|(id, _)| *id);
+            joined.extend(back);
+            joined.sort_unstable();
+        }
+        events
     }
 
     fn change(&mut self, members: &[Address], left: &[Address], joined: &[Address]) -> Meaning {
@@ -263,25 +325,69 @@ mod tests {
         };
         check(Reason::Leave, RawReason::Left);
         check(Reason::ProcessDown, RawReason::ProcessDown);
-        check(Reason::NodeDown, RawReason::NodeDown);
         check(Reason::from_code(99), RawReason::NodeDown);
     }
+
+    /// Takes the changes of a ring and the ring.
+    fn of_ring(stream: &mut Stream, changes: Vec<Told>, parted: &[u32]) -> Vec<Meaning> {
+        for told in changes {
+            assert_eq!(stream.take(told), Meaning::Nothing, "waits for its ring");
+        }
+        let ring = RingId { node: 1, sequence: 8 };
+        assert!(matches!(stream.take(Told::Ring { ring, hosts: vec![1] }), Meaning::Ring(..)));
+        let events = stream.settle(&parted.iter().copied().collect());
+        assert!(stream.settle(&BTreeSet::new()).is_empty(), "told once");
+        events.into_iter().map(Meaning::Event).collect()
+    }
+
+    const BOTH_GONE: [(RawId, RawReason); 2] = [(B, RawReason::NodeDown), (C, RawReason::NodeDown)];
 
     /// A daemon that stood still sees everybody leave and come back, one change after the other.
     #[test]
     fn two_changes_in_a_row() {
         let mut stream = attached(&[B, C]);
-        let gone = [(B, Reason::NodeDown), (C, Reason::NodeDown)];
-        let left = [(B, RawReason::NodeDown), (C, RawReason::NodeDown)];
-        assert_eq!(stream.take(told(&[A], &gone, &[])), change(&[A], &left, &[]));
-        let back = [(B, Reason::NodeUp), (C, Reason::NodeUp)];
-        assert_eq!(stream.take(told(&[A, B, C], &[], &back)), change(&[A, B, C], &[], &[B, C]));
+        let gone = told(&[A], &[(B, Reason::NodeDown), (C, Reason::NodeDown)], &[]);
+        let back = told(&[A, B, C], &[], &[(B, Reason::NodeUp), (C, Reason::NodeUp)]);
+        let events = of_ring(&mut stream, vec![gone, back], &[2, 3]);
+        assert_eq!(events, [change(&[A], &BOTH_GONE, &[]), change(&[A, B, C], &[], &[B, C])]);
     }
 
     #[test]
     fn who_comes_back_unseen_is_in_joined() {
         let mut stream = attached(&[B]);
-        assert_eq!(stream.take(told(&[A, B], &[], &[(B, Reason::NodeUp)])), change(&[A, B], &[], &[B]));
+        let back = told(&[A, B], &[], &[(B, Reason::NodeUp)]);
+        assert_eq!(of_ring(&mut stream, vec![back], &[]), [change(&[A, B], &[], &[B])]);
+    }
+
+    /// B went another way, over a ring that nobody was told of; the daemon says only that C is gone.
+    #[test]
+    fn who_went_another_way_has_left_and_come_back() {
+        let mut stream = attached(&[B, C]);
+        let gone = told(&[A, B], &[(C, Reason::NodeDown)], &[]);
+        assert_eq!(of_ring(&mut stream, vec![gone], &[2]), [change(&[A, B], &BOTH_GONE, &[B])]);
+        // All are there again before anything was told.
+        let mut stream = attached(&[B, C]);
+        let events = of_ring(&mut stream, vec![], &[1, 2, 3]);
+        assert_eq!(events, [change(&[A, B, C], &BOTH_GONE, &[B, C])]);
+        // Nobody of the group is on that host.
+        assert_eq!(of_ring(&mut stream, vec![], &[7]), []);
+    }
+
+    /// Processes that end and join without a new ring wait for nothing.
+    #[test]
+    fn changes_of_processes_do_not_wait() {
+        let mut stream = attached(&[B]);
+        let left = [(B, RawReason::ProcessDown)];
+        assert_eq!(stream.take(told(&[A], &[(B, Reason::ProcessDown)], &[])), change(&[A], &left, &[]));
+        // Unless they come with one.
+        let mut stream = attached(&[B, C]);
+        let changes =
+            vec![told(&[A, B], &[(C, Reason::NodeDown)], &[]), told(&[A], &[(B, Reason::ProcessDown)], &[])];
+        let (down, ended) = ([(C, RawReason::NodeDown)], [(B, RawReason::ProcessDown)]);
+        assert_eq!(
+            of_ring(&mut stream, changes, &[]),
+            [change(&[A, B], &down, &[]), change(&[A], &ended, &[])]
+        );
     }
 
     #[test]
@@ -342,7 +448,14 @@ mod tests {
             let mut over = false;
             for (members, left, joined, code) in steps {
                 let told = Told::Change { members: pick(&members, 0), left: pick(&left, code), joined: pick(&joined, 1) };
-                match stream.take(told) {
+                let of_ring: BTreeSet<u32> = if code == 3 { [2].into() } else { BTreeSet::new() };
+                let (meanings, parted) = match stream.take(told) {
+                    Meaning::Nothing => {
+                        (stream.settle(&of_ring).into_iter().map(Meaning::Event).collect(), of_ring)
+                    }
+                    meaning @ (Meaning::Event(_) | Meaning::Ring(..)) => (vec![meaning], BTreeSet::new()),
+                };
+                for meaning in meanings { match meaning {
                     Meaning::Event(CarrierEvent::Change { members, left, joined }) => {
                         prop_assert!(!over);
                         prop_assert!(members.is_sorted() && members.contains(&A));
@@ -351,6 +464,10 @@ mod tests {
                         prop_assert!(joined.iter().all(|id| now.contains(id)));
                         for id in known.difference(&now) {
                             prop_assert!(left.iter().any(|(gone, _)| gone == id));
+                        }
+                        for id in &parted {
+                            prop_assert!(!known.iter().any(|member| member.major == *id && !joined.contains(member)
+                                && !left.iter().any(|(gone, _)| gone == member)), "stayed");
                         }
                         if !known.is_empty() {
                             for id in now.difference(&known) {
@@ -362,7 +479,7 @@ mod tests {
                     Meaning::Event(CarrierEvent::Lost(_)) => over = true,
                     Meaning::Event(_) | Meaning::Ring(..) => prop_assert!(false),
                     Meaning::Nothing => {}
-                }
+                } }
             }
         }
     }

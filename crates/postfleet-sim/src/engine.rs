@@ -5,7 +5,8 @@
 //! come from one old ring into one new ring first deliver what at least one of them had received, up to the first
 //! hole, and behind it what they had sent themselves (the transitional configuration); then their processes learn
 //! who left, then who joined; then the new ring orders. What was accepted and had no place in the order yet goes out
-//! on the new ring. Every side of a partition goes on. A daemon that stood still learns in two changes in a row that
+//! on the new ring. Processes are told of a ring when its daemons are in step; a ring that breaks before is told to
+//! nobody, and who went over different rings in between has left and come back. Every side of a partition goes on. A daemon that stood still learns in two changes in a row that
 //! all others left and came back. Links may pass in one direction only, or join hosts that do not all hear each
 //! other: a ring then holds hosts that hear each other pairwise, and the daemons try others again and again.
 //!
@@ -132,6 +133,10 @@ struct State {
     inbox_max: usize,
     /// Hosts whose majority is a quorum; zero: always quorate.
     expected: usize,
+    /// The next rings come about by way of others.
+    detours: bool,
+    /// Who went over different rings in between is not told apart.
+    forgetful: bool,
     /// Something was handed in since the last run.
     dirty: bool,
 }
@@ -152,6 +157,8 @@ impl Engine {
             endpoints: BTreeMap::new(),
             inbox_max: usize::MAX,
             expected: 0,
+            detours: false,
+            forgetful: false,
             dirty: false,
         })))
     }

@@ -40,6 +40,8 @@ pub enum Fault {
     Block(HostId, HostId),
     /// The network is whole again.
     Heal,
+    /// The rings that form next come about by way of others that nobody is told of.
+    Detour,
     /// What reaches the host takes so many milliseconds longer; zero: as it should.
     Delay(HostId, u32),
     /// The daemon takes a message of this connection only every so many milliseconds; zero: as it should.
@@ -83,11 +85,13 @@ pub enum Kind {
     Clock,
     /// Many changes at once.
     Burst,
+    /// Rings that break while the daemons get in step.
+    Detour,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Crash,
         Self::Leave,
         Self::Stop,
@@ -101,6 +105,7 @@ impl Kind {
         Self::Drop,
         Self::Clock,
         Self::Burst,
+        Self::Detour,
     ];
 
     /// Its word.
@@ -120,6 +125,7 @@ impl Kind {
             Self::Drop => "drop",
             Self::Clock => "clock",
             Self::Burst => "burst",
+            Self::Detour => "detour",
         }
     }
 
@@ -140,6 +146,7 @@ impl Kind {
             Self::Drop => "accepted messages vanish",
             Self::Clock => "wall clocks are wrong by up to an hour",
             Self::Burst => "hundreds of changes in one moment",
+            Self::Detour => "rings form by way of others that nobody is told of",
         }
     }
 }
@@ -213,6 +220,7 @@ impl fmt::Display for Fault {
             }
             Self::Block(from, to) => write!(f, "block n{from} to n{to}"),
             Self::Heal => f.write_str("heal the network"),
+            Self::Detour => f.write_str("detour of the rings that form next"),
             Self::Delay(host, millis) => write!(f, "delay n{host} by {millis} ms"),
             Self::Throttle(host, class, millis) => {
                 write!(f, "throttle n{host} {} to one message every {millis} ms", connection(class))

@@ -8,10 +8,6 @@ use core::ops::RangeInclusive;
 use core::time::Duration;
 use postfleet_types::{Monotonic, Random};
 
-/// Ghosts in one run. Each that is lower than all members holds up every round by a second, since it is its turn
-/// first; what makes one is a rare accident, and more than two at a time are not a fleet's problem any more.
-const GHOSTS_MAX: usize = 2;
-
 /// What the caller may choose. The seed decides the rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunOptions {
@@ -146,11 +142,6 @@ impl Plan {
         plan.starts(&mut random);
         plan.draw_faults(&mut random, &options.faults);
         plan.faults.sort_by_key(|(at, _)| *at);
-        let mut ghosts = 0;
-        plan.faults.retain(|(_, fault)| {
-            ghosts += usize::from(matches!(fault, Fault::Ghost(_)));
-            ghosts <= GHOSTS_MAX || !matches!(fault, Fault::Ghost(_))
-        });
         plan
     }
 
@@ -271,6 +262,13 @@ impl Plan {
                 vec![(millis(at), Fault::SetClock(any, offset))]
             }
             Kind::Burst => vec![(millis(at), Fault::Burst(node, small(random, 500)))],
+            Kind::Detour if random.below(2) == 0 => vec![(millis(at), Fault::Detour)],
+            Kind::Detour => {
+                let side = self.hosts().filter(|_| random.below(2) == 0).collect();
+                let mut list = pair(Fault::Partition(side), Fault::Heal);
+                list.push((millis(at + random.below(lasts)), Fault::Detour));
+                list
+            }
         }
     }
 }

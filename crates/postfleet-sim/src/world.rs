@@ -344,6 +344,7 @@ impl<'l> World<'l> {
                     found.clock.set_wall_offset(i64::from(*millis));
                 }
             }
+            Fault::Detour => engine.detour(),
             Fault::Burst(host, count) => {
                 if self.process(*host).is_some_and(|process| !process.stopped) {
                     self.change(*host, *count);

@@ -215,6 +215,13 @@ impl Ring {
         numbers.into_iter().flatten().collect()
     }
 
+    /// How many rings this host's daemon has formed in its present life, whether it announced them or not.
+    #[must_use]
+    pub fn rings_formed(&self, host: HostId) -> usize {
+        let log = std::fs::read_to_string(self.log(host)).unwrap_or_default();
+        log.matches("A new membership (").count()
+    }
+
     /// Starts the daemons that do not run, and waits until all of them form one ring.
     pub fn form(&mut self) {
         for host in self.hosts() {
@@ -232,14 +239,16 @@ impl Ring {
         }
     }
 
-    /// The ends of the daemons' logs.
+    /// The ends of the daemons' logs: twelve lines each, or `POSTFLEET_LOG_LINES`.
     #[must_use]
     pub fn logs(&self) -> String {
+        let wanted = std::env::var("POSTFLEET_LOG_LINES").ok().and_then(|text| text.parse().ok());
+        let most: usize = wanted.unwrap_or(12);
         let mut text = String::new();
         for host in self.hosts() {
             let log = std::fs::read_to_string(self.log(host)).unwrap_or_default();
             let lines: Vec<&str> = log.lines().collect();
-            let end = lines[lines.len().saturating_sub(12)..].join("\n");
+            let end = lines[lines.len().saturating_sub(most)..].join("\n");
             text += &format!("--- daemon of host {}:\n{end}\n", host.0 + 1);
         }
         text

@@ -46,6 +46,11 @@ impl RingRig {
         self.ring.borrow().hosts().min_by_key(load).unwrap()
     }
 
+    /// Makes the daemon of a host slow until the value goes away: rings with it take seconds to get in step.
+    pub fn slow_daemon(&self, host: HostId) -> Option<Throttle> {
+        self.ring.borrow().daemon(host).map(Throttle::start)
+    }
+
     /// Starts a member on a certain host.
     pub fn start_on(&mut self, host: HostId, spec: &MemberSpec) -> MemberId {
         let mut command = self.ring.borrow().command(host, std::env::current_exe().unwrap());
@@ -150,7 +155,7 @@ impl Rig for RingRig {
 }
 
 /// A daemon that stands still most of the time, in pieces that the ring forgives: it takes messages slowly.
-struct Throttle {
+pub struct Throttle {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }

@@ -43,6 +43,9 @@ pub(super) struct Admission {
     pub(super) round: Option<Running>,
     /// Attachments whose envelope cannot be read.
     pub(super) unreadable: BTreeSet<RawId>,
+    /// Attachments that said nothing in a round that has ended. When they wake up they meet their expulsion and
+    /// leave, so until they come anew nobody waits for them: ghosts, and processes that hang.
+    silent: BTreeSet<RawId>,
 }
 
 impl Admission {
@@ -57,6 +60,21 @@ impl Admission {
     pub(super) const fn is_asking(&self) -> bool {
         self.asked
     }
+
+    /// A message of this attachment has come.
+    pub(super) fn has_spoken(&mut self, raw: RawId) {
+        self.silent.remove(&raw);
+    }
+
+    /// A round has ended without a word of these.
+    pub(super) fn were_silent(&mut self, raws: impl Iterator<Item = RawId>) {
+        self.silent.extend(raws);
+    }
+
+    /// These have come, or come anew.
+    pub(super) fn forget_silence(&mut self, joined: &[RawId]) {
+        self.silent.retain(|raw| !joined.contains(raw));
+    }
 }
 
 impl Membership {
@@ -64,9 +82,10 @@ impl Membership {
     pub(super) fn restart_admission(&mut self, now: Monotonic) {
         self.forget_round();
         self.admission.unreadable.retain(|raw| self.raw.contains(raw));
-        let view = self.view.as_ref();
-        let all_members = self.raw.iter().all(|raw| view.is_some_and(|view| view.members.contains_key(raw)));
-        self.admission.needed_since = (!all_members).then_some(now);
+        self.admission.silent.retain(|raw| self.raw.contains(raw));
+        let is_member = |raw: &RawId| self.view.as_ref().is_some_and(|view| view.members.contains_key(raw));
+        let all_settled = self.raw.iter().all(|raw| is_member(raw) || self.admission.silent.contains(raw));
+        self.admission.needed_since = (!all_settled).then_some(now);
     }
 
     fn forget_round(&mut self) {
@@ -175,9 +194,10 @@ impl Membership {
         }
     }
 
-    /// How many attachments come before us.
+    /// How many attachments come before us, of those that can be expected to do something.
     fn rank(&self, without: Option<RawId>) -> u32 {
-        let lower = self.raw.range(..self.own).filter(|raw| Some(**raw) != without).count();
+        let counts = |raw: &&RawId| Some(**raw) != without && !self.admission.silent.contains(raw);
+        let lower = self.raw.range(..self.own).filter(counts).count();
         u32::try_from(lower).unwrap_or(u32::MAX)
     }
 
@@ -190,6 +210,7 @@ impl Membership {
             let settled = round.hellos.contains_key(raw)
                 || installed.is_some_and(|installed| round.excluded.contains(&installed.member.epoch))
                 || self.admission.unreadable.contains(raw)
+                || self.admission.silent.contains(raw)
                 || self.numbering.is_gapped(*raw);
             if !settled {
                 let patience = installed.map_or(NEW_PATIENCE, |i| heartbeat_limit(&i.member.info));

@@ -18,6 +18,7 @@ impl Membership {
             self.counters.dropped_sender += 1;
             return;
         }
+        self.admission.has_spoken(from);
         let (header, at) = match Header::decode(message) {
             Ok(read) => read,
             Err(error) => return self.unreadable(from, error),

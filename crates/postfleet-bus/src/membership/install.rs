@@ -28,6 +28,7 @@ impl Membership {
         for raw in left.iter().map(|(raw, _)| raw).chain(joined).filter(|raw| **raw != self.own) {
             self.numbering.forget(*raw);
         }
+        self.admission.forget_silence(joined);
         // Somebody who left and came back in one event is not the one we knew.
         let gone: BTreeMap<RawId, LeaveReason> = self
             .view
@@ -110,6 +111,8 @@ impl Membership {
             return;
         }
         self.announce_refusals(install);
+        let silent = |(raw, reason): &(RawId, LeaveReason)| (*reason == LeaveReason::Silent).then_some(*raw);
+        self.admission.were_silent(install.others.iter().filter_map(silent));
         let old = self.view.take();
         let id = ViewId { counter: install.counter, tag: install.nonce };
         self.end_round();

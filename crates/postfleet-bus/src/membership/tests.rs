@@ -186,6 +186,48 @@ fn bus_case_23_an_install_after_a_raw_event_is_ignored() {
     assert_eq!(member.view_id().map(|id| id.counter), Some(1));
 }
 
+/// Twenty attachments that say nothing and come before the only member: each is waited for once, not in every round.
+#[test]
+fn ghosts_hold_up_one_round_only() {
+    let raw = |major| RawId { major, minor: 1 };
+    let (own, next) = (raw(100), raw(200));
+    let ghosts: Vec<RawId> = (1..=20).map(raw).collect();
+    let mut all: Vec<RawId> = ghosts.iter().copied().chain([own]).collect();
+    let mut member = Membership::new(own, info("a", "192.0.2.1"), Random::seeded(1), Options::default());
+    // Plays a round as far as it goes without waiting, then until its end; how long did it take?
+    let play = |member: &mut Membership, now: Monotonic| {
+        let (mut at, before) = (now, member.view_id());
+        while member.view_id() == before {
+            while let Some(bytes) = member.poll_submit() {
+                member.submitted(at, bytes.clone(), Submit::Accepted);
+                member.handle_carrier(at, CarrierEvent::Deliver { from: own, bytes });
+            }
+            if member.view_id() == before {
+                at = member.poll_deadline().expect("something is waited for").max(at);
+                member.handle_timeout(at);
+            }
+        }
+        at.since(now)
+    };
+    member.handle_carrier(NOW, change(&all, &all));
+    assert_eq!(play(&mut member, NOW), Duration::from_secs(20) + admission::NEW_PATIENCE);
+    // Somebody new: it is our turn at once, and only the new one is waited for.
+    let now = Monotonic::from_millis(60_000);
+    all.push(next);
+    member.handle_carrier(now, change(&all, &[next]));
+    assert_eq!(play(&mut member, now), admission::NEW_PATIENCE);
+    // One that comes anew may speak now.
+    let now = Monotonic::from_millis(120_000);
+    member.handle_carrier(now, change(&all, &[ghosts[0]]));
+    assert_eq!(play(&mut member, now), Duration::from_secs(1) + admission::NEW_PATIENCE);
+    // When somebody goes, nobody new is there, and nothing is needed.
+    let now = Monotonic::from_millis(180_000);
+    all.pop();
+    let left = vec![(next, RawReason::NodeDown)];
+    member.handle_carrier(now, CarrierEvent::Change { members: all, left, joined: Vec::new() });
+    assert_eq!(member.poll_submit(), None);
+}
+
 #[test]
 fn who_said_bye_has_left_whatever_the_carrier_saw() {
     let mut table = Table::new();

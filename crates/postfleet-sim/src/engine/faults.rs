@@ -3,6 +3,7 @@
 use super::host::{Host, Item, Outgoing, Ring, Submission};
 use super::{Class, Engine, HostId, State};
 use alloc::collections::{BTreeSet, VecDeque};
+use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 use postfleet_bus::{CarrierEvent, CarrierLost, RawId};
@@ -98,6 +99,23 @@ impl Engine {
         }
     }
 
+    /// The rings that form next come about by way of others, which break before the daemons are in step: nobody is told
+    /// of those. When no rings are about to form, the present ones break now.
+    pub fn detour(&self) {
+        let mut state = self.0.borrow_mut();
+        state.detours = true;
+        if state.form_at.is_none() {
+            state.form_at = Some(state.now);
+        }
+        state.run();
+    }
+
+    /// From now on processes are told what libcpg tells: whoever came from the latest ring has stayed, whatever ring
+    /// it was on before. The promises cannot be kept then; carriers have to know better.
+    pub fn set_forgetful(&self, forgetful: bool) {
+        self.0.borrow_mut().forgetful = forgetful;
+    }
+
     /// A member appears on the ring of this host that never speaks and never leaves, as when a host joined the ring
     /// and died while it was being taken up.
     pub fn ghost(&self, via: HostId, class: Class, ghost: RawId) {
@@ -122,6 +140,7 @@ impl State {
             members: BTreeSet::from([host]),
             whole: true,
             orders_from: self.now,
+            untold: false,
             base: 0,
             log: VecDeque::new(),
         };
@@ -130,6 +149,8 @@ impl State {
             up: true,
             frozen: false,
             ring,
+            chain: vec![ring],
+            told: BTreeSet::from([host]),
             next: 0,
             groups: [BTreeSet::new(), BTreeSet::new()],
             outgoing: VecDeque::new(),

@@ -3,8 +3,18 @@
 use super::host::Ring;
 use super::{Class, HostId, State};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec;
 use alloc::vec::Vec;
 use postfleet_bus::{RawId, RawReason};
+
+/// What processes learn of a new ring.
+struct Told {
+    /// Who has left, and in the same change come back: it came from the latest ring, but not all the way.
+    left: Vec<(RawId, RawReason)>,
+    back: Vec<RawId>,
+    /// Who has come.
+    joined: Vec<RawId>,
+}
 
 impl State {
     /// Whether two daemons run and hear each other.
@@ -39,18 +49,37 @@ impl State {
     /// Forms rings of those who hear each other now.
     pub(super) fn form(&mut self) {
         self.form_at = None;
+        let detours = core::mem::take(&mut self.detours);
         for set in self.cliques() {
             let rings: BTreeSet<u64> =
                 set.iter().filter_map(|id| self.hosts.get(id)).map(|host| host.ring).collect();
             let same = rings.len() == 1
                 && rings.first().and_then(|id| self.rings.get(id)).is_some_and(|ring| ring.members == set);
-            if !same {
+            if detours {
+                self.detour_of(&set);
+            }
+            if detours || !same {
                 self.new_ring(set);
             }
         }
         let used: BTreeSet<u64> = self.hosts.values().map(|host| host.ring).collect();
         self.rings.retain(|id, _| used.contains(id));
         self.review();
+    }
+
+    /// Rings of these daemons that break before anybody is told of them.
+    fn detour_of(&mut self, set: &BTreeSet<HostId>) {
+        let (some, others): (BTreeSet<HostId>, BTreeSet<HostId>) =
+            set.iter().copied().partition(|_| self.random.below(2) == 0);
+        for side in [some, others] {
+            if !side.is_empty() {
+                self.new_ring(side);
+            }
+        }
+        // After one ring of all of them, all have come from the latest ring.
+        if self.random.below(4) > 0 {
+            self.new_ring(set.clone());
+        }
     }
 
     fn new_ring(&mut self, set: BTreeSet<HostId>) {
@@ -63,49 +92,6 @@ impl State {
         for (ring, part) in &parts {
             self.deliver_leftovers(*ring, part);
         }
-        // What each daemon says about its own processes.
-        let local = |state: &Self, class: Class, hosts: &BTreeSet<HostId>| -> Vec<RawId> {
-            let of = |id: &HostId| state.hosts.get(id).and_then(|host| host.groups.get(class.index()));
-            let own = |id: &HostId| {
-                let group = of(id).into_iter().flatten().copied();
-                let host = *id;
-                group.filter(move |raw| raw.major == host).collect::<Vec<_>>()
-            };
-            hosts.iter().flat_map(own).collect()
-        };
-        let mut plans = Vec::new();
-        for (ring, part) in &parts {
-            let before = self.rings.get(ring).map(|ring| ring.members.clone()).unwrap_or_default();
-            let others: BTreeSet<HostId> = set.difference(part).copied().collect();
-            for class in Class::ALL {
-                let joined = local(self, class, &others);
-                for host in part {
-                    plans.push((*host, class, before.clone(), part.clone(), joined.clone()));
-                }
-            }
-        }
-        for (host, class, before, part, joined) in plans {
-            let group = self.hosts.get_mut(&host).and_then(|host| host.groups.get_mut(class.index()));
-            let Some(group) = group else { continue };
-            // A process on a host that was never on the ring is a ghost: nobody takes it out.
-            let left: Vec<(RawId, RawReason)> = group
-                .iter()
-                .filter(|raw| before.contains(&raw.major) && !part.contains(&raw.major))
-                .map(|raw| (*raw, RawReason::NodeDown))
-                .collect();
-            for (raw, _) in &left {
-                group.remove(raw);
-            }
-            if !left.is_empty() {
-                self.tell(host, class, &left, &[]);
-            }
-            let group = self.hosts.get_mut(&host).and_then(|host| host.groups.get_mut(class.index()));
-            let Some(group) = group else { continue };
-            group.extend(&joined);
-            if !joined.is_empty() {
-                self.tell(host, class, &[], &joined);
-            }
-        }
         let sync = self.timing.sync;
         let orders_from = self.now + self.pick(sync);
         let id = self.next_ring;
@@ -113,11 +99,89 @@ impl State {
         for host in &set {
             if let Some(host) = self.hosts.get_mut(host) {
                 host.ring = id;
+                host.chain.push(id);
                 host.next = 0;
             }
         }
-        let ring = Ring { members: set, whole: true, orders_from, base: 0, log: VecDeque::new() };
+        let ring =
+            Ring { members: set, whole: true, orders_from, untold: true, base: 0, log: VecDeque::new() };
         self.rings.insert(id, ring);
+    }
+
+    /// Tells the processes of the rings whose daemons are in step by now.
+    pub(super) fn tell_rings(&mut self) -> bool {
+        let now = self.now;
+        let in_step = |ring: &Ring| ring.untold && ring.whole && ring.orders_from <= now;
+        let due: Vec<u64> = self.rings.iter().filter(|(_, ring)| in_step(ring)).map(|(id, _)| *id).collect();
+        for id in &due {
+            self.tell_ring(*id);
+        }
+        !due.is_empty()
+    }
+
+    fn tell_ring(&mut self, id: u64) {
+        let Some(ring) = self.rings.get_mut(&id) else { return };
+        ring.untold = false;
+        let set = ring.members.clone();
+        let plans: Vec<(HostId, Class, Told)> = set
+            .iter()
+            .flat_map(|host| Class::ALL.map(|class| (*host, class)))
+            .filter_map(|(host, class)| Some((host, class, self.plan_telling(&set, host, class)?)))
+            .collect();
+        for (host, class, Told { left, back, joined }) in plans {
+            let Some(group) = self.group_mut(host, class) else { continue };
+            group.retain(|raw| left.iter().all(|(gone, _)| gone != raw));
+            group.extend(&back);
+            if !left.is_empty() {
+                self.tell(host, class, &left, &back);
+            }
+            let Some(group) = self.group_mut(host, class) else { continue };
+            group.extend(&joined);
+            if !joined.is_empty() {
+                self.tell(host, class, &[], &joined);
+            }
+        }
+        for host in &set {
+            if let Some(host) = self.hosts.get_mut(host) {
+                host.chain = vec![id];
+                host.told.clone_from(&set);
+            }
+        }
+    }
+
+    fn group_mut(&mut self, host: HostId, class: Class) -> Option<&mut BTreeSet<RawId>> {
+        self.hosts.get_mut(&host)?.groups.get_mut(class.index())
+    }
+
+    /// What the processes of a host learn of a ring.
+    fn plan_telling(&self, set: &BTreeSet<HostId>, host: HostId, class: Class) -> Option<Told> {
+        let me = self.hosts.get(&host)?;
+        let group = me.groups.get(class.index())?;
+        let latest = |chain: &[u64]| chain.iter().rev().nth(1).copied();
+        // Who came from the latest ring that I was on, and who went with me all the way.
+        let seems_with = |other: &HostId| {
+            self.hosts.get(other).is_some_and(|other| latest(&other.chain) == latest(&me.chain))
+        };
+        let was_with = |other: &HostId| self.hosts.get(other).is_some_and(|other| other.chain == me.chain);
+        let stays = |other: &HostId| {
+            set.contains(other) && if self.forgetful { seems_with(other) } else { was_with(other) }
+        };
+        // A process on a host that was never on the ring is a ghost: nobody takes it out.
+        let left: Vec<(RawId, RawReason)> = group
+            .iter()
+            .filter(|raw| me.told.contains(&raw.major) && !stays(&raw.major))
+            .map(|raw| (*raw, RawReason::NodeDown))
+            .collect();
+        let has_left = |raw: &RawId| left.iter().any(|(gone, _)| gone == raw);
+        // What each daemon says about its own processes.
+        let local = |id: &HostId| {
+            let of = self.hosts.get(id).and_then(|host| host.groups.get(class.index()));
+            let host = *id;
+            of.into_iter().flatten().copied().filter(move |raw| raw.major == host)
+        };
+        let here = set.iter().flat_map(local).filter(|raw| !group.contains(raw) || has_left(raw));
+        let (back, joined) = here.partition(|raw| has_left(raw) && seems_with(&raw.major));
+        Some(Told { left, back, joined })
     }
 
     /// The transitional configuration: hosts that leave an old ring together deliver what one of them has received,

@@ -2,6 +2,7 @@
 
 use super::{Class, HostId};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
 use bytes::Bytes;
 use core::task::Waker;
 use core::time::Duration;
@@ -47,6 +48,10 @@ pub(super) struct Host {
     /// It stands still.
     pub(super) frozen: bool,
     pub(super) ring: u64,
+    /// The rings it has been on since its processes were told of one: that one first, the present one last.
+    pub(super) chain: Vec<u64>,
+    /// The hosts of the ring that its processes were told of last.
+    pub(super) told: BTreeSet<HostId>,
     /// The place on its ring that it delivers next.
     pub(super) next: usize,
     /// Who is in each group, as this daemon has delivered it.
@@ -81,7 +86,10 @@ pub(super) struct Ring {
     pub(super) members: BTreeSet<HostId>,
     /// All members are there and hear each other: the token goes round.
     pub(super) whole: bool,
+    /// The daemons are in step, and messages get places.
     pub(super) orders_from: Monotonic,
+    /// The processes have not been told of it yet: that happens when the daemons are in step.
+    pub(super) untold: bool,
     /// The place of the first entry in `log`.
     pub(super) base: usize,
     pub(super) log: VecDeque<Entry>,

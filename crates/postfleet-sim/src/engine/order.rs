@@ -16,6 +16,7 @@ impl State {
                 self.form();
                 progress = true;
             }
+            progress |= self.tell_rings();
             progress |= self.originate();
             progress |= self.deliver_what_arrived();
             if !progress {
@@ -65,7 +66,7 @@ impl State {
         if !host.runs() {
             return None;
         }
-        let ring = self.rings.get(&host.ring).filter(|ring| ring.whole)?;
+        let ring = self.rings.get(&host.ring).filter(|ring| ring.whole && !ring.untold)?;
         let first = host.outgoing.iter().map(|outgoing| outgoing.at).min()?;
         Some(first.max(ring.orders_from))
     }
@@ -221,7 +222,9 @@ impl State {
             self.hosts.iter().filter(|(_, host)| host.runs()).filter_map(|(id, host)| {
                 self.rings.get(&host.ring)?.entry(host.next)?.arrives.get(id).copied()
             });
+        let tellings =
+            self.rings.values().filter(|ring| ring.untold && ring.whole).map(|ring| ring.orders_from);
         let later = |due: &Monotonic| *due > self.now;
-        reads.chain(origins).chain(arrivals).chain(self.form_at).filter(later).min()
+        reads.chain(tellings).chain(origins).chain(arrivals).chain(self.form_at).filter(later).min()
     }
 }

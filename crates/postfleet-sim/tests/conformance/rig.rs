@@ -38,6 +38,10 @@ impl SimRig {
         Self { engine, random, now: Monotonic::ZERO, members: Vec::new() }
     }
 
+    pub(crate) const fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     fn host_of(&self, member: MemberId) -> HostId {
         self.members[member.0].host
     }

@@ -59,9 +59,15 @@ impl Fleet {
         self.ring.dir().join(format!("{}.{what}", name(host)))
     }
 
-    /// Heartbeats are fast, so that a stopped node need not be stopped for long. `cluster` stands in the stanza.
+    /// Heartbeats are fast, so that a stopped node need not be stopped for long; a soak has the defaults. `cluster`
+    /// stands in the stanza.
     pub fn configure(&self, host: HostId, cluster: &str) {
         let (name, address) = (name(host), mail_address(host));
+        let heartbeats = if std::env::var_os("POSTFLEET_SOAK").is_some() {
+            ""
+        } else {
+            "heartbeats_per_sec = 4\n  heartbeat_miss_limit = 10\n  heartbeat_start_delay = 1\n  "
+        };
         let home = self.ring.dir().display();
         let text = format!(
             "Hostname = \"{name}.test.example\"\nSpoolbase = \"{home}/{name}.spool\"\n\
@@ -73,8 +79,7 @@ impl Fleet {
              ECCluster_Listener {{\n  Listen \"{address}:4802\" {{\n  }}\n}}\n\
              msgc_client {{\n  reconnect_interval = 1\n}}\n\
              cluster {{\n  nodename = \"{name}\"\n  nodeaddr = \"{address}\"\n  mbus_daemon = 4803\n  \
-             heartbeats_per_sec = 4\n  heartbeat_miss_limit = 10\n  heartbeat_start_delay = 1\n  \
-             {cluster}\n  Replicate \"inbound_cidr\" {{}}\n}}\n",
+             {heartbeats}{cluster}\n  Replicate \"inbound_cidr\" {{}}\n}}\n",
             self.control(host).display()
         );
         std::fs::write(self.file(host, "conf"), text).unwrap();

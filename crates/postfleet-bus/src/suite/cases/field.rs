@@ -176,10 +176,23 @@ impl<'r> Field<'r> {
     /// Waits until everything has come to rest, and checks all promises.
     #[track_caller]
     pub(crate) fn check_at_rest(&mut self) {
-        self.run(Duration::from_millis(500));
+        // Who stood still may have much to send now.
+        for _ in 0..120 {
+            let before = self.activity();
+            self.run(Duration::from_millis(500));
+            if self.activity() == before {
+                break;
+            }
+        }
         if let Err(violation) = self.history().check_at_rest() {
             panic!("{violation}\n{}", self.summary());
         }
+    }
+
+    /// Messages sent and delivered so far.
+    fn activity(&self) -> usize {
+        let of = |member: &MemberId| self.trace(*member).sent() + self.trace(*member).messages();
+        self.members.iter().map(of).sum()
     }
 
     /// The end of every trace, for failures.
