@@ -37,8 +37,11 @@ mod tests {
 
     const MAIN: &str = "/etc/t/ecelerity.conf";
 
-    /// Files of so many stanzas. Each form makes another check look at every stanza.
-    const FORMS: [(&str, fn(usize) -> MemoryFiles); 13] = [
+    /// Files of so many stanzas.
+    type Form = fn(usize) -> MemoryFiles;
+
+    /// Each form makes another check look at every stanza.
+    const FORMS: [(&str, Form); 13] = [
         ("mixed", |count| main(&crate::sample::mixed(count))),
         ("domains", |count| many(count, &|at| format!("Domain d{at}.example {{ Max_Retry_Interval = 9 }}"))),
         ("patterns", |count| {

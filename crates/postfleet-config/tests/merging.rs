@@ -262,7 +262,7 @@ fn configuration_a33_throttles_count_where_they_are_written() {
         tries.iter().filter(admit).count()
     };
     let second: Vec<(&str, &str)> =
-        (0..60).map(|at| ([("a", "x.org"), ("b", "x.org"), ("a", "y.org")][at % 3])).collect();
+        (0..60).map(|at| [("a", "x.org"), ("b", "x.org"), ("a", "y.org")][at % 3]).collect();
     let shared = clean(
         "Binding_Group \"g\" { Outbound_Throttle_Messages = \"10\" Binding \"a\" {} Binding \"b\" {} }",
     );
