@@ -99,7 +99,7 @@ fn members_agree_and_joiners_get_what_a_snapshot_gives_them() {
     assert_eq!(ask(&fleet, 1, &["cache", "set", "plain", "k", "again"]), "");
     agreed(&fleet, "plain", "k", &["again"]);
     let pair: serde_json::Value =
-        serde_json::from_str(&ask(&fleet, 2, &["--json", "cache", "show", "plain", "k"])).unwrap();
+        serde_json::from_str(&ask(&fleet, 2, &["json", "cache", "show", "plain", "k"])).unwrap();
     assert_eq!(pair["data"]["value"], "again");
     assert_eq!(pair["data"]["left"], serde_json::Value::Null);
     assert!(pair["data"]["writer"].as_str().unwrap().ends_with(&format!("#{}", fleet.nodes[1].name)));
@@ -133,7 +133,7 @@ fn answers_of_a_datasource_are_shared() {
     for node in 1..3 {
         assert_eq!(query(node), "v\none\n(1 row)\n");
         let stats: serde_json::Value =
-            serde_json::from_str(&ask(&fleet, node, &["--json", "ds_core", "stats"])).unwrap();
+            serde_json::from_str(&ask(&fleet, node, &["json", "ds_core", "stats"])).unwrap();
         assert_eq!(stats["data"]["datasources"][0]["hits"], 1);
         assert_eq!(stats["data"]["datasources"][0]["misses"], 0);
     }

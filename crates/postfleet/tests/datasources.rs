@@ -47,9 +47,12 @@ fn sqlite_and_csv_are_asked_from_the_console() {
         ask(&["ds_core", "query", "customers", QUERY, "example.net"]),
         (true, "domain\tmails\nexample.net\t1000\n(1 row)\n".into())
     );
-    assert_eq!(ask(&["ds_core", "query", "customers", QUERY, "example.com"]), (true, "(0 rows)\n".into()));
+    assert_eq!(
+        ask(&["ds_core", "query", "customers", QUERY, "example.com"]),
+        (true, "domain\tmails\n(0 rows)\n".into())
+    );
     let named = "'select mails from customer where domain = :d'";
-    let (_, json) = ask(&["--json", "ds_core", "query", "customers", named, ":d=example.net"]);
+    let (_, json) = ask(&["json", "ds_core", "query", "customers", named, ":d=example.net"]);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["data"]["columns"], serde_json::json!(["mails"]));
     assert_eq!(json["data"]["rows"], serde_json::json!([{ "values": [1000] }]));
@@ -127,7 +130,7 @@ fn metrics_are_served_in_the_prometheus_text_format() {
     let samples = page();
     for (sample, value) in [
         ("postfleet_connections{service=\"SMTP\"}", 1.0),
-        ("postfleet_object_total{object=\"inbound_cidr\"}", 1.0),
+        ("postfleet_object_sum{object=\"inbound_cidr\"}", 1.0),
         ("postfleet_object_count{object=\"inbound_cidr\",node=\"solo\"}", 1.0),
         ("postfleet_bus_connected{conn=\"main\"}", 1.0),
         ("postfleet_bus_view_members{conn=\"shared\"}", 1.0),

@@ -73,7 +73,7 @@ figures! {
     BUS_DROPPED = Counter "postfleet_bus_messages_dropped_total" "Messages that were delivered and not used, by reason.";
     BUS_HEARTBEAT = Gauge "postfleet_bus_heartbeat_age_seconds" "Time since the last heartbeat of each member.";
     OBJECT_COUNT = Gauge "postfleet_object_count" "Sum of a replicated object's counts in the column of each node.";
-    OBJECT_TOTAL = Gauge "postfleet_object_total" "Sum of a replicated object's counts over all columns held.";
+    OBJECT_TOTAL = Gauge "postfleet_object_sum" "Sum of a replicated object's counts over all columns held.";
     OBJECT_MISSING = Gauge "postfleet_object_columns_missing" "Members whose column of a replicated object has not arrived yet.";
     OBJECT_AGE = Gauge "postfleet_object_heard_seconds" "Time since something of each other member was delivered.";
     REPLICA_CHANGES = Counter "postfleet_replica_changes_total" "Changes of replicated counts, made here or received.";
