@@ -27,7 +27,7 @@ use nix::sys::eventfd::EventFd;
 use postfleet_bus::carrier::{Carrier, CarrierEvent, EventQueue, RawId, Submit};
 use postfleet_bus::notice::{Notice, Severity};
 use postfleet_types::Monotonic;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
@@ -199,6 +199,8 @@ struct Shared {
     detach: AtomicBool,
     stop: AtomicBool,
     quorate: AtomicBool,
+    /// The hosts of the ring.
+    hosts: Mutex<BTreeSet<u32>>,
     bound_ms: AtomicU64,
     bytes_max: usize,
 }
@@ -351,6 +353,11 @@ impl Carrier for CorosyncCarrier {
 
     fn quorate(&self) -> bool {
         self.shared.quorate.load(Ordering::Relaxed)
+    }
+
+    fn host_present(&self, id: RawId) -> bool {
+        let hosts = self.shared.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        hosts.is_empty() || hosts.contains(&id.major)
     }
 
     fn bytes_max(&self) -> usize {

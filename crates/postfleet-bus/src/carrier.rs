@@ -122,6 +122,11 @@ pub trait Carrier {
     /// Whether this side holds a majority of the expected hosts. Always true where partitions cannot happen.
     fn quorate(&self) -> bool;
 
+    /// Whether the host of an attachment, present or gone, is still reached. A carrier that does not know says yes.
+    fn host_present(&self, _id: RawId) -> bool {
+        true
+    }
+
     /// The longest message, at least 1 004 096 bytes (a payload of 1 000 000 and the longest header).
     fn bytes_max(&self) -> usize;
 
@@ -154,6 +159,10 @@ impl<C: Carrier + ?Sized> Carrier for Box<C> {
 
     fn quorate(&self) -> bool {
         (**self).quorate()
+    }
+
+    fn host_present(&self, id: RawId) -> bool {
+        (**self).host_present(id)
     }
 
     fn bytes_max(&self) -> usize {

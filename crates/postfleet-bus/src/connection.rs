@@ -10,7 +10,7 @@ use crate::membership::{Membership, Options};
 use crate::notice::Notice;
 use bytes::Bytes;
 use core::task::{Context, Poll};
-use postfleet_types::{GroupName, Monotonic, Random, WallTime};
+use postfleet_types::{GroupName, Monotonic, PrivateName, Random, WallTime};
 
 /// Events taken from the carrier in one call of [`Connection::pump`] before others on the same thread get a turn.
 const TURN_EVENTS_MAX: usize = 1024;
@@ -98,6 +98,12 @@ impl<C: Carrier> Connection<C> {
             any = true;
         }
         any
+    }
+
+    /// Whether the host of a member that departed not long ago is still reached: then its process ended, and nothing
+    /// of it goes on. `true` where the carrier cannot tell, and for members that nobody remembers.
+    pub fn host_present(&self, departed: &PrivateName) -> bool {
+        self.membership.departed(departed).is_none_or(|raw| self.carrier.host_present(raw))
     }
 
     /// When [`Connection::poll`] is to be called at the latest.

@@ -131,6 +131,8 @@ pub struct Membership {
     queue: Queue,
     inbox: Inbox,
     heartbeats: Heartbeats,
+    /// Members that departed and what they were attached as, the latest first.
+    departed: Vec<(PrivateName, RawId)>,
     notices: Notices,
     counters: Counters,
     bound: Duration,
@@ -171,6 +173,7 @@ impl Membership {
             queue: Queue::default(),
             inbox: Inbox::new(),
             heartbeats: Heartbeats::default(),
+            departed: Vec::new(),
             notices: Notices::default(),
             counters: Counters::default(),
             bound: Duration::ZERO,

@@ -106,6 +106,7 @@ fn connect(options: &CorosyncOptions, group: &Group) -> Result<Arc<Shared>, Open
         detach: AtomicBool::new(false),
         stop: AtomicBool::new(false),
         quorate: AtomicBool::new(true),
+        hosts: std::sync::Mutex::default(),
         bound_ms: AtomicU64::new(0),
         bytes_max,
     };

@@ -210,6 +210,7 @@ impl Ring {
                 shared.notice(Severity::Notice, text);
             }
         }
+        shared.hosts.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone_from(&hosts);
         self.hosts = hosts;
         between
     }

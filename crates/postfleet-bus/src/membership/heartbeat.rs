@@ -124,6 +124,14 @@ impl Heartbeats {
 }
 
 impl Membership {
+    /// When the latest of the own heartbeats that came back was sent. Until then this member was certainly not left
+    /// behind, however long it stood still since.
+    #[must_use]
+    pub fn heard(&self) -> Option<Monotonic> {
+        let back = self.heartbeats.own.iter().rev().find(|(_, _, back)| *back);
+        back.map(|(_, sent, _)| *sent)
+    }
+
     /// The time between two own heartbeats.
     #[must_use]
     pub fn heartbeat_interval(&self) -> Duration {

@@ -11,7 +11,15 @@ use alloc::format;
 use alloc::vec::Vec;
 use postfleet_types::{Epoch, GroupName, Monotonic, PrivateName, ViewId};
 
+/// Attachments of departed members that are remembered.
+const DEPARTED_MAX: usize = 64;
+
 impl Membership {
+    /// The attachment of a member that departed not long ago.
+    pub(crate) fn departed(&self, name: &PrivateName) -> Option<RawId> {
+        self.departed.iter().find(|(departed, _)| departed == name).map(|(_, raw)| *raw)
+    }
+
     /// The set of attachments changed.
     pub(super) fn raw_change(
         &mut self,
@@ -153,6 +161,14 @@ impl Membership {
                 let reason = reasons.get(&raw).copied().unwrap_or(LeaveReason::Silent);
                 (installed.member.info.private_name.clone(), reason)
             })
+            .collect();
+        self.departed = old
+            .iter()
+            .flat_map(|view| view.in_order())
+            .filter(|(raw, installed)| !new.has(*raw, installed.member.epoch))
+            .map(|(raw, installed)| (installed.member.info.private_name.clone(), raw))
+            .chain(core::mem::take(&mut self.departed))
+            .take(DEPARTED_MAX)
             .collect();
         for (name, reason) in &left {
             if *reason == LeaveReason::Heartbeat {
