@@ -17,6 +17,8 @@ mod nothing_is_broken;
 mod nothing_waits;
 mod one_fleet;
 mod own_is_truth;
+mod slots_are_kept;
+mod tables_agree;
 mod the_living_stay;
 
 use crate::process::Process;
@@ -108,6 +110,8 @@ pub fn all() -> Vec<Invariant> {
         complete::INVARIANT,
         nothing_waits::INVARIANT,
         global_is_what_is_open::INVARIANT,
+        tables_agree::INVARIANT,
+        slots_are_kept::INVARIANT,
         clocks_are_told::INVARIANT,
     ];
     own.into_iter().chain(bus::INVARIANTS).collect()

@@ -15,6 +15,7 @@ mod clock;
 pub mod engine;
 pub mod fault;
 pub mod invariant;
+mod limits;
 mod link;
 pub mod log;
 mod plan;

@@ -82,6 +82,8 @@ pub(crate) struct Link {
     connection: Option<Connection<Attachment>>,
     connect_at: Option<Monotonic>,
     heartbeat_at: Monotonic,
+    /// When the latest own heartbeat that came back was sent.
+    heard: Option<Monotonic>,
     kept: VecDeque<Outgoing>,
     asked: Option<Asked>,
     numbers: u64,
@@ -99,6 +101,7 @@ impl Link {
             connection: None,
             connect_at: Some(Monotonic::ZERO),
             heartbeat_at: Monotonic::ZERO,
+            heard: None,
             kept: VecDeque::new(),
             asked: None,
             numbers: 0,
@@ -161,7 +164,11 @@ impl Link {
         }
         let was_asked = self.asked.replace(asked).is_some();
         if let Some(replica) = &mut replica {
-            replica.flush(now);
+            if asked == Asked::Leave {
+                replica.leave(now)
+            } else {
+                replica.flush(now)
+            }
             self.exchange(turn, replica);
         }
         match &mut self.connection {
@@ -198,6 +205,13 @@ impl Link {
                 progress.any |= self.exchange(turn, replica);
             }
             let Some(connection) = &mut self.connection else { break };
+            let heard = connection.membership().heard();
+            if heard != self.heard
+                && let (Some(sent), Some(replica)) = (heard, &mut replica)
+            {
+                self.heard = heard;
+                replica.heard(now, sent);
+            }
             let Poll::Ready(event) = connection.poll(now, &mut context) else { break };
             progress.any = true;
             let event = self.take(turn, event, &mut progress);

@@ -176,6 +176,7 @@ impl Process {
         if data.replica.poll_deadline().is_some_and(|deadline| deadline <= local) {
             data.replica.handle_timeout(local);
         }
+        data.truth.limits.tend(&mut data.replica, local);
         while let Some(transfer) = data.replica.poll_transfer(local) {
             world.log.line(world.now, &who, "transfer", format_args!("{}", transfer_text(&transfer)));
             shared.transfers.push(transfer);
@@ -269,6 +270,7 @@ impl Process {
             } else {
                 data.truth.close(&mut data.replica, local, random);
             }
+            data.truth.limits.change(&mut data.replica, local, random);
         }
     }
 }

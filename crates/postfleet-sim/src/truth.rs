@@ -1,5 +1,6 @@
 //! What a node really has open, and every state that its columns have been in.
 
+use crate::limits::{Limits, TABLES};
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -21,7 +22,7 @@ pub(crate) const OBJECTS: [ObjectKind; 5] = [
 const FULL: RowRange = RowRange { v4: Some(32..=32), v6: Some(128..=128) };
 
 pub(crate) fn specs() -> Vec<ObjectSpec> {
-    OBJECTS.into_iter().map(ObjectSpec::of).collect()
+    OBJECTS.into_iter().chain(TABLES).map(ObjectSpec::of).collect()
 }
 
 /// A connection that is open.
@@ -127,6 +128,7 @@ pub(crate) struct Truth {
     /// For each object, in order, every state it has been in; the last is the present one.
     history: [Vec<Fingerprint>; OBJECTS.len()],
     totals: [u64; OBJECTS.len()],
+    pub(crate) limits: Limits,
 }
 
 impl Truth {
