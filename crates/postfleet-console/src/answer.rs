@@ -9,6 +9,7 @@ use postfleet_types::{NodeType, Prefix};
 use crate::command::{CountKind, MailqFilter};
 use crate::config::ConfigAnswer;
 use crate::datasource::{CachePair, DatasourceRows, DatasourceStatistics};
+use crate::limits::{SharedWhy, SlotReply, ThrottleReply};
 
 /// The answer of a command that succeeded.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +30,12 @@ pub enum Answer {
     SharedList(SharedList),
     /// `cluster shared show`
     SharedShow(SharedShow),
+    /// `cluster shared why`
+    SharedWhy(SharedWhy),
+    /// `throttle …`
+    Throttle(ThrottleReply),
+    /// `slot …`
+    Slot(SlotReply),
     /// `count`
     Count(CountReply),
     /// `cache get`, `cache show`
@@ -230,6 +237,10 @@ pub enum SharedRows {
     Gauge(Vec<(String, u64)>),
     /// Of a cache: key, and what is left of its time to live in seconds; `None` for ever.
     Cache(Vec<(String, Option<u64>)>),
+    /// Of a throttle table: name, units owned or gone, rate. Ordered by name.
+    Throttles(Vec<(String, u64, String)>),
+    /// Of a slot table: key, slots owned, limit. Ordered by key.
+    Slots(Vec<(String, u64, u64)>),
 }
 
 /// The answer to `count`.

@@ -39,6 +39,22 @@ pub enum Command {
         /// The node as typed; compare after lower-casing.
         from: Option<String>,
     },
+    /// `cluster shared why <object> <key>`
+    SharedWhy {
+        /// The object as typed.
+        object: String,
+        /// The key as typed.
+        key: String,
+    },
+    /// `cluster forget <node>`
+    Forget {
+        /// The node as typed; compare after lower-casing.
+        node: String,
+    },
+    /// `throttle …`
+    Throttle(ThrottleCommand),
+    /// `slot …`
+    Slot(SlotCommand),
     /// `config …`, `write config …`: the line is read by the configuration language.
     Config {
         /// The whole command in normal form.
@@ -125,6 +141,60 @@ pub enum Parameters {
     Positional(Vec<String>),
     /// For each `:name`, in the order in which they were typed.
     Named(Vec<(String, String)>),
+}
+
+/// What is done with a named throttle of the fleet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ThrottleCommand {
+    /// `throttle create <name> <rate> [<epsilon>]`
+    Create {
+        /// Its name.
+        name: String,
+        /// Its rate as typed.
+        rate: String,
+        /// Epsilon as typed.
+        epsilon: Option<String>,
+    },
+    /// `throttle check <name>`
+    Check {
+        /// Its name.
+        name: String,
+    },
+    /// `throttle inc <name> [<units>]`
+    Inc {
+        /// Its name.
+        name: String,
+        /// How many are recorded.
+        units: u32,
+    },
+    /// `throttle take <name> [<units>]`
+    Take {
+        /// Its name.
+        name: String,
+        /// How many are wanted.
+        units: u32,
+    },
+}
+
+/// What is done with connections that are none, under a limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SlotCommand {
+    /// `slot open <key> <limit> [<connections>]`
+    Open {
+        /// The limit's key.
+        key: String,
+        /// The limit.
+        limit: u32,
+        /// How many more are wanted.
+        connections: u32,
+    },
+    /// `slot close <key> [<connections>]`
+    Close {
+        /// The limit's key.
+        key: String,
+        /// How many are closed, those that still wait first; all when not named.
+        connections: u32,
+    },
 }
 
 /// Which connections `count` counts.
@@ -259,9 +329,11 @@ fn expand_alias(found: &[Word]) -> Vec<Word> {
     head.into_iter().chain(rest.iter().cloned()).collect()
 }
 
-/// Whether `entry` exists for this process: without a `cluster` stanza there are no cluster commands.
+/// Whether `entry` exists for this process: without a `cluster` stanza there are no commands of the fleet.
 pub(crate) fn exists(entry: &Entry, profile: &Profile) -> bool {
-    profile.clustering || !entry.words.starts_with("cluster ")
+    let of_the_fleet =
+        ["cluster ", "slot ", "throttle "].iter().any(|family| entry.words.starts_with(family));
+    profile.clustering || !of_the_fleet
 }
 
 fn dispatch(found: &[Word], profile: &Profile) -> Result<Command, Failure> {
@@ -347,7 +419,8 @@ fn incomplete(found: &[Word], profile: &Profile) -> Option<Failure> {
 /// Constructors of commands from their arguments; `None` when the arguments do not fit the grammar.
 pub(crate) mod build {
     use super::{
-        Command, CountKind, CountSelector, InboundService, MailqFilter, Parameters, String, Vec, Word,
+        Command, CountKind, CountSelector, InboundService, MailqFilter, Parameters, SlotCommand, String,
+        ThrottleCommand, Vec, Word,
     };
 
     fn alone(arguments: &[Word], command: Command) -> Option<Command> {
@@ -481,6 +554,66 @@ pub(crate) mod build {
             _ => return None,
         };
         Some(Command::DatasourceQuery { name: name.text.clone(), query: query.text.clone(), parameters })
+    }
+
+    pub(crate) fn shared_why(arguments: &[Word]) -> Option<Command> {
+        let [object, key] = arguments else { return None };
+        Some(Command::SharedWhy { object: object.text.clone(), key: key.text.clone() })
+    }
+
+    pub(crate) fn cluster_forget(arguments: &[Word]) -> Option<Command> {
+        let [node] = arguments else { return None };
+        Some(Command::Forget { node: node.text.clone() })
+    }
+
+    /// A whole number from 1; 1 when it is not written.
+    fn units(words: &[Word], otherwise: u32) -> Option<u32> {
+        match words {
+            [] => Some(otherwise),
+            [word] if word.text.bytes().all(|b| b.is_ascii_digit()) => {
+                word.text.parse().ok().filter(|n| *n > 0)
+            }
+            _ => None,
+        }
+    }
+
+    pub(crate) fn throttle_create(arguments: &[Word]) -> Option<Command> {
+        let [name, rate, epsilon @ ..] = arguments else { return None };
+        let epsilon = match epsilon {
+            [] => None,
+            [epsilon] => Some(epsilon.text.clone()),
+            _ => return None,
+        };
+        let (name, rate) = (name.text.clone(), rate.text.clone());
+        Some(Command::Throttle(ThrottleCommand::Create { name, rate, epsilon }))
+    }
+
+    pub(crate) fn throttle_check(arguments: &[Word]) -> Option<Command> {
+        let [name] = arguments else { return None };
+        Some(Command::Throttle(ThrottleCommand::Check { name: name.text.clone() }))
+    }
+
+    pub(crate) fn throttle_inc(arguments: &[Word]) -> Option<Command> {
+        let [name, rest @ ..] = arguments else { return None };
+        Some(Command::Throttle(ThrottleCommand::Inc { name: name.text.clone(), units: units(rest, 1)? }))
+    }
+
+    pub(crate) fn throttle_take(arguments: &[Word]) -> Option<Command> {
+        let [name, rest @ ..] = arguments else { return None };
+        Some(Command::Throttle(ThrottleCommand::Take { name: name.text.clone(), units: units(rest, 1)? }))
+    }
+
+    pub(crate) fn slot_open(arguments: &[Word]) -> Option<Command> {
+        let [key, limit, rest @ ..] = arguments else { return None };
+        let limit = units(core::slice::from_ref(limit), 1)?;
+        let connections = units(rest, 1)?;
+        Some(Command::Slot(SlotCommand::Open { key: key.text.clone(), limit, connections }))
+    }
+
+    pub(crate) fn slot_close(arguments: &[Word]) -> Option<Command> {
+        let [key, rest @ ..] = arguments else { return None };
+        let connections = units(rest, u32::MAX)?;
+        Some(Command::Slot(SlotCommand::Close { key: key.text.clone(), connections }))
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "one signature for all constructors")]

@@ -76,7 +76,7 @@ fn argument_candidates(entry: &Entry, arguments: &[&str], names: &Names) -> Vec<
     let texts = |list: &[&str]| list.iter().map(ToString::to_string).collect();
     match (entry.words, arguments) {
         ("cluster membership", []) => texts(&["-v"]),
-        ("cluster shared show", []) => names.objects.clone(),
+        ("cluster shared show" | "cluster shared why", []) => names.objects.clone(),
         ("cluster shared show", [_]) => texts(&["from"]),
         ("cluster shared show", [_, "from"]) => names.nodes.clone(),
         ("count", []) => {
@@ -122,7 +122,7 @@ mod tests {
     fn console_s1_5_completion() {
         check("cl", &["cluster"]);
         check("cluster s", &["shared"]);
-        check("cluster shared ", &["list", "show"]);
+        check("cluster shared ", &["list", "show", "why"]);
         check("cluster shared show o", &["outbound_cidr", "outbound_domains"]);
         check("json cluster shared show inbound_cidr ", &["from"]);
         check("cluster shared show inbound_cidr from ", &["relay-0-1", "relay-0-2"]);
@@ -132,7 +132,7 @@ mod tests {
         check("mailq -b ", &["default"]);
         check("mailq -b default --d", &["--domain"]);
         check("help cluster sh", &["shared"]);
-        check("s", &["shutdown", "summary", "sysinfo"]);
+        check("s", &["shutdown", "slot", "summary", "sysinfo"]);
         check("conf", &["config"]);
         check("config ro", &["rollback"]);
         check("config begin ", &["from"]);

@@ -94,6 +94,10 @@ codes! {
     NoSuchNode = "no_such_node",
     /// The domain is not in the route cache.
     NoSuchDomain = "no_such_domain",
+    /// The node is there, and what was asked for is for nodes that are gone.
+    NodePresent = "node_present",
+    /// No throttle of that name.
+    NoSuchThrottle = "no_such_throttle",
     /// No such binding.
     NoSuchBinding = "no_such_binding",
     /// No such message.
@@ -243,6 +247,12 @@ impl Failure {
     #[must_use]
     pub fn no_view(typed_object: &str, typed_node: &str) -> Self {
         Self::error(Code::NoSuchNode, format!("no view of '{typed_object}' from node '{typed_node}'"))
+    }
+
+    /// The object knows nothing of that key.
+    #[must_use]
+    pub fn no_such_shared_key(typed_object: &str, key: &str) -> Self {
+        Self::error(Code::NoSuchKey, format!("no such key '{key}' in '{typed_object}'"))
     }
 
     /// No binding is called `name`.

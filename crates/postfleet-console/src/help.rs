@@ -83,6 +83,25 @@ fn detail(words: &str) -> Option<&'static str> {
             "Shows what this node knows at this moment and sends nothing.\n\
              from <node> shows that node's own counts; without it, the sum over all members.",
         ),
+        "cluster forget" => Some(
+            "Throttles and connection limits keep a lost node's part, and what it may still be using, until it is back.\n\
+             Say this when it will not come back: its units are free at once and the others share its part.\n\
+             Refused while the node is a member.",
+        ),
+        "cluster shared why" => Some(
+            "The key is one that cluster shared show prints; of an object that counts by address, a block.\n\
+             A line per member, in membership order: what it uses, holds idle and wants, and when it was last heard.\n\
+             ? stands for what the kind does not have, or only that member knows. Then the last grants.",
+        ),
+        "slot open" => Some(
+            "Holds connections open that are none, to try a limit: they use slots like connections of mail do, move to\n\
+             nodes that wait, and end with slot close or with the node. Needs a cluster connection limit in the\n\
+             configuration of all nodes.",
+        ),
+        "throttle take" => Some("Uses what is there at once, on this node, and says how much that was."),
+        "throttle inc" => {
+            Some("Records the units in any case; throttle check tells whether that was too many.")
+        }
         "config begin" => Some(
             "Changes are collected and seen by this session alone until config commit.\n\
              from scratch begins with an empty configuration.\n\

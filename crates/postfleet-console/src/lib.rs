@@ -20,6 +20,7 @@ mod failure;
 pub mod fuzz;
 mod help;
 mod lex;
+mod limits;
 mod machine;
 mod profile;
 mod render;
@@ -32,8 +33,8 @@ pub use answer::{
     SharedList, SharedObject, SharedRows, SharedShow, SharedView, Summary, Sysinfo,
 };
 pub use command::{
-    Command, CountKind, CountSelector, InboundService, MailqFilter, Parameters, Request, canonical_object,
-    parse,
+    Command, CountKind, CountSelector, InboundService, MailqFilter, Parameters, Request, SlotCommand,
+    ThrottleCommand, canonical_object, parse,
 };
 pub use complete::{Names, completions};
 pub use config::{
@@ -43,6 +44,7 @@ pub use config::{
 pub use datasource::{CachePair, Cell, DatasourceFigures, DatasourceRows, DatasourceStatistics};
 pub use failure::{Code, Failure, Status};
 pub use lex::{LexError, Word, words};
+pub use limits::{SharedWhy, SlotReply, ThrottleReply, WhyGone, WhyGrant, WhyMember};
 pub use machine::{Form, error_message, pretty_json};
 pub use profile::{Profile, Role};
 pub use render::{Rendered, render};

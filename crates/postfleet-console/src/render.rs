@@ -10,6 +10,7 @@ use crate::answer::{
 };
 use crate::command::{CountKind, Request};
 use crate::failure::{Code, Failure, Status};
+use crate::limits;
 use crate::machine::{Fields, Form, json_record, put, xml_element};
 use crate::profile::Profile;
 
@@ -89,6 +90,9 @@ const fn element(answer: &Answer) -> &'static str {
         Answer::NodeAddress(_) => "NodeAddr",
         Answer::SharedList(_) => "SharedObjects",
         Answer::SharedShow(_) => "SharedObject",
+        Answer::SharedWhy(_) => "SharedKey",
+        Answer::Throttle(_) => "Throttle",
+        Answer::Slot(_) => "Slots",
         Answer::Count(_) => "Count",
         Answer::CachePair(_) => "Pair",
         Answer::Rows(_) => "Answer",
@@ -116,6 +120,9 @@ fn describe(fields: &mut Fields<'_>, profile: &Profile, answer: &Answer) {
             fields.records("objects", "Object", &list.objects, |o, f| describe_object(o, f))
         }
         Answer::SharedShow(show) => describe_show(fields, show),
+        Answer::SharedWhy(why) => limits::describe_why(fields, why),
+        Answer::Throttle(reply) => limits::describe_throttle(fields, reply),
+        Answer::Slot(reply) => limits::describe_slot(fields, reply),
         Answer::Count(count) => describe_count(fields, count),
         Answer::CachePair(pair) => pair.describe(fields),
         Answer::Rows(rows) => rows.describe(fields),
@@ -214,6 +221,16 @@ fn describe_show(fields: &mut Fields<'_>, show: &SharedShow) {
             fields.text("key", key);
             fields.whole("count", *count);
         }),
+        SharedRows::Throttles(rows) => fields.records("rows", "Row", rows, |(name, used, rate), fields| {
+            fields.text("key", name);
+            fields.whole("count", *used);
+            fields.text("rate", rate);
+        }),
+        SharedRows::Slots(rows) => fields.records("rows", "Row", rows, |(key, owned, limit), fields| {
+            fields.text("key", key);
+            fields.whole("count", *owned);
+            fields.whole("limit", *limit);
+        }),
     }
 }
 
@@ -283,6 +300,9 @@ fn text(out: &mut String, profile: &Profile, answer: &Answer) {
         Answer::NodeAddress(address) => put(out, format_args!("{address}\n")),
         Answer::SharedList(list) => text_list(out, list),
         Answer::SharedShow(show) => text_show(out, show),
+        Answer::SharedWhy(why) => limits::text_why(out, why),
+        Answer::Throttle(reply) => limits::text_throttle(out, reply),
+        Answer::Slot(reply) => limits::text_slot(out, reply),
         Answer::Count(count) => text_count(out, count),
         Answer::CachePair(pair) => pair.text(out),
         Answer::Rows(rows) => rows.text(out),
@@ -395,8 +415,21 @@ fn text_show(out: &mut String, show: &SharedShow) {
                 put(out, format_args!("{key:>60}:{count:>13}\n"));
             }
         }
+        SharedRows::Throttles(rows) => {
+            for (name, used, rate) in rows {
+                put(out, format_args!("{name:>60}:{used:>13} of {rate}\n"));
+            }
+        }
+        SharedRows::Slots(rows) => {
+            for (key, owned, limit) in rows {
+                put(out, format_args!("{key:>60}:{owned:>13} of {limit}\n"));
+            }
+        }
     }
-    if !show.missing.is_empty() {
+    let ordered = matches!(show.rows, SharedRows::Throttles(_) | SharedRows::Slots(_));
+    if ordered && !show.missing.is_empty() {
+        put(out, format_args!("not settled: the tables of {} are still to come\n", show.missing.join(", ")));
+    } else if !show.missing.is_empty() {
         put(out, format_args!("not complete: counts of {} are still to come\n", show.missing.join(", ")));
     }
 }

@@ -426,6 +426,10 @@ fn answered_here(request: &Request, profile: &Profile) -> Option<Result<Answer, 
             | Command::DatasourceStatistics
             | Command::SharedList
             | Command::SharedShow { .. }
+            | Command::SharedWhy { .. }
+            | Command::Forget { .. }
+            | Command::Throttle(_)
+            | Command::Slot(_)
             | Command::Count { .. }
             | Command::Mailq(_)
             | Command::Pid

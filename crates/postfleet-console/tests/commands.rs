@@ -179,6 +179,8 @@ duravip show
     Show the state of DuraVIPs
 duravip show tables
     Show the DuraVIP state tables as XML
+forget <node>
+    Declare a lost node gone for good
 help
     Show this list
 info

@@ -149,7 +149,7 @@ async fn prune(node: Arc<Node>) {
         node.connections.prune();
         node.datasources.maintain();
         if let Some(fleet) = &node.fleet {
-            fleet.maintain();
+            let _later = fleet.maintain();
         }
     }
 }

@@ -38,6 +38,7 @@ mod serving;
 mod session;
 mod shared;
 mod tables;
+mod why;
 mod wire;
 
 pub use cache::{PAIR_BYTES_MAX, PairTooLong, SharedCache};
@@ -50,6 +51,7 @@ pub use reads::{ColumnPhase, ColumnStatus, ListRow, ObjectView, Of, ReadError, R
 pub use replica::{Counted, Counters, JOIN_PATIENCE, Outbound, Outgoing, Replica, ReplicaOptions};
 pub use serving::{Served, Serving, refusal_frame, wait_frame};
 pub use tables::ForgetError;
+pub use why::{Why, WhyDeparted, WhyGranted, WhyPart};
 pub use wire::{
     KIND_ANSWER, KIND_ASK, KIND_BATCH, KIND_CHUNK, KIND_MARKER, KIND_TABLES, MESSAGE_VERSION, MessageError,
     decode_any,

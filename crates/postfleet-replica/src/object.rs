@@ -3,6 +3,7 @@
 use alloc::string::String;
 use core::fmt;
 use core::time::Duration;
+use postfleet_throttle::Partition;
 
 /// The kind of a shared object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -176,6 +177,8 @@ pub struct ObjectSpec {
     pub snapshot: bool,
     /// The most pairs; `None` for no bound. Caches only.
     pub max_size: Option<u64>,
+    /// What a side of a split fleet gets of the object's limits; `None`: what [`crate::TableOptions`] says.
+    pub partition: Option<Partition>,
 }
 
 impl ObjectSpec {
@@ -190,6 +193,7 @@ impl ObjectSpec {
             binding_group: None,
             snapshot: false,
             max_size: None,
+            partition: None,
         }
     }
 

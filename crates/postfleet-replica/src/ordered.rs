@@ -44,6 +44,13 @@ impl Default for TableOptions {
     }
 }
 
+impl TableOptions {
+    /// With what the stanza of an object says itself.
+    pub(crate) fn of(&self, spec: &ObjectSpec) -> Self {
+        Self { partition: spec.partition.unwrap_or(self.partition), ..*self }
+    }
+}
+
 /// How much waits to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waiting {
@@ -153,7 +160,7 @@ pub(crate) enum Table {
 impl Table {
     /// An object with nothing in it; `None` for kinds that are not ordered.
     pub(crate) fn new(spec: &ObjectSpec, options: &ReplicaOptions) -> Option<Self> {
-        let TableOptions { partition, grace, slot_handover, named_throttles_max } = options.tables;
+        let TableOptions { partition, grace, slot_handover, named_throttles_max } = options.tables.of(spec);
         let throttles = |capacity| {
             let settings = ThrottleOptions { partition, grace, capacity };
             Some(Self::Throttles(Box::new(SharedThrottles::new(&options.own, settings))))

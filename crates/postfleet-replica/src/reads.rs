@@ -2,6 +2,7 @@
 
 use crate::counts::{Counts, Origin};
 use crate::object::{ObjectKind, Structure};
+use crate::ordered::Table;
 use crate::replica::{Replica, bound_name};
 use crate::shared::{Column, Data, Shared};
 use alloc::string::String;
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use core::time::Duration;
 use postfleet_cidr::{Row, RowRange};
 use postfleet_gauge::GaugeColumns;
+use postfleet_throttle::{Rate, SlotRow, ThrottleRow};
 use postfleet_types::{Monotonic, Prefix, PrivateName, View};
 
 /// Whose counts are read.
@@ -60,6 +62,10 @@ pub enum Rows {
     Names(Vec<(String, u64)>),
     /// Of a cache, ascending by key: what is left of the time to live, `None` for ever.
     Pairs(Vec<(Bytes, Option<Duration>)>),
+    /// Of a throttle table, by name: units owned or gone, and the rate.
+    Throttles(Vec<(String, u64, Rate)>),
+    /// Of a slot table, by key: slots owned, and the limit.
+    Slots(Vec<(String, u64, u64)>),
     /// Of an object whose kind this build does not keep.
     None,
 }
@@ -77,6 +83,14 @@ pub enum ReadError {
         object: String,
         /// The node's name as it was asked for.
         node: String,
+    },
+    /// Nothing is counted or limited under that key.
+    #[error("no such key '{key}' in '{object}'")]
+    NoKey {
+        /// The object's name as it was asked for.
+        object: String,
+        /// The key as it was asked for.
+        key: String,
     },
 }
 
@@ -165,9 +179,8 @@ impl Replica {
         let rows = match object.structure() {
             Structure::CidrTree => Rows::Addresses(object.address_rows(of, &RowRange::SHARED)?),
             Structure::GaugeTable => Rows::Names(object.name_rows(of)?),
-            Structure::ThrottleTable | Structure::SlotTable | Structure::Metrics | Structure::Cache => {
-                Rows::None
-            }
+            Structure::ThrottleTable | Structure::SlotTable => object.table_rows(view),
+            Structure::Metrics | Structure::Cache => Rows::None,
         };
         Ok(Show {
             snapped: object.shared.spec.snapped(),
@@ -227,6 +240,9 @@ impl<'a> ObjectView<'a> {
     #[must_use]
     pub fn missing(&self) -> Vec<PrivateName> {
         let replica = self.replica;
+        if let Some(table) = &self.shared.table {
+            return table.ordered().awaited().into_iter().cloned().collect();
+        }
         let lacks = |name: &&PrivateName| {
             let origin = replica.peers.get(*name).and_then(|peer| peer.origin);
             let column = origin.and_then(|origin| self.shared.data.as_ref()?.remote.get(&origin));
@@ -247,6 +263,9 @@ impl<'a> ObjectView<'a> {
                 // The youngest first: a node that has restarted may be here twice for a moment.
                 for name in replica.order.iter().rev().filter(|name| name.node() == node) {
                     let Some(origin) = replica.peers.get(name).and_then(|peer| peer.origin) else { continue };
+                    if self.shared.table.is_some() {
+                        return Ok((Some(origin), Some(name.as_str())));
+                    }
                     let column = self.shared.data.as_ref().and_then(|data| data.remote.get(&origin));
                     if matches!(column, Some(Column::Live { .. })) {
                         return Ok((Some(origin), Some(name.as_str())));
@@ -254,6 +273,30 @@ impl<'a> ObjectView<'a> {
                 }
                 Err(ReadError::NoView { object: String::from(self.asked), node: String::from(node) })
             }
+        }
+    }
+
+    /// The rows of an ordered object: of all members, or of the one with that private name.
+    fn table_rows(&self, of: Option<&str>) -> Rows {
+        let Some(table) = &self.shared.table else { return Rows::None };
+        let own = &self.replica.options.own;
+        let member = of.map(|of| self.replica.order.iter().find(|name| name.as_str() == of).unwrap_or(own));
+        match table {
+            Table::Throttles(table) => {
+                let row = |row: ThrottleRow<'_>| (String::from(row.name), row.used, row.rate);
+                Rows::Throttles(match member {
+                    None => table.rows().map(row).collect(),
+                    Some(member) => table.rows_of(member).map(row).collect(),
+                })
+            }
+            Table::Slots(table) => {
+                let row = |row: SlotRow<'_>| (String::from(row.key), row.owned, row.limit);
+                Rows::Slots(match member {
+                    None => table.rows().map(row).collect(),
+                    Some(member) => table.rows_of(member).map(row).collect(),
+                })
+            }
+            Table::Cache(_) => Rows::None,
         }
     }
 

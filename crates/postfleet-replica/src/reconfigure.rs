@@ -37,6 +37,11 @@ impl Replica {
                 if let Some(Table::Cache(cache)) = &mut object.table {
                     cache.set_options(spec.snapped(), cache_limits(&spec));
                 }
+                if object.spec.partition != spec.partition
+                    && let Some(table) = &mut object.table
+                {
+                    table.ordered_mut().set_options(now, &self.options.tables.of(&spec));
+                }
                 object.spec = spec;
                 self.objects.push(object);
             } else {

@@ -77,7 +77,7 @@ impl Replica {
         }
     }
 
-    fn table(&self, name: &str) -> Option<&Table> {
+    pub(crate) fn table(&self, name: &str) -> Option<&Table> {
         self.objects.iter().find(|object| object.spec.name == name)?.table.as_ref()
     }
 
@@ -132,8 +132,10 @@ impl Replica {
     pub fn set_table_options(&mut self, now: Monotonic, options: crate::ordered::TableOptions) {
         if self.options.tables != options {
             self.options.tables = options;
-            for table in self.tables_mut() {
-                table.ordered_mut().set_options(now, &options);
+            for Shared { spec, table, .. } in &mut self.objects {
+                if let Some(table) = table {
+                    table.ordered_mut().set_options(now, &options.of(spec));
+                }
             }
         }
     }

@@ -38,7 +38,8 @@ fn answers_of_a_quiet_fleet_are_exact() {
          inbound_cidr [lazy, cidrtree w/ snapshots]\n                 \
          outbound_cidr [lazy, cidrtree w/ snapshots]\n              \
          outbound_domains [lazy, gauge table w/ snapshots]\n      \
-         outbound_binding_domains [lazy, gauge table w/ snapshots]\n"
+         outbound_binding_domains [lazy, gauge table w/ snapshots]\n        \
+         shared_named_throttles [lazy, throttle table w/ snapshots]\n"
     );
     // Console document, case 5; replication document, case A5.
     assert_eq!(

@@ -43,7 +43,7 @@ pub(crate) const CRATES: &[(&str, Kind, &[&str])] = &[
     (
         "postfleet-sim",
         Kind::Pure,
-        &["postfleet-types", "postfleet-bus", "postfleet-cidr", "postfleet-replica"],
+        &["postfleet-types", "postfleet-bus", "postfleet-cidr", "postfleet-replica", "postfleet-throttle"],
     ),
     ("postfleet-bus-local", Kind::Impure, &["postfleet-types", "postfleet-bus"]),
     ("postfleet-bus-corosync", Kind::Impure, &["postfleet-types", "postfleet-bus"]),
@@ -62,6 +62,7 @@ pub(crate) const CRATES: &[(&str, Kind, &[&str])] = &[
             "postfleet-drivers",
             "postfleet-gauge",
             "postfleet-replica",
+            "postfleet-throttle",
             "postfleet-config",
             "postfleet-smtp",
             "postfleet-spool",

@@ -141,6 +141,8 @@ pub struct NodeSettings {
     pub force_fsync: bool,
     /// `Large_Message_Threshold`, in bytes.
     pub large_message_threshold: u64,
+    /// `Siv_Throttle_Cache_Size`: named throttles kept, of the node and of the fleet each.
+    pub named_throttles_max: u64,
     /// `Disk_Queue_Drain_Rate`.
     pub disk_queue_drain_rate: u32,
     /// `State_Dir`.
@@ -200,6 +202,7 @@ impl Config {
             spool_min_free_percent: global.u32("Spool_Min_Free_Percent"),
             force_fsync: global.bool("Force_Fsync"),
             large_message_threshold: global.u64("Large_Message_Threshold"),
+            named_throttles_max: global.u64("Siv_Throttle_Cache_Size"),
             disk_queue_drain_rate: global.u32("Disk_Queue_Drain_Rate"),
             state_dir: text("State_Dir"),
             run_dir: text("Run_Dir"),

@@ -1,6 +1,6 @@
 //! What console commands read and do.
 
-use super::Outcome;
+use super::{Outcome, limits};
 use crate::clock;
 use crate::counts;
 use crate::node::Node;
@@ -24,6 +24,10 @@ pub(super) async fn execute(node: &Arc<Node>, command: &Command) -> Outcome {
         },
         Command::SharedList => shared_list(node),
         Command::SharedShow { object, from } => shared_show(node, object, from.as_deref()),
+        Command::SharedWhy { object, key } => limits::why(node, object, key),
+        Command::Forget { node: gone } => limits::forget(node, gone),
+        Command::Throttle(command) => limits::throttle(node, command),
+        Command::Slot(command) => limits::slot(node, command),
         Command::Count { kind, selector } => count(node, kind, *selector),
         Command::CacheGet { cache, key } => super::cache::show(node, cache, key, false),
         Command::CacheSet { cache, key, value, ttl } => {

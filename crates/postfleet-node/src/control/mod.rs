@@ -4,6 +4,7 @@ mod answers;
 mod cache;
 mod config;
 mod datasource;
+mod limits;
 
 use crate::clock;
 use crate::counts;

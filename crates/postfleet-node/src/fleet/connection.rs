@@ -105,8 +105,16 @@ pub(crate) async fn run(fleet: Arc<Fleet>, class: Class, load: LoadOf) {
                 jitter(fleet.settings().reconnect_interval)
             }
         };
+        // Limits go on without the bus.
+        let tend = async {
+            match class {
+                Class::Main => pending().await,
+                Class::Shared => fleet.tend().await,
+            }
+        };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
+            () = tend => {}
             // A reset ends the pause; leaving is seen at the top.
             _ = commands.wait_for(|commands| *commands != known) => {}
         }
@@ -170,6 +178,7 @@ async fn attend(
     let mut asked: Option<Commands> = None;
     let mut disagreements = Disagreements::default();
     let mut pulse = Pulse::new(fleet);
+    let mut last_heard = None;
     // Messages that the bus had no room for, oldest first.
     let mut kept: VecDeque<Outgoing> = VecDeque::new();
     loop {
@@ -186,7 +195,7 @@ async fn attend(
             if wanted != started {
                 asked = Some(wanted);
                 if class == Class::Shared {
-                    fleet.flush(now);
+                    fleet.flush(now, wanted.leave);
                     exchange(fleet, &mut connection, &mut kept, now);
                 }
                 connection.disconnect(now);
@@ -194,6 +203,12 @@ async fn attend(
         }
         let mut deadline = connection.deadline();
         if class == Class::Shared && asked.is_none() {
+            let heard = connection.membership().heard();
+            let bound = connection.status().bound;
+            fleet.attend_limits(now, heard.filter(|_| heard != last_heard), bound, |name| {
+                connection.host_present(name)
+            });
+            last_heard = heard;
             let replica = exchange(fleet, &mut connection, &mut kept, now);
             fleet.transfer(now);
             deadline = earlier(connection.deadline(), replica);

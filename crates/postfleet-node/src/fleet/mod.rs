@@ -10,6 +10,7 @@
 pub(crate) mod agreement;
 mod caches;
 mod connection;
+mod limits;
 #[cfg(test)]
 mod rig;
 mod shown;
@@ -17,14 +18,15 @@ mod transfers;
 
 pub(crate) use caches::SetError;
 pub(crate) use connection::{Class, LoadOf, run};
+pub(crate) use limits::{LimitError, LimitSettings, NAMED, TrialState};
 pub(crate) use shown::{ConfiguredObject, ConnectionState, Listed, ShownMember, bytes_text};
 
 use crate::clock;
 use crate::cluster_listener::{Dialing, Turns};
 use crate::notices::notice;
 use postfleet_bus::event::{BusEvent, MemberInfo};
-use postfleet_console::{Failure, SharedList, SharedShow};
-use postfleet_replica::{Counted, ObjectSpec, Outgoing, Replica, ReplicaOptions};
+use postfleet_console::{Failure, SharedList, SharedShow, SharedWhy};
+use postfleet_replica::{Counted, ObjectSpec, Outgoing, Replica, ReplicaOptions, TableOptions};
 use postfleet_types::{GroupName, Monotonic, PrivateName};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -62,6 +64,8 @@ pub(crate) struct FleetSettings {
     pub(crate) max_backlog: usize,
     pub(crate) reconnect_interval: Duration,
     pub(crate) min_delay: Option<Duration>,
+    pub(crate) tables: TableOptions,
+    pub(crate) limits: LimitSettings,
     /// How this node connects to the cluster listeners of others.
     pub(crate) dialing: Dialing,
 }
@@ -79,6 +83,8 @@ pub(crate) struct Fleet {
     transfers: transfers::Transfers,
     /// Members that fetch from this node take turns.
     pub(crate) turns: Turns,
+    /// Throttles and slots: who waits for what.
+    side: limits::Side,
     /// Configured objects, for the list: stanza facts that the replica does not need.
     listed: Mutex<BTreeMap<String, shown::Listed>>,
 }
@@ -100,9 +106,11 @@ impl Fleet {
             settings.cluster_group.clone(),
         );
         options.min_delay = settings.min_delay;
+        options.tables = settings.tables;
+        let limits = settings.limits.clone();
         let specs: Vec<ObjectSpec> = objects.iter().map(|object| object.spec.clone()).collect();
         let replica = Replica::new(options, specs);
-        Arc::new(Self {
+        let fleet = Arc::new(Self {
             settings: RwLock::new(Arc::new(settings)),
             replica: Mutex::new(replica),
             main: watch::Sender::new(ConnectionState::default()),
@@ -111,8 +119,11 @@ impl Fleet {
             commands: watch::Sender::new(Commands::default()),
             transfers: transfers::Transfers::default(),
             turns: Turns::default(),
+            side: limits::Side::default(),
             listed: Mutex::new(listed(objects)),
-        })
+        });
+        fleet.adopt_limits(&mut fleet.locked(), limits);
+        fleet
     }
 
     /// What the configuration says now. Names, groups and the bus are those of the start.
@@ -128,6 +139,10 @@ impl Fleet {
             let mut replica = self.locked();
             replica.reconfigure(clock::monotonic(), specs);
             replica.set_min_delay(settings.min_delay);
+            // The detection time of the bus comes with the connection.
+            let grace = replica.options().tables.grace;
+            replica.set_table_options(clock::monotonic(), TableOptions { grace, ..settings.tables });
+            self.adopt_limits(&mut replica, settings.limits.clone());
             *self.listed.lock().unwrap_or_else(PoisonError::into_inner) = listed(objects);
         }
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
@@ -201,36 +216,93 @@ impl Fleet {
         self.locked().handle(now, event);
     }
 
+    /// `cluster shared why`.
+    pub(crate) fn shared_why(&self, typed: &str, key: &str) -> Result<SharedWhy, Failure> {
+        let replica = self.locked();
+        shown::why(&replica, clock::monotonic(), typed, key)
+    }
+
+    /// What the connection knows of itself: when the latest heartbeat that came back was sent, how long a silent
+    /// host stays in the view, and hosts that are gone.
+    fn attend_limits(
+        &self,
+        now: Monotonic,
+        heard: Option<Monotonic>,
+        bound: Duration,
+        host_present: impl Fn(&PrivateName) -> bool,
+    ) {
+        let mut replica = self.locked();
+        if let Some(sent) = heard {
+            replica.heard(now, sent);
+        }
+        let tables = replica.options().tables;
+        let grace = bound.max(TableOptions::default().grace);
+        replica.set_table_options(now, TableOptions { grace, ..tables });
+        let gone: Vec<PrivateName> =
+            replica.suspected().filter(|name| !host_present(name)).cloned().collect();
+        for name in gone {
+            replica.host_left(&name);
+        }
+    }
+
     /// What the replica wants to be done now, and when it wants to be called again.
     fn turn(&self, now: Monotonic, send: &mut impl FnMut(Outgoing) -> bool) -> Option<Monotonic> {
         let mut replica = self.locked();
         if replica.poll_deadline().is_some_and(|deadline| deadline <= now) {
             replica.handle_timeout(now);
         }
+        self.settle_limits(&mut replica, now);
         while let Some(outgoing) = replica.poll_send(now) {
             if !send(outgoing) {
                 break;
             }
         }
-        let deadline = replica.poll_deadline();
+        let deadline = replica.poll_deadline().into_iter().chain(self.limits_deadline()).min();
+        self.sleep_until(deadline);
         while let Some(told) = replica.poll_notice() {
             notice(told.severity, told.text);
         }
         deadline
     }
 
-    /// Does what time has brought, also while the shared connection is down: idle addresses are forgotten.
-    pub(crate) fn maintain(&self) {
+    /// Does what time has brought, also while the shared connection is down: idle addresses are forgotten, units of
+    /// limits cool. Returns when there is more to do.
+    pub(crate) fn maintain(&self) -> Option<Monotonic> {
         let now = clock::monotonic();
         let mut replica = self.locked();
         if replica.poll_deadline().is_some_and(|deadline| deadline <= now) {
             replica.handle_timeout(now);
         }
+        self.settle_limits(&mut replica, now);
+        let deadline = replica.poll_deadline().into_iter().chain(self.limits_deadline()).min();
+        self.sleep_until(deadline);
+        deadline
     }
 
-    /// Puts everything that waits into messages, before an orderly leave.
-    fn flush(&self, now: Monotonic) {
-        self.locked().flush(now);
+    /// Does what time brings while there is no shared connection. Never returns.
+    async fn tend(&self) {
+        loop {
+            let deadline = self.maintain();
+            let timer = async {
+                match deadline {
+                    Some(deadline) => {
+                        let soon = clock::monotonic() + Duration::from_millis(1);
+                        tokio::time::sleep_until(clock::instant_of(deadline.max(soon))).await;
+                    }
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = timer => {}
+                () = self.changed.notified() => {}
+            }
+        }
+    }
+
+    /// Puts everything that waits into messages, before an orderly leave; for good, what is not used is given.
+    fn flush(&self, now: Monotonic, for_good: bool) {
+        let mut replica = self.locked();
+        if for_good { replica.leave(now) } else { replica.flush(now) }
     }
 }
 

@@ -1,12 +1,16 @@
 //! Whole members in one process, for tests and measurements: the local bus, real cluster listeners, and nothing of
 //! mail.
 
-use super::{BusKind, Class, ConfiguredObject, Fleet, FleetSettings, Listed, LoadOf, run};
+use super::{
+    BusKind, Class, ConfiguredObject, Fleet, FleetSettings, LimitError, LimitSettings, Listed, LoadOf, NAMED,
+    TrialState, run,
+};
 use crate::cluster_listener::{Dialing, Door, FleetKey, Tls, converse, is_member};
 use crate::socket::Socket;
 use postfleet_bus::envelope::Load;
 use postfleet_bus::event::MemberInfo;
-use postfleet_replica::{Counted, Counters, ObjectKind, ObjectSpec, Of};
+use postfleet_replica::{Counted, Counters, ObjectKind, ObjectSpec, Of, TableOptions};
+use postfleet_throttle::{Epsilon, Limit, LimitKey, Limits, Through, To};
 use postfleet_types::{NodeName, NodeType, PrivateName};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -59,10 +63,17 @@ async fn start(dir: &Path, number: u8, dialing: Dialing, listens: bool) -> Membe
         max_backlog: 5000,
         reconnect_interval: Duration::from_secs(1),
         min_delay: Some(Duration::from_millis(10)),
+        tables: TableOptions::default(),
+        limits: LimitSettings::default(),
         dialing: dialing.clone(),
     };
-    let objects = [ObjectKind::InboundCidr, ObjectKind::OutboundDomains]
-        .map(|kind| ConfiguredObject { spec: ObjectSpec::of(kind), listed: Listed::default() });
+    let objects = [
+        ObjectKind::InboundCidr,
+        ObjectKind::OutboundDomains,
+        ObjectKind::SharedNamedThrottles,
+        ObjectKind::OutboundSlots,
+    ]
+    .map(|kind| ConfiguredObject { spec: ObjectSpec::of(kind), listed: Listed::default() });
     let fleet = Fleet::new(settings, objects.into());
     let mut tasks = JoinSet::new();
     let load: LoadOf = Arc::new(Load::default);
@@ -181,6 +192,72 @@ fn replication_s2_5_the_bus_carries_what_cannot_be_fetched() {
         assert!(old.chunks_sent > 0 && new.chunks_received == old.chunks_sent);
         assert_eq!((old.fetches_served, new.fetch_chunks_received, new.gaps), (0, 0, 0));
     }
+}
+
+/// Two members that have exchanged their tables.
+async fn two(dir: &Path) -> (Member, Member) {
+    let a = start(dir, 1, Dialing::default(), true).await;
+    until("the first is up", || a.complete(1)).await;
+    let b = start(dir, 2, Dialing::default(), true).await;
+    until("two are up", || a.complete(2) && b.complete(2)).await;
+    let settled = |member: &Member| member.fleet.replica(|replica| replica.awaited(NAMED).is_empty());
+    until("tables are exchanged", || settled(&a) && settled(&b)).await;
+    (a, b)
+}
+
+#[test]
+fn whoever_waits_for_a_unit_gets_it_when_it_is_free() {
+    rig(async |dir| {
+        let (a, b) = two(dir).await;
+        let rate = "1/1".parse().unwrap();
+        a.fleet.create_throttle("t", rate, Epsilon::default()).unwrap();
+        let known = |member: &Member| member.fleet.shared_why(NAMED, "t").is_ok();
+        until("both know it", || known(&a) && known(&b)).await;
+        assert_eq!(a.fleet.throttle(NAMED, "t", 1), Ok(1));
+        until("b has heard of it", || b.fleet.shared_why(NAMED, "t").unwrap().value == 1).await;
+        assert_eq!(b.fleet.throttle(NAMED, "t", 1), Ok(0));
+        let started = Instant::now();
+        // One that is given up before holds up nobody.
+        drop(b.fleet.hold(NAMED, "t").unwrap());
+        b.fleet.hold(NAMED, "t").unwrap().granted().await;
+        let waited = started.elapsed();
+        assert!((0.5..30.0).contains(&waited.as_secs_f64()), "{waited:?}");
+        assert!(matches!(b.fleet.hold(NAMED, "none"), Err(LimitError::Throttle(_))));
+        assert!(matches!(b.fleet.throttle("OBTM", "t", 1), Err(LimitError::NoObject(_))));
+        b.leave().await;
+        a.leave().await;
+    });
+}
+
+#[test]
+fn connections_open_on_slots_that_come_and_say_why_not() {
+    rig(async |dir| {
+        let (a, b) = two(dir).await;
+        let key = LimitKey { through: Through::Any, to: To::Domain("example.com".into()) };
+        let limit = Limit::of_option(key, 2, "Cluster_Max_Outbound_Connections", "", false).unwrap();
+        let limits = Limits::new(vec![limit]).unwrap();
+        let path = limits.path();
+        a.fleet.want_slots(path, 2);
+        while !a.fleet.open_slot(path) {
+            drop(tokio::time::timeout(Duration::from_millis(20), a.fleet.slot_ready()).await);
+        }
+        until("the second", || a.fleet.open_slot(path)).await;
+        until("b knows", || {
+            b.fleet.shared_why("outbound_slots", "domain:example.com").is_ok_and(|why| why.value == 2)
+        })
+        .await;
+        assert_eq!(b.fleet.may_connect(&limits), Err("domain:example.com: 2 of 2 (rig-1 2)".to_owned()));
+        assert!(!b.fleet.open_slot(path));
+        b.fleet.want_slots(path, 1);
+        until("a is asked to end one", || a.fleet.slot_at_boundary(path)).await;
+        a.fleet.close_slot(path);
+        until("b opens", || b.fleet.may_connect(&limits).is_ok() && b.fleet.open_slot(path)).await;
+        assert_eq!(a.fleet.open_trial("domain:example.org", 1, 1).unwrap().wanted, 1);
+        until("the trial opens", || a.fleet.close_trial("domain:example.org", 0).unwrap().open == 1).await;
+        assert_eq!(a.fleet.close_trial("domain:example.org", 1), Ok(TrialState { open: 0, wanted: 0 }));
+        b.leave().await;
+        a.leave().await;
+    });
 }
 
 /// What an operator may expect, printed by `make measure`; docs/structures/columns.md has the figures. In an ordinary run

@@ -2,7 +2,10 @@
 
 use postfleet_bus::event::{BusStatus, Member};
 use postfleet_bus::membership::Counters;
-use postfleet_console::{Failure, SharedKind, SharedList, SharedObject, SharedRows, SharedShow, SharedView};
+use postfleet_console::{
+    Failure, SharedKind, SharedList, SharedObject, SharedRows, SharedShow, SharedView, SharedWhy, WhyGone,
+    WhyGrant, WhyMember,
+};
 use postfleet_replica::{ObjectSpec, Of, ReadError, Replica, Rows, Structure};
 use postfleet_types::{Monotonic, NodeName, PrivateName, ViewId};
 use std::collections::BTreeMap;
@@ -83,6 +86,7 @@ pub(super) fn show(
     let show = show.map_err(|error| match error {
         ReadError::UnknownObject(_) => Failure::unknown_object(typed),
         ReadError::NoView { .. } => Failure::no_view(typed, from.unwrap_or_default()),
+        ReadError::NoKey { key, .. } => Failure::no_such_shared_key(typed, &key),
     })?;
     let object = replica.object(typed).map(|object| object.name().to_owned());
     Ok(SharedShow {
@@ -108,6 +112,10 @@ pub(super) fn show(
                     })
                     .collect(),
             ),
+            Rows::Throttles(rows) => SharedRows::Throttles(
+                rows.into_iter().map(|(name, used, rate)| (name, used, rate.to_string())).collect(),
+            ),
+            Rows::Slots(rows) => SharedRows::Slots(rows),
             // Kinds that are listed and not kept yet have nothing to show.
             Rows::None => SharedRows::Gauge(Vec::new()),
         },
@@ -137,6 +145,60 @@ pub(crate) fn bytes_text(bytes: &[u8]) -> String {
         }
     }
     text
+}
+
+pub(super) fn why(replica: &Replica, now: Monotonic, typed: &str, key: &str) -> Result<SharedWhy, Failure> {
+    let why = replica.why(now, typed, key).map_err(|error| match error {
+        ReadError::UnknownObject(_) => Failure::unknown_object(typed),
+        ReadError::NoView { node, .. } => Failure::no_view(typed, &node),
+        ReadError::NoKey { .. } => Failure::no_such_shared_key(typed, key),
+    })?;
+    let object = replica.object(typed).map(|object| (object.name().to_owned(), object.structure()));
+    let (object, structure) = object.map_err(|_| Failure::unknown_object(typed))?;
+    let counts = matches!(structure, Structure::CidrTree | Structure::GaugeTable);
+    if counts && why.value == 0 {
+        return Err(Failure::no_such_shared_key(typed, key));
+    }
+    let node = |name: &PrivateName| name.node().to_owned();
+    let rate = why.rate.map(|rate| rate.to_string());
+    Ok(SharedWhy {
+        typed: typed.to_owned(),
+        object,
+        key: key.to_owned(),
+        kind: kind(structure),
+        value: why.value,
+        limit: why.limit,
+        rate,
+        source: None,
+        in_force: why.in_force,
+        part: why.part,
+        shadow: why.shadow,
+        members: why
+            .members
+            .iter()
+            .map(|part| WhyMember {
+                node: node(&part.member),
+                private_name: part.member.to_string(),
+                used: part.used,
+                held: part.held,
+                wanted: part.wanted,
+                waiting: part.waiting,
+                seen: part.seen,
+            })
+            .collect(),
+        gone: why
+            .gone
+            .iter()
+            .map(|gone| WhyGone { node: node(&gone.member), units: gone.units, free_in: gone.free_in })
+            .collect(),
+        grants: why
+            .grants
+            .iter()
+            .map(|grant| WhyGrant { node: node(&grant.member), units: grant.units, ago: grant.ago })
+            .collect(),
+        awaited: why.awaited.iter().map(node).collect(),
+        cut_off: why.cut_off,
+    })
 }
 
 const fn kind(structure: Structure) -> SharedKind {

@@ -1,7 +1,7 @@
 //! The `cluster` stanza: who this node is, and what it shares.
 
 use crate::cluster_listener::Dialing;
-use crate::fleet::{BusKind, ConfiguredObject, FleetSettings, Listed};
+use crate::fleet::{BusKind, ConfiguredObject, FleetSettings, LimitSettings, Listed};
 use crate::names::{self, Names};
 use crate::node::Identity;
 use crate::system;
@@ -9,8 +9,9 @@ use anyhow::Context;
 use postfleet_bus::event::MemberInfo;
 use postfleet_config::schema::Scope;
 use postfleet_config::{Bus, ClusterSettings, ReplicateSettings};
-use postfleet_config::{Config, Value, identity};
-use postfleet_replica::{ObjectKind, ObjectSpec};
+use postfleet_config::{Config, Instance, InstanceId, Value, identity};
+use postfleet_replica::{ObjectKind, ObjectSpec, TableOptions};
+use postfleet_throttle::{Partition, Rate};
 use postfleet_types::{GroupName, NodeName, NodeType, PrivateName};
 use std::net::{IpAddr, SocketAddr};
 
@@ -63,6 +64,21 @@ pub(super) fn read(
         max_backlog: usize::try_from(cluster.max_backlog).unwrap_or(usize::MAX),
         reconnect_interval: cluster.reconnect_interval,
         min_delay: cluster.min_delay,
+        tables: TableOptions {
+            partition: partition(cluster.partition),
+            slot_handover: cluster.slot_handover,
+            named_throttles_max: usize::try_from(config.node_settings().named_throttles_max)
+                .unwrap_or(usize::MAX),
+            ..TableOptions::default()
+        },
+        limits: LimitSettings {
+            rates: rates(config),
+            shadow: cluster
+                .replicate
+                .iter()
+                .map(|object| (object.name.clone(), object.shadow.clone()))
+                .collect(),
+        },
         dialing: Dialing::default(),
         info: MemberInfo {
             private_name: main_name.clone(),
@@ -80,13 +96,84 @@ pub(super) fn read(
         main_name,
     };
     let mut objects = cluster.replicate.iter().map(object).collect::<anyhow::Result<Vec<_>>>()?;
-    if limits_a_host(config) {
-        objects.push(ConfiguredObject {
-            spec: ObjectSpec::of(ObjectKind::OutboundHosts),
-            listed: Listed::default(),
-        });
+    // Objects that nobody configures, because limits need them.
+    let implicit = [
+        (limits_a_host(config), ObjectKind::OutboundHosts),
+        (limits_connections(config), ObjectKind::OutboundSlots),
+    ];
+    for (_, kind) in implicit.into_iter().filter(|(needed, _)| *needed) {
+        objects.push(ConfiguredObject { spec: ObjectSpec::of(kind), listed: Listed::default() });
     }
     Ok(Some((settings, objects)))
+}
+
+/// Whether any stanza limits the connections of the whole fleet.
+fn limits_connections(config: &Config) -> bool {
+    const LIMITS: [&str; 3] = [
+        "Cluster_Max_Outbound_Connections",
+        "Cluster_Server_Max_Outbound_Connections",
+        "Cluster_Scope_Max_Outbound_Connections",
+    ];
+    config.tree().instances().any(|(_, instance)| {
+        LIMITS
+            .into_iter()
+            .filter_map(|limit| instance.assigned(limit))
+            .any(|assigned| matches!(assigned.value, Value::Int(limit) if limit > 0))
+    })
+}
+
+/// The throttles of the whole fleet, one for each place where an option is written.
+fn rates(config: &Config) -> Vec<(&'static str, String, Rate)> {
+    const OPTIONS: [(&str, &str); 2] =
+        [("Cluster_Outbound_Throttle_Messages", "OBTM"), ("Cluster_Outbound_Throttle_Connections", "OBTC")];
+    let mut rates = Vec::new();
+    for (id, instance) in config.tree().instances() {
+        for (option, object) in OPTIONS {
+            let Some(Value::Throttle(throttle)) =
+                instance.assigned(option).map(|assigned| assigned.value.clone())
+            else {
+                continue;
+            };
+            let number = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+            // 0 is no limit.
+            let Ok(rate) = Rate::new(number(throttle.events), number(throttle.seconds)) else { continue };
+            if let Some(name) = throttle_name(config, id) {
+                rates.push((object, name, rate));
+            }
+        }
+    }
+    rates
+}
+
+/// What a throttle is called in the table, by the place of its option; none where the option limits nothing.
+fn throttle_name(config: &Config, id: InstanceId) -> Option<String> {
+    let tree = config.tree();
+    let instance = tree.instance(id)?;
+    let named = |instance: &Instance| instance.name.clone().unwrap_or_default();
+    let group = |instance: &Instance| format!("binding_group:{}", named(instance));
+    if instance.scope == Scope::Global {
+        return Some(String::from("global"));
+    }
+    if instance.scope == Scope::BindingGroup {
+        return Some(group(instance));
+    }
+    if instance.scope != Scope::Domain {
+        return None;
+    }
+    let name = named(instance);
+    // Domains are told apart without regard to case, regular expressions are kept as they are written.
+    let name = if name.starts_with('/') { name } else { name.to_ascii_lowercase() };
+    let parent = tree.instance(instance.parent).filter(|parent| parent.scope == Scope::BindingGroup);
+    let within = parent.map(|parent| format!("{}::", group(parent))).unwrap_or_default();
+    Some(format!("{within}domain:{name}"))
+}
+
+const fn partition(partition: postfleet_config::Partition) -> Partition {
+    match partition {
+        postfleet_config::Partition::Share => Partition::Share,
+        postfleet_config::Partition::Quorum => Partition::Quorum,
+        postfleet_config::Partition::Full => Partition::Full,
+    }
 }
 
 /// Whether a `Host` stanza sets a limit for the whole fleet. Its counts need an object that nobody configures.
@@ -117,6 +204,7 @@ fn object(stanza: &ReplicateSettings) -> anyhow::Result<ConfiguredObject> {
             binding_group: stanza.binding_group.clone(),
             snapshot: stanza.snapshot,
             max_size: stanza.max_size,
+            partition: Some(partition(stanza.partition)),
             ..ObjectSpec::new(&stanza.name, kind)
         },
         listed: Listed {

@@ -493,7 +493,7 @@ impl Fleet {
                 .map(|row| (row.prefix.address().to_string(), row.count))
                 .collect(),
             Rows::Names(rows) => rows.into_iter().collect(),
-            Rows::None | Rows::Pairs(_) => BTreeMap::new(),
+            Rows::Throttles(_) | Rows::Slots(_) | Rows::None | Rows::Pairs(_) => BTreeMap::new(),
         })
     }
 

@@ -68,12 +68,13 @@ cluster {{
   bus = "local"
   mbus_daemon = "{bus}"
 
-  # What the nodes share. Each object counts something that is open now; every node owns its own column,
+  # What the nodes share. Most objects count something that is open now; every node owns its own column,
   # and the global view is the sum.
   Replicate "inbound_cidr" {{}}              # open inbound connections by client address
   Replicate "outbound_cidr" {{}}             # open outbound connections by remote address
   Replicate "outbound_domains" {{}}          # open outbound connections by destination domain
   Replicate "outbound_binding_domains" {{}}  # the same by binding and domain
+  Replicate "shared_named_throttles" {{}}    # rates that hold for all nodes together
 }}
 "#
     )

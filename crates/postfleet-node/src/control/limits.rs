@@ -1,0 +1,144 @@
+//! What console commands about limits read and do.
+
+use super::Outcome;
+use crate::fleet::{Fleet, LimitError, NAMED, TrialState};
+use crate::node::Node;
+use crate::notices::{Severity, notice};
+use postfleet_config::{Config, Origin, Value};
+use postfleet_config::{Facts, Resolved};
+use postfleet_console::{
+    Answer, Code, Failure, SharedWhy, SlotCommand, SlotReply, ThrottleCommand, ThrottleReply,
+};
+use postfleet_replica::ForgetError;
+use postfleet_throttle::{Epsilon, Rate, ThrottleError};
+use std::sync::Arc;
+
+fn fleet(node: &Node) -> Result<&Arc<Fleet>, Failure> {
+    node.fleet.as_ref().ok_or_else(Failure::not_connected)
+}
+
+/// `cluster shared why`
+pub(super) fn why(node: &Node, typed: &str, key: &str) -> Outcome {
+    let mut why = fleet(node)?.shared_why(typed, key)?;
+    let config = node.configuration.running().configured().clone();
+    say_limit(&config, &mut why);
+    Ok(Answer::SharedWhy(why))
+}
+
+/// Adds the limit that the configuration sets for a key, and where. Of counts by domain and by host the limit is the
+/// option's; tables know theirs.
+fn say_limit(config: &Config, why: &mut SharedWhy) {
+    let key = why.key.clone();
+    let (option, facts) = match why.object.as_str() {
+        "outbound_domains" => {
+            ("Cluster_Max_Outbound_Connections", Facts { domain: Some(&key), ..Facts::default() })
+        }
+        "OBTM" => ("Cluster_Outbound_Throttle_Messages", throttle_facts(&key)),
+        "OBTC" => ("Cluster_Outbound_Throttle_Connections", throttle_facts(&key)),
+        _ => return,
+    };
+    let Some(Resolved { row, value, origin: Origin::Set { path, .. } }) = config.eval(option, &facts) else {
+        return;
+    };
+    let place = if path.is_empty() { "the global scope" } else { &path };
+    let source = format!("{} at {place}", row.name);
+    match value {
+        Some(Value::Int(limit)) if limit > 0 => {
+            why.limit = u64::try_from(limit).ok();
+            why.source = Some(source);
+        }
+        Some(Value::Throttle(_)) => why.source = Some(source),
+        Some(_) | None => {}
+    }
+}
+
+/// The place of the option behind the name of a throttle.
+fn throttle_facts(name: &str) -> Facts<'_> {
+    let (group, domain) = match name.split_once("::") {
+        Some((group, domain)) => (Some(group), Some(domain)),
+        None if name.starts_with("domain:") => (None, Some(name)),
+        None => (Some(name), None),
+    };
+    Facts {
+        binding_group: group.and_then(|group| group.strip_prefix("binding_group:")),
+        domain: domain.and_then(|domain| domain.strip_prefix("domain:")),
+        ..Facts::default()
+    }
+}
+
+/// `cluster forget`
+pub(super) fn forget(node: &Node, gone: &str) -> Outcome {
+    let name = gone.to_ascii_lowercase();
+    fleet(node)?.forget_node(&name).map_err(|error| match &error {
+        ForgetError::Present(_) => Failure::error(Code::NodePresent, &error),
+        ForgetError::BadName(_) => Failure::error(Code::NoSuchNode, &error),
+        ForgetError::Nothing => Failure::error(Code::NoSuchObject, &error),
+    })?;
+    notice(
+        Severity::Notice,
+        format_args!("node {name} is declared gone for good; limits are shared out without it"),
+    );
+    Ok(Answer::line(format_args!("{name} is forgotten: limits are shared out without it.")))
+}
+
+fn failure(error: &LimitError) -> Failure {
+    let code = match error {
+        LimitError::NoObject(_) => Code::NoSuchObject,
+        LimitError::Throttle(ThrottleError::Unknown(_) | ThrottleError::Stale) => Code::NoSuchThrottle,
+        LimitError::Throttle(ThrottleError::BadPath | ThrottleError::BadName | ThrottleError::Present(_)) => {
+            Code::InvalidValue
+        }
+    };
+    Failure::error(code, error)
+}
+
+/// `throttle …`
+pub(super) fn throttle(node: &Node, command: &ThrottleCommand) -> Outcome {
+    let fleet = fleet(node)?;
+    let invalid = |error: &dyn std::error::Error| Failure::error(Code::InvalidValue, error);
+    let (name, asked, taken) = match command {
+        ThrottleCommand::Create { name, rate, epsilon } => {
+            let rate: Rate = rate.parse().map_err(|error| invalid(&error))?;
+            let epsilon = match epsilon {
+                Some(epsilon) => epsilon.parse::<Epsilon>().map_err(|error| invalid(&error))?,
+                None => Epsilon::default(),
+            };
+            fleet.create_throttle(name, rate, epsilon).map_err(|error| failure(&error))?;
+            let taken = "one that lives already is left as it is";
+            return Ok(Answer::line(format_args!("{name}: created with {rate}; {taken}.")));
+        }
+        ThrottleCommand::Check { name } => (name, 0, 0),
+        ThrottleCommand::Inc { name, units } => {
+            fleet.inc_throttle(name, u64::from(*units)).map_err(|error| failure(&error))?;
+            (name, *units, u64::from(*units))
+        }
+        ThrottleCommand::Take { name, units } => {
+            let taken = fleet.throttle(NAMED, name, u64::from(*units)).map_err(|error| failure(&error))?;
+            (name, *units, taken)
+        }
+    };
+    let exceeded = fleet.check_throttle(name).map_err(|error| failure(&error))?;
+    let why = fleet.shared_why(NAMED, name);
+    Ok(Answer::Throttle(ThrottleReply {
+        name: name.clone(),
+        asked: u64::from(asked),
+        taken,
+        exceeded,
+        used: why.as_ref().map_or(taken, |why| why.value),
+        // Until its creation has been delivered a throttle has no row.
+        rate: why.ok().and_then(|why| why.rate).unwrap_or_else(|| String::from("its rate")),
+    }))
+}
+
+/// `slot …`
+pub(super) fn slot(node: &Node, command: &SlotCommand) -> Outcome {
+    let fleet = fleet(node)?;
+    let (key, state) = match command {
+        SlotCommand::Open { key, limit, connections } => {
+            (key, fleet.open_trial(key, u64::from(*limit), u64::from(*connections)))
+        }
+        SlotCommand::Close { key, connections } => (key, fleet.close_trial(key, u64::from(*connections))),
+    };
+    let TrialState { open, wanted } = state.map_err(|error| failure(&error))?;
+    Ok(Answer::Slot(SlotReply { key: key.clone(), open, wanted }))
+}

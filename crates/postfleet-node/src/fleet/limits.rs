@@ -1,0 +1,450 @@
+//! Rates and connection limits of the fleet, for policy, delivery and consoles.
+//!
+//! Nothing here waits for the network: a decision reads and changes memory. Who has to wait gets a [`Hold`], and
+//! whoever wants connections is told when a slot has come ([`Fleet::slot_ready`]).
+
+use super::Fleet;
+use crate::clock;
+use postfleet_config::Pattern;
+use postfleet_replica::{ForgetError, Replica};
+use postfleet_throttle::{
+    Basis, Epsilon, Limits, Open, Path, Rate, SharedThrottles, Slots, ThrottleError, ThrottleId, Ticket,
+    decide,
+};
+use postfleet_types::Monotonic;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, oneshot};
+
+/// The object of the throttles that policy creates.
+pub(crate) const NAMED: &str = "shared_named_throttles";
+/// The object of connection limits.
+pub(crate) const SLOTS: &str = "outbound_slots";
+
+/// How often a connection that is kept open is asked whether it has to end.
+const BOUNDARY: Duration = Duration::from_secs(1);
+
+/// What the configuration says about throttles of the fleet.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LimitSettings {
+    /// Throttles of `OBTM` and `OBTC`: object, name, rate.
+    pub(crate) rates: Vec<(&'static str, String, Rate)>,
+    /// Of each object, the throttles that only watch.
+    pub(crate) shadow: BTreeMap<String, Vec<Pattern>>,
+}
+
+/// Why a throttle was not used. The caller is at fault; nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum LimitError {
+    /// No such object is configured.
+    #[error("{0} is not shared here; add Replicate \"{0}\" {{}} to the cluster stanza")]
+    NoObject(String),
+    #[error(transparent)]
+    Throttle(#[from] ThrottleError),
+}
+
+/// What this node keeps beside the tables.
+#[derive(Default)]
+pub(super) struct Waiters {
+    settings: LimitSettings,
+    /// Who waits for units, by object and ticket.
+    holds: BTreeMap<(String, Ticket), oneshot::Sender<()>>,
+    /// Connections that a console holds open for trying a limit, by key.
+    trials: BTreeMap<String, Trial>,
+    next_boundary: Option<Monotonic>,
+}
+
+/// Slots that are used by nothing but a console's wish.
+struct Trial {
+    path: Path,
+    open: u64,
+    wanted: u64,
+}
+
+/// State of the limits that is not the replica's.
+#[derive(Default)]
+pub(super) struct Side {
+    /// Locked behind the replica, never before it.
+    waiters: Mutex<Waiters>,
+    /// Until when the shared connection's task sleeps.
+    sleeps_until: AtomicU64,
+    /// A slot has come for a path that delivery wants.
+    ready: Notify,
+}
+
+impl Side {
+    pub(super) fn waiters(&self) -> MutexGuard<'_, Waiters> {
+        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits for one unit of a shared throttle. Dropped before it has come, it wants none.
+pub(crate) struct Hold {
+    fleet: Arc<Fleet>,
+    object: String,
+    ticket: Option<Ticket>,
+    granted: oneshot::Receiver<()>,
+}
+
+impl Hold {
+    /// Returns when the unit has come and counts as used.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for delivery and policy, which are not built yet"))]
+    pub(crate) async fn granted(mut self) {
+        if (&mut self.granted).await.is_ok() {
+            self.ticket = None;
+        }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let Some(ticket) = self.ticket.take() else { return };
+        let mut replica = self.fleet.locked();
+        self.fleet.side.waiters().holds.remove(&(self.object.clone(), ticket));
+        if let Some(table) = replica.throttles_mut(&self.object) {
+            table.cancel(clock::monotonic(), ticket);
+        }
+        self.fleet.after(&mut replica);
+    }
+}
+
+/// What a console sees of a limit that it tries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TrialState {
+    pub(crate) open: u64,
+    pub(crate) wanted: u64,
+}
+
+impl Fleet {
+    /// Uses a table, and sees to what follows from it.
+    fn with_table<T>(
+        &self,
+        object: &str,
+        act: impl FnOnce(Monotonic, &mut SharedThrottles) -> T,
+    ) -> Result<T, LimitError> {
+        let mut replica = self.locked();
+        let table = replica.throttles_mut(object).ok_or_else(|| LimitError::NoObject(object.to_owned()))?;
+        let now = clock::monotonic();
+        let result = act(now, table);
+        let wake = table.wants_to_send() || self.sleeps_beyond(table.poll_deadline());
+        let granted = self.hand_out(&mut replica, object);
+        drop(replica);
+        if wake || granted {
+            self.changed.notify_one();
+        }
+        Ok(result)
+    }
+
+    /// As [`Fleet::with_table`], for a throttle that has to exist.
+    fn with_throttle<T>(
+        &self,
+        object: &str,
+        name: &str,
+        act: impl FnOnce(Monotonic, &mut SharedThrottles, ThrottleId) -> Result<T, ThrottleError>,
+    ) -> Result<T, LimitError> {
+        let result = self.with_table(object, |now, table| match table.lookup(name) {
+            Some(id) => act(now, table, id),
+            None => Err(ThrottleError::Unknown(name.to_owned())),
+        })?;
+        Ok(result?)
+    }
+
+    /// Adds a named throttle for the whole fleet; one that lives already is left as it is.
+    pub(crate) fn create_throttle(&self, name: &str, rate: Rate, epsilon: Epsilon) -> Result<(), LimitError> {
+        let shadow = self.is_shadow(NAMED, name);
+        self.with_table(NAMED, |now, table| {
+            let id = table.create(now, name, rate, epsilon)?;
+            if shadow {
+                table.set_shadow(now, id, true)?;
+            }
+            Ok::<(), ThrottleError>(())
+        })??;
+        Ok(())
+    }
+
+    /// Records units of a named throttle now; never refuses.
+    pub(crate) fn inc_throttle(&self, name: &str, units: u64) -> Result<(), LimitError> {
+        self.with_throttle(NAMED, name, |now, table, id| (0..units).try_for_each(|_| table.inc(now, id)))
+    }
+
+    /// Whether a named throttle exceeds its quota.
+    pub(crate) fn check_throttle(&self, name: &str) -> Result<bool, LimitError> {
+        self.with_throttle(NAMED, name, |_, table, id| table.check(id))
+    }
+
+    /// Uses up to so many units of a throttle now, and says how many. 0 means: not now.
+    ///
+    /// Units that this node owns are used as they are. Beyond them the table decides, as it is known here: what nobody
+    /// has and nobody waits for is used at once and told to the others. So a first use is not refused for want of a
+    /// message, and nodes that use the last unit in one moment exceed the limit by one each at most.
+    pub(crate) fn throttle(&self, object: &str, name: &str, units: u64) -> Result<u64, LimitError> {
+        self.with_throttle(object, name, |now, table, id| {
+            let taken = table.take(now, &[id], units)?;
+            if taken == units {
+                return Ok(taken);
+            }
+            let free = table.why(now, name).map_or(0, |why| {
+                let crowded = why.members.iter().any(|member| member.wanted > 0);
+                if crowded || why.cut_off { 0 } else { why.limit.saturating_sub(why.value) }
+            });
+            let more = free.min(units - taken);
+            (0..more).try_for_each(|_| table.inc(now, id))?;
+            Ok(taken + more)
+        })
+    }
+
+    /// Waits for one unit of a throttle, as a tarpit does.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for delivery and policy, which are not built yet"))]
+    pub(crate) fn hold(self: &Arc<Self>, object: &str, name: &str) -> Result<Hold, LimitError> {
+        let (sender, granted) = oneshot::channel();
+        let ticket = self.with_throttle(object, name, |now, table, id| {
+            let ticket = table.request(now, &[id], 1)?;
+            self.side.waiters().holds.insert((object.to_owned(), ticket), sender);
+            Ok(ticket)
+        })?;
+        Ok(Hold { fleet: Arc::clone(self), object: object.to_owned(), ticket: Some(ticket), granted })
+    }
+
+    /// Whether a connection that these limits govern may start now, in words when not. Take the slot with
+    /// [`Fleet::open_slot`].
+    #[cfg_attr(not(test), expect(dead_code, reason = "for delivery and policy, which are not built yet"))]
+    pub(crate) fn may_connect(&self, limits: &Limits) -> Result<(), String> {
+        let replica = self.locked();
+        let Some(slots) = replica.slots(SLOTS) else { return Ok(()) };
+        let decision = decide(clock::monotonic(), limits, Basis::Slots, slots, |_| Open::default());
+        let Some(refusal) = decision.refusal else { return Ok(()) };
+        let key = &refusal.limit.key;
+        if refusal.asked {
+            return Err(format!("no slot of {key} has come yet"));
+        }
+        let holders: Vec<String> =
+            refusal.holders.iter().map(|(name, slots)| format!("{} {slots}", name.node())).collect();
+        Err(format!("{key}: {} of {} ({})", refusal.count, refusal.in_force, holders.join(", ")))
+    }
+
+    fn with_slots<T>(&self, act: impl FnOnce(Monotonic, &mut Slots) -> T) -> Option<T> {
+        let mut replica = self.locked();
+        let result = act(clock::monotonic(), replica.slots_mut(SLOTS)?);
+        self.after(&mut replica);
+        Some(result)
+    }
+
+    /// Takes a slot for a connection whose connect starts now. `false`: not now; say [`Fleet::want_slots`].
+    #[cfg_attr(not(test), expect(dead_code, reason = "for delivery and policy, which are not built yet"))]
+    pub(crate) fn open_slot(&self, path: &Path) -> bool {
+        self.with_slots(|now, slots| slots.open(now, path)).unwrap_or(true)
+    }
+
+    /// How many connections of a path are wanted beyond those that are open.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for delivery and policy, which are not built yet"))]
+    pub(crate) fn want_slots(&self, path: &Path, connections: u64) {
+        self.with_slots(|now, slots| slots.want(now, path, connections));
+    }
+
+    /// Whether a connection whose transaction has ended has to be ended. Ask once a second where one is kept open.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for delivery and policy, which are not built yet"))]
+    pub(crate) fn slot_at_boundary(&self, path: &Path) -> bool {
+        self.with_slots(|now, slots| slots.at_boundary(now, path)).unwrap_or(false)
+    }
+
+    /// The connection has ended.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for delivery and policy, which are not built yet"))]
+    pub(crate) fn close_slot(&self, path: &Path) {
+        self.with_slots(|now, slots| slots.closed(now, path));
+    }
+
+    /// Returns when a slot has come that is wanted.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for delivery and policy, which are not built yet"))]
+    pub(crate) async fn slot_ready(&self) {
+        self.side.ready.notified().await;
+    }
+
+    /// A console opens connections that are none, under a limit: as many as it gets now, and the rest when slots come.
+    pub(crate) fn open_trial(
+        &self,
+        key: &str,
+        limit: u64,
+        connections: u64,
+    ) -> Result<TrialState, LimitError> {
+        let path = Path::new([(key, limit)]).map_err(|_| ThrottleError::BadName)?;
+        let mut replica = self.locked();
+        if replica.slots(SLOTS).is_none() {
+            return Err(LimitError::NoObject(SLOTS.to_owned()));
+        }
+        {
+            let mut waiters = self.side.waiters();
+            let trial = waiters.trials.entry(key.to_owned()).or_insert_with(|| Trial {
+                path: path.clone(),
+                open: 0,
+                wanted: 0,
+            });
+            trial.path = path;
+            trial.wanted = trial.wanted.saturating_add(connections);
+            if let Some(slots) = replica.slots_mut(SLOTS) {
+                slots.want(clock::monotonic(), &trial.path, trial.wanted);
+            }
+        }
+        self.after(&mut replica);
+        Ok(self.trial(key))
+    }
+
+    /// It closes some of them: those that are still wanted first.
+    pub(crate) fn close_trial(&self, key: &str, connections: u64) -> Result<TrialState, LimitError> {
+        let mut replica = self.locked();
+        let Some(slots) = replica.slots_mut(SLOTS) else {
+            return Err(LimitError::NoObject(SLOTS.to_owned()));
+        };
+        {
+            let mut waiters = self.side.waiters();
+            if let Some(trial) = waiters.trials.get_mut(key) {
+                let now = clock::monotonic();
+                let given_up = connections.min(trial.wanted);
+                trial.wanted -= given_up;
+                slots.want(now, &trial.path, trial.wanted);
+                for _ in 0..(connections - given_up).min(trial.open) {
+                    trial.open -= 1;
+                    slots.closed(now, &trial.path);
+                }
+                if trial.open + trial.wanted == 0 {
+                    waiters.trials.remove(key);
+                }
+            }
+        }
+        self.after(&mut replica);
+        Ok(self.trial(key))
+    }
+
+    fn trial(&self, key: &str) -> TrialState {
+        let waiters = self.side.waiters();
+        let trial = waiters.trials.get(key);
+        TrialState {
+            open: trial.map_or(0, |trial| trial.open),
+            wanted: trial.map_or(0, |trial| trial.wanted),
+        }
+    }
+
+    /// An operator says that a node is gone for good.
+    pub(crate) fn forget_node(&self, node: &str) -> Result<(), ForgetError> {
+        let mut replica = self.locked();
+        replica.forget_node(clock::monotonic(), node)?;
+        self.after(&mut replica);
+        Ok(())
+    }
+
+    fn is_shadow(&self, object: &str, name: &str) -> bool {
+        let waiters = self.side.waiters();
+        waiters.settings.shadow.get(object).is_some_and(|all| all.iter().any(|one| one.is_match(name)))
+    }
+
+    /// Takes what a configuration says about throttles.
+    pub(super) fn adopt_limits(&self, replica: &mut Replica, settings: LimitSettings) {
+        let now = clock::monotonic();
+        let before = core::mem::replace(&mut self.side.waiters().settings, settings.clone());
+        for (object, name, _) in &before.rates {
+            let kept = settings.rates.iter().any(|(other, named, _)| other == object && named == name);
+            if !kept && let Some(table) = replica.throttles_mut(object) {
+                table.unconfigure(now, name);
+            }
+        }
+        for (object, name, rate) in &settings.rates {
+            if let Some(table) = replica.throttles_mut(object) {
+                // Names come from the configuration, which has checked their length.
+                drop(table.configure(now, name, *rate));
+            }
+        }
+        for row in replica.list() {
+            let Some(table) = replica.throttles_mut(&row.name) else { continue };
+            let patterns = settings.shadow.get(&row.name).map(Vec::as_slice).unwrap_or_default();
+            let names: Vec<(String, bool)> =
+                table.rows().map(|throttle| (throttle.name.to_owned(), throttle.shadow)).collect();
+            let configured = settings.rates.iter().filter(|(object, ..)| *object == row.name);
+            let names = names.into_iter().chain(configured.map(|(_, name, _)| (name.clone(), false)));
+            for (name, was) in names.collect::<Vec<_>>() {
+                let shadow = patterns.iter().any(|pattern| pattern.is_match(&name));
+                if shadow != was
+                    && let Some(id) = table.lookup(&name)
+                {
+                    drop(table.set_shadow(now, id, shadow));
+                }
+            }
+        }
+    }
+
+    /// What follows from any change of the tables: grants reach those who wait, trials open and end, and the
+    /// connection's task learns that there is something to send.
+    pub(super) fn after(&self, replica: &mut Replica) {
+        self.settle_limits(replica, clock::monotonic());
+        self.changed.notify_one();
+    }
+
+    /// Grants and slots that have come. Called in every turn.
+    pub(super) fn settle_limits(&self, replica: &mut Replica, now: Monotonic) {
+        for object in [NAMED, "OBTM", "OBTC"] {
+            self.hand_out(replica, object);
+        }
+        let Some(slots) = replica.slots_mut(SLOTS) else { return };
+        let mut waiters = self.side.waiters();
+        let boundary = waiters.next_boundary.is_some_and(|due| due <= now);
+        for trial in waiters.trials.values_mut() {
+            while trial.wanted > 0 && slots.open(now, &trial.path) {
+                trial.open += 1;
+                trial.wanted -= 1;
+            }
+            // Nothing is under way on these connections, so each look is one between two transactions.
+            let mut left = if boundary { trial.open } else { 0 };
+            while left > 0 && slots.at_boundary(now, &trial.path) {
+                slots.closed(now, &trial.path);
+                left -= 1;
+                trial.open -= 1;
+                trial.wanted += 1;
+                slots.want(now, &trial.path, trial.wanted);
+            }
+        }
+        let any = waiters.trials.values().any(|trial| trial.open > 0);
+        if !any {
+            waiters.next_boundary = None;
+        } else if boundary || waiters.next_boundary.is_none() {
+            waiters.next_boundary = Some(now + BOUNDARY);
+        }
+        let mut wanted = false;
+        while let Some(path) = slots.poll_ready() {
+            wanted |= !waiters.trials.values().any(|trial| trial.path == path);
+        }
+        if wanted {
+            self.side.ready.notify_waiters();
+        }
+    }
+
+    /// Hands grants to those who wait. `true` when there were any.
+    fn hand_out(&self, replica: &mut Replica, object: &str) -> bool {
+        let Some(table) = replica.throttles_mut(object) else { return false };
+        let mut any = false;
+        while let Some(granted) = table.poll_granted() {
+            any = true;
+            if granted.last
+                && let Some(hold) = self.side.waiters().holds.remove(&(object.to_owned(), granted.ticket))
+            {
+                // Whoever does not wait any more has cancelled, or is about to and loses the unit.
+                let _gone = hold.send(());
+            }
+        }
+        any
+    }
+
+    /// When the trials have to be looked at.
+    pub(super) fn limits_deadline(&self) -> Option<Monotonic> {
+        self.side.waiters().next_boundary
+    }
+
+    /// The task of the shared connection sleeps until then.
+    pub(super) fn sleep_until(&self, deadline: Option<Monotonic>) {
+        let until = deadline.map_or(u64::MAX, Monotonic::as_micros);
+        self.side.sleeps_until.store(until, Ordering::Relaxed);
+    }
+
+    fn sleeps_beyond(&self, deadline: Option<Monotonic>) -> bool {
+        deadline.is_some_and(|due| due.as_micros() < self.side.sleeps_until.load(Ordering::Relaxed))
+    }
+}
