@@ -6,7 +6,7 @@
 //!
 //! It is impure, but only in `driver` (threads, clock, waiting) and `library` (the C calls, the only `unsafe` of
 //! the project). What decides is pure and lies beside them: [`stream`] (what the library tells becomes
-//! events), [`history`] (rings that libcpg hides), [`outgoing`] (what may be sent when), [`bound`] (how long a silent host stays a member), [`status`]
+//! events), [`history`] (what libcpg hides of how rings are formed), [`outgoing`] (what may be sent when), [`bound`] (how long a silent host stays a member), [`status`]
 //! (what return codes mean), [`conf`] (the file that describes a ring).
 //!
 //! For operators: docs/corosync.md.

@@ -24,7 +24,6 @@ const CS_TRACK_CURRENT: c_uint = 1;
 const CS_TRACK_CHANGES: c_uint = 2;
 const CPG_TYPE_AGREED: c_int = 2;
 const CPG_MODEL_V1: c_int = 1;
-const QUORUM_MODEL_V1: c_int = 1;
 /// The first ring is told too, not only changes.
 const CPG_MODEL_V1_DELIVER_INITIAL_TOTEM_CONF: c_uint = 1;
 const CPG_MAX_NAME_LENGTH: usize = 128;
@@ -82,8 +81,6 @@ type ConfchgFn = extern "C" fn(
 );
 type TotemConfchgFn = extern "C" fn(u64, CpgRingId, u32, *const u32);
 type QuorumNotifyFn = extern "C" fn(u64, u32, u64, u32, *const u32);
-type QuorumNotifyV1Fn = extern "C" fn(u64, u32, CpgRingId, u32, *const u32);
-type QuorumNodesFn = extern "C" fn(u64, CpgRingId, u32, *const u32, u32, *const u32, u32, *const u32);
 
 #[repr(C)]
 struct CpgModelV1 {
@@ -99,21 +96,11 @@ struct QuorumCallbacks {
     notify: QuorumNotifyFn,
 }
 
-/// `quorum_model_v1_data_t`; its ring id is laid out as that of `cpg.h`.
-#[repr(C)]
-struct QuorumModelV1 {
-    model: c_int,
-    notify: QuorumNotifyV1Fn,
-    nodes: QuorumNodesFn,
-}
-
 thread_local! {
     /// What callbacks of this thread have told and nobody has taken yet.
     static TOLD: RefCell<Vec<Told>> = const { RefCell::new(Vec::new()) };
     /// What the last quorum notification of this thread said.
     static QUORATE: RefCell<Option<bool>> = const { RefCell::new(None) };
-    /// The ring that the last list of hosts of this thread was of.
-    static RING: RefCell<Option<RingId>> = const { RefCell::new(None) };
 }
 
 fn tell(told: Told) {
@@ -200,26 +187,6 @@ extern "C" fn on_quorum(_handle: u64, quorate: u32, _ring: u64, _entries: u32, _
     });
 }
 
-extern "C" fn on_quorum_v1(_handle: u64, _quorate: u32, _ring: CpgRingId, _entries: u32, _hosts: *const u32) {
-}
-
-extern "C" fn on_nodes(
-    _handle: u64,
-    ring: CpgRingId,
-    _entries: u32,
-    _hosts: *const u32,
-    _joined_entries: u32,
-    _joined: *const u32,
-    _left_entries: u32,
-    _left: *const u32,
-) {
-    RING.with(|told| {
-        if let Ok(mut told) = told.try_borrow_mut() {
-            *told = Some(RingId { node: ring.nodeid, sequence: ring.seq });
-        }
-    });
-}
-
 /// Loads a library once; a failure is tried again the next time, because a package may be installed meanwhile.
 fn load(file: &'static str, package: &'static str) -> Result<&'static Library, LoadError> {
     // SAFETY: Corosync's client libraries have no initialisers beyond those of the C library.
@@ -271,14 +238,6 @@ functions!(QuorumFunctions, "libquorum.so.5", "libquorum5", {
     quorum_initialize: fn(*mut u64, *mut QuorumCallbacks, *mut u32),
     quorum_finalize: fn(u64),
     quorum_fd_get: fn(u64, *mut c_int),
-    quorum_trackstart: fn(u64, c_uint),
-    quorum_dispatch: fn(u64, c_int),
-});
-
-// Since Corosync 3.1; without it a table of its own cannot be filled, and only that is missing.
-functions!(RingFunctions, "libquorum.so.5", "libquorum5", {
-    quorum_model_initialize: fn(*mut u64, c_int, *mut c_void, *mut u32, *mut c_void),
-    quorum_finalize: fn(u64),
     quorum_trackstart: fn(u64, c_uint),
     quorum_dispatch: fn(u64, c_int),
 });
@@ -460,52 +419,6 @@ impl Drop for Quorum {
     }
 }
 
-/// A connection that tells which ring the daemon is on now, whether its services know of it or not. Used by one
-/// thread.
-pub(crate) struct CurrentRing {
-    functions: &'static RingFunctions,
-    handle: u64,
-}
-
-impl CurrentRing {
-    /// Connects. Fails with libraries before Corosync 3.1, which cannot tell.
-    pub(crate) fn connect() -> Result<Self, ConnectError> {
-        let functions = RingFunctions::get().map_err(ConnectError::Load)?;
-        let mut model = QuorumModelV1 { model: QUORUM_MODEL_V1, notify: on_quorum_v1, nodes: on_nodes };
-        let (mut handle, mut kind) = (0, 0);
-        // SAFETY: the model data is of the model that is named; the library copies it. No context is used.
-        let status = unsafe {
-            (functions.quorum_model_initialize)(
-                &raw mut handle,
-                QUORUM_MODEL_V1,
-                (&raw mut model).cast(),
-                &raw mut kind,
-                ptr::null_mut(),
-            )
-        };
-        Status(status).check().map_err(|status| ConnectError::Status("quorum_model_initialize", status))?;
-        Ok(Self { functions, handle })
-    }
-
-    /// Asks. The daemon puts its answer before the return of the call, so it is there when dispatching.
-    pub(crate) fn get(&self) -> Option<RingId> {
-        RING.with(|told| told.try_borrow_mut().ok().and_then(|mut told| told.take()));
-        // SAFETY: plain numbers.
-        let asked = Status(unsafe { (self.functions.quorum_trackstart)(self.handle, CS_TRACK_CURRENT) });
-        // SAFETY: callbacks run here, on this thread.
-        let heard = Status(unsafe { (self.functions.quorum_dispatch)(self.handle, CS_DISPATCH_ALL) });
-        let ring = RING.with(|told| told.try_borrow_mut().ok().and_then(|mut told| told.take()));
-        ring.filter(|_| asked.is_ok() && heard.is_ok())
-    }
-}
-
-impl Drop for CurrentRing {
-    fn drop(&mut self) {
-        // SAFETY: the handle came from `quorum_model_initialize` and is given back once.
-        unsafe { (self.functions.quorum_finalize)(self.handle) };
-    }
-}
-
 /// A connection to the daemon's map of settings and figures. Used by one thread.
 pub(crate) struct Cmap {
     functions: &'static CmapFunctions,
@@ -587,7 +500,6 @@ mod tests {
         assert_eq!((size_of::<CpgRingId>(), offset_of!(CpgRingId, seq)), (16, 8));
         assert_eq!(size_of::<CpgModelV1>(), 40);
         assert_eq!((offset_of!(CpgModelV1, deliver), offset_of!(CpgModelV1, flags)), (8, 32));
-        assert_eq!((size_of::<QuorumModelV1>(), offset_of!(QuorumModelV1, nodes)), (24, 16));
         assert_eq!(size_of::<Iovec>(), 16);
     }
 

@@ -3,7 +3,7 @@
 //! The library calls back with messages, changes of the group and changes of the ring, in the ring's order.
 //! [`Stream`] turns them into [`CarrierEvent`]s: nothing before the own attachment, nothing of a sender that is not
 //! attached, and an end when the own attachment has left. Changes that come with a new ring wait until the ring is
-//! told, and until it is known who came to it from the same ring as the own host: see [`crate::history`].
+//! told, and until it is known whether it was formed in one attempt: see [`crate::history`].
 
 use bytes::Bytes;
 use core::fmt;

@@ -1,8 +1,8 @@
 //! The carrier's thread: dispatches, sends what had to wait, leaves.
 
 use super::{Class, Shared, monotonic};
-use crate::history::{Between, History, Reading};
-use crate::library::{Cmap, CurrentRing, Group};
+use crate::history::History;
+use crate::library::Group;
 use crate::status::Status;
 use crate::stream::{Meaning, RingId, Stream, is_own};
 use core::sync::atomic::Ordering;
@@ -10,7 +10,7 @@ use core::time::Duration;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use postfleet_bus::carrier::{CarrierEvent, CarrierLost};
 use postfleet_bus::notice::Severity;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 
 /// Events taken before they are handed over.
@@ -33,7 +33,7 @@ enum Leaving {
 
 pub(super) fn serve(shared: &Shared, class: Class, group: &Group) {
     let mut stream = Stream::new(shared.own);
-    let mut ring = Ring::new(class);
+    let mut ring = Ring { class, hosts: BTreeSet::new(), history: History::default() };
     let mut leaving = Leaving::No;
     let lost = loop {
         if shared.stop.load(Ordering::Acquire) {
@@ -70,7 +70,7 @@ pub(super) fn serve(shared: &Shared, class: Class, group: &Group) {
         match take(shared, &mut stream, &mut ring) {
             Taken::All => {}
             Taken::Ended => return end(shared),
-            Taken::GivenUp => {
+            Taken::Overrun => {
                 // In order, as far as the ring is concerned: nothing of this process is wrong.
                 let _ = shared.cpg.leave(group);
                 return end(shared);
@@ -122,8 +122,8 @@ enum Taken {
     All,
     /// The stream has ended, and the reader knows.
     Ended,
-    /// The reader is too slow, or this side cannot know any more who shares what it has delivered; the reader knows.
-    GivenUp,
+    /// The reader is too slow, and knows.
+    Overrun,
     Broken(Status),
 }
 
@@ -141,15 +141,7 @@ fn take(shared: &Shared, stream: &mut Stream, ring: &mut Ring) -> Taken {
                     }
                     events.push(event);
                 }
-                Meaning::Ring(id, hosts) => match ring.changed(shared, id, hosts) {
-                    Between::Nothing => events.extend(stream.settle(&BTreeSet::new())),
-                    Between::Parted(hosts) => events.extend(stream.settle(&hosts)),
-                    Between::Unknown => {
-                        events.push(CarrierEvent::Lost(CarrierLost::Expelled));
-                        shared.publish(events);
-                        return Taken::GivenUp;
-                    }
-                },
+                Meaning::Ring(id, hosts) => events.extend(stream.settle(&ring.changed(shared, id, hosts))),
                 Meaning::Nothing => {}
             }
         }
@@ -166,7 +158,7 @@ fn take(shared: &Shared, stream: &mut Stream, ring: &mut Ring) -> Taken {
         outcome = Taken::Ended;
     }
     if !events.is_empty() && !shared.publish(events) {
-        return Taken::GivenUp;
+        return Taken::Overrun;
     }
     outcome
 }
@@ -176,56 +168,29 @@ struct Ring {
     class: Class,
     hosts: BTreeSet<u32>,
     history: History,
-    /// What the history is read with. Missing when the daemon has no more connections, or its libraries are old.
-    sources: Option<(CurrentRing, Cmap)>,
 }
 
 impl Ring {
-    fn new(class: Class) -> Self {
-        let sources = CurrentRing::connect().ok().zip(Cmap::connect().ok());
-        Self { class, hosts: BTreeSet::new(), history: History::default(), sources }
-    }
-
-    fn changed(&mut self, shared: &Shared, id: RingId, hosts: BTreeSet<u32>) -> Between {
-        let between = self.history.advance(id, self.read(&hosts));
+    /// Takes a new ring; returns the hosts that may have delivered something else before it.
+    fn changed(&mut self, shared: &Shared, id: RingId, hosts: BTreeSet<u32>) -> BTreeSet<u32> {
+        let parted = self.history.advance(id, &hosts);
         // Once for both classes.
         if self.class == Class::Main {
             if hosts != self.hosts {
-                let text = format!("Corosync ring {id} has {} hosts: {}", hosts.len(), list(&hosts));
+                let list: Vec<String> = hosts.iter().map(u32::to_string).collect();
+                let text = format!("Corosync ring {id} has {} hosts: {}", hosts.len(), list.join(", "));
                 shared.notice(Severity::Notice, text);
             }
-            let hidden = match &between {
-                Between::Nothing => None,
-                Between::Parted(parted) => Some(format!(
-                    "Corosync went to ring {id} by way of others that it did not announce; who went another way has \
-                     left and come back: {}",
-                    list(parted)
-                )),
-                Between::Unknown => Some(format!(
-                    "Corosync went to ring {id} by way of others that it did not announce; connecting anew, because \
-                     nobody knows who went another way"
-                )),
-            };
-            if let Some(text) = hidden {
+            if !parted.is_empty() {
+                let text = format!(
+                    "Corosync formed ring {id} in more than one attempt; all others have left and come back, because \
+                     they may have received other messages"
+                );
                 shared.notice(Severity::Notice, text);
             }
         }
         shared.hosts.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone_from(&hosts);
         self.hosts = hosts;
-        between
+        parted
     }
-
-    /// On which ring the daemon is, and how often each of these hosts has come to its ring.
-    fn read(&self, hosts: &BTreeSet<u32>) -> Option<Reading> {
-        let (ring, map) = self.sources.as_ref()?;
-        let before = ring.get()?;
-        let count = |host: &u32| Some((*host, map.number(&format!("runtime.members.{host}.join_count"))?));
-        let joins: BTreeMap<u32, u32> = hosts.iter().filter_map(count).collect();
-        let complete = joins.len() == hosts.len();
-        Some(Reading { before, joins, after: ring.get()? }).filter(|_| complete)
-    }
-}
-
-fn list(hosts: &BTreeSet<u32>) -> String {
-    hosts.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
 }

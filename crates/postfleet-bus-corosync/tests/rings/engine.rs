@@ -224,8 +224,7 @@ fn hidden_rings(ring: &Shared) {
         if let Err(violation) = history.check() {
             panic!("turn {turn}: {violation}\n{}", summary(&rig, &members));
         }
-        let told =
-            |what: &What| matches!(what, What::Notice { text, .. } if text.contains("by way of others"));
+        let told = |what: &What| matches!(what, What::Notice { text, .. } if text.contains("in more than one attempt"));
         found =
             members.iter().flat_map(|m| rig.trace(*m).records()).filter(|record| told(&record.what)).count();
     }
