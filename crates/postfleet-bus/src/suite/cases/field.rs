@@ -176,11 +176,13 @@ impl<'r> Field<'r> {
     /// Waits until everything has come to rest, and checks all promises.
     #[track_caller]
     pub(crate) fn check_at_rest(&mut self) {
-        // Who stood still may have much to send now.
+        // Who stood still may have much to send now; on a busy machine it may also be slow to.
+        let mut quiet = 0;
         for _ in 0..120 {
             let before = self.activity();
             self.run(Duration::from_millis(500));
-            if self.activity() == before {
+            quiet = if self.activity() == before { quiet + 1 } else { 0 };
+            if quiet == 3 {
                 break;
             }
         }
