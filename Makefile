@@ -1,7 +1,7 @@
 # What there is to do here. `run` and `test` need Rust, a C compiler and git; `make setup` brings the rest.
 
 CARGO ?= cargo
-# What `make run` hands to the demo, for example ARGS="--nodes 5", and `make sim` to the simulator; for
+# What `make run` hands to the demo, for example ARGS="--nodes 5", `make sim` to the simulator and `make bench` to the bench; for
 # `make test-corosync` parts of the names of tests.
 ARGS ?=
 # How many faults `make soak` does to a fleet.
@@ -11,7 +11,7 @@ SECONDS ?= 600
 TARGETS ?= $(notdir $(basename $(wildcard fuzz/fuzz_targets/*.rs)))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-corosync soak sim check fix bench measure tables fuzz setup
+.PHONY: help run test test-corosync soak sim check fix bench bench-cores measure tables fuzz setup
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -47,7 +47,10 @@ fix: ## repair what `check` finds, as far as the tools can
 	$(CARGO) fmt --all
 	$(CARGO) xtask reference
 
-bench: ## every benchmark
+bench: ## beside Redis, HAProxy and others; writes bench/results. ARGS="--rows 1,2 --rounds 9 --quick"
+	$(CARGO) run --quiet --release --locked --package postfleet-bench -- $(ARGS)
+
+bench-cores: ## what single operations of the cores take, without peers
 	$(CARGO) bench --workspace --locked --bench '*'
 
 measure: ## what a joiner and a busy fleet take, over real sockets

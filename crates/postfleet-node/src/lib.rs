@@ -25,6 +25,8 @@ mod names;
 mod node;
 mod notices;
 mod reload;
+#[cfg(feature = "rig")]
+pub mod rig;
 mod settings;
 mod socket;
 mod statistics;

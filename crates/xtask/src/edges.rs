@@ -69,6 +69,12 @@ pub(crate) const CRATES: &[(&str, Kind, &[&str])] = &[
             "postfleet-console",
         ],
     ),
+    // Measures; nothing is built with it.
+    (
+        "postfleet-bench",
+        Kind::Impure,
+        &["postfleet-types", "postfleet-cidr", "postfleet-node", "postfleet-replica", "postfleet-throttle"],
+    ),
     ("postfleet-testbed", Kind::Impure, &["postfleet-types", "postfleet-bus", "postfleet-bus-corosync"]),
     // The program knows nodes, configuration files, consoles, simulated fleets and their types; never a replicated
     // object.

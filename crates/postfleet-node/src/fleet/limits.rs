@@ -232,13 +232,19 @@ impl Fleet {
     }
 
     /// Takes a slot for a connection whose connect starts now. `false`: not now; say [`Fleet::want_slots`].
-    #[cfg_attr(not(test), expect(dead_code, reason = "for delivery and policy, which are not built yet"))]
+    #[cfg_attr(
+        not(any(test, feature = "rig")),
+        expect(dead_code, reason = "for delivery and policy, which are not built yet")
+    )]
     pub(crate) fn open_slot(&self, path: &Path) -> bool {
         self.with_slots(|now, slots| slots.open(now, path)).unwrap_or(true)
     }
 
     /// How many connections of a path are wanted beyond those that are open.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for delivery and policy, which are not built yet"))]
+    #[cfg_attr(
+        not(any(test, feature = "rig")),
+        expect(dead_code, reason = "for delivery and policy, which are not built yet")
+    )]
     pub(crate) fn want_slots(&self, path: &Path, connections: u64) {
         self.with_slots(|now, slots| slots.want(now, path, connections));
     }

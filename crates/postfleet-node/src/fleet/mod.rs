@@ -10,9 +10,11 @@
 pub(crate) mod agreement;
 mod caches;
 mod connection;
-mod limits;
 #[cfg(test)]
-mod rig;
+mod joins;
+mod limits;
+#[cfg(any(test, feature = "rig"))]
+pub(crate) mod rig;
 mod shown;
 mod transfers;
 

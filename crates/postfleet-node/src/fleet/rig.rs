@@ -1,36 +1,28 @@
-//! Whole members in one process, for tests and measurements: the local bus, real cluster listeners, and nothing of
-//! mail.
+//! Members without mail, for tests and measurements: the local bus, real cluster listeners, the tasks that a node has.
+#![cfg_attr(not(test), allow(clippy::unwrap_used, reason = "equipment fails by panicking"))]
 
-use super::{
-    BusKind, Class, ConfiguredObject, Fleet, FleetSettings, LimitError, LimitSettings, Listed, LoadOf, NAMED,
-    TrialState, run,
-};
-use crate::cluster_listener::{Dialing, Door, FleetKey, Tls, converse, is_member};
+use super::{BusKind, Class, ConfiguredObject, Fleet, FleetSettings, LimitSettings, Listed, LoadOf, run};
+use crate::cluster_listener::{Dialing, Door, converse, is_member};
 use crate::socket::Socket;
 use postfleet_bus::envelope::Load;
 use postfleet_bus::event::MemberInfo;
-use postfleet_replica::{Counted, Counters, ObjectKind, ObjectSpec, Of, TableOptions};
-use postfleet_throttle::{Epsilon, Limit, LimitKey, Limits, Through, To};
+use postfleet_replica::{ObjectKind, ObjectSpec, TableOptions};
 use postfleet_types::{NodeName, NodeType, PrivateName};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-struct Member {
-    fleet: Arc<Fleet>,
-    tasks: JoinSet<()>,
-}
-
-fn keyed(text: &str, tls: bool) -> Dialing {
-    let key = FleetKey::new(text.repeat(8).into_bytes());
-    Dialing { key: Some(key), tls: tls.then(|| Tls::new().unwrap()) }
+/// One of them.
+pub(crate) struct Member {
+    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) tasks: JoinSet<()>,
 }
 
 /// A member at 127.0.78.`number`. `listens`: whether its cluster listener is there.
-async fn start(dir: &Path, number: u8, dialing: Dialing, listens: bool) -> Member {
+pub(crate) async fn start(dir: &Path, number: u8, dialing: Dialing, listens: bool) -> Member {
     let ip = IpAddr::V4(Ipv4Addr::new(127, 0, 78, number));
     let listener = TcpListener::bind((ip, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -104,254 +96,9 @@ async fn start(dir: &Path, number: u8, dialing: Dialing, listens: bool) -> Membe
 }
 
 impl Member {
-    fn total(&self) -> u64 {
-        self.fleet.replica(|replica| replica.object("inbound_cidr").unwrap().total(Of::Global).unwrap())
-    }
-
     /// In the view with so many, and nothing missing.
-    fn complete(&self, members: usize) -> bool {
+    pub(crate) fn complete(&self, members: usize) -> bool {
         self.fleet.shared().members.len() == members
             && self.fleet.replica(|replica| replica.online() && replica.complete() && !replica.waiting())
-    }
-
-    fn counters(&self) -> Counters {
-        self.fleet.replica(|replica| replica.counters())
-    }
-
-    fn open(&self, addresses: impl Iterator<Item = u32>) -> Vec<(IpAddr, Counted)> {
-        addresses
-            .map(|bits| {
-                let client = IpAddr::from(bits.to_be_bytes());
-                (client, self.fleet.inbound_opened(client))
-            })
-            .collect()
-    }
-
-    async fn leave(mut self) {
-        self.fleet.leave();
-        // The listener's task ends with the set.
-        drop(tokio::time::timeout(Duration::from_secs(5), self.tasks.join_next()).await);
-        self.tasks.abort_all();
-    }
-}
-
-async fn until(what: &str, condition: impl Fn() -> bool) -> Duration {
-    let started = Instant::now();
-    while !condition() {
-        assert!(started.elapsed() < Duration::from_secs(60), "{what}");
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    started.elapsed()
-}
-
-/// `count` different addresses, far from each other.
-fn scattered(count: u32) -> impl Iterator<Item = u32> {
-    (0..count).map(|at| at.wrapping_mul(2_654_435_761))
-}
-
-fn rig(test: impl AsyncFnOnce(&Path)) {
-    let dir = tempfile::tempdir().unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(test(dir.path()));
-    runtime.shutdown_timeout(Duration::from_millis(500));
-}
-
-/// A joiner of a member with 20 000 addresses, over real sockets.
-fn joins(dialing: Dialing, joiner: Dialing, listens: bool) -> (Counters, Counters) {
-    let mut counters = None;
-    rig(async |dir| {
-        let old = start(dir, 1, dialing, listens).await;
-        until("the first is up", || old.complete(1)).await;
-        let _open = old.open(scattered(20_000));
-        let new = start(dir, 2, joiner, true).await;
-        until("the joiner has everything", || new.complete(2) && new.total() == 20_000).await;
-        counters = Some((old.counters(), new.counters()));
-        new.leave().await;
-        old.leave().await;
-    });
-    counters.unwrap()
-}
-
-#[test]
-fn replication_s2_5_a_joiner_fetches_from_the_cluster_listener() {
-    for dialing in [Dialing::default(), keyed("fleetkey", false), keyed("fleetkey", true)] {
-        let (old, new) = joins(dialing.clone(), dialing, true);
-        assert_eq!((old.fetches_served, old.chunks_sent), (1, 0));
-        assert_eq!((new.fetches_opened, new.fetches_fallen_back, new.gaps), (1, 0, 0));
-        assert_eq!(new.fetch_bytes_received, old.fetch_bytes_served);
-    }
-}
-
-#[test]
-fn replication_s2_5_the_bus_carries_what_cannot_be_fetched() {
-    // Nobody listens there; or another key, so that the listener refuses.
-    let closed = joins(Dialing::default(), Dialing::default(), false);
-    let refused = joins(keyed("fleetkey", true), keyed("otherkey", true), true);
-    for (old, new) in [closed, refused] {
-        assert_eq!(new.fetches_fallen_back, 1);
-        assert!(old.chunks_sent > 0 && new.chunks_received == old.chunks_sent);
-        assert_eq!((old.fetches_served, new.fetch_chunks_received, new.gaps), (0, 0, 0));
-    }
-}
-
-/// Two members that have exchanged their tables.
-async fn two(dir: &Path) -> (Member, Member) {
-    let a = start(dir, 1, Dialing::default(), true).await;
-    until("the first is up", || a.complete(1)).await;
-    let b = start(dir, 2, Dialing::default(), true).await;
-    until("two are up", || a.complete(2) && b.complete(2)).await;
-    let settled = |member: &Member| member.fleet.replica(|replica| replica.awaited(NAMED).is_empty());
-    until("tables are exchanged", || settled(&a) && settled(&b)).await;
-    (a, b)
-}
-
-#[test]
-fn whoever_waits_for_a_unit_gets_it_when_it_is_free() {
-    rig(async |dir| {
-        let (a, b) = two(dir).await;
-        let rate = "1/1".parse().unwrap();
-        a.fleet.create_throttle("t", rate, Epsilon::default()).unwrap();
-        let known = |member: &Member| member.fleet.shared_why(NAMED, "t").is_ok();
-        until("both know it", || known(&a) && known(&b)).await;
-        assert_eq!(a.fleet.throttle(NAMED, "t", 1), Ok(1));
-        until("b has heard of it", || b.fleet.shared_why(NAMED, "t").unwrap().value == 1).await;
-        assert_eq!(b.fleet.throttle(NAMED, "t", 1), Ok(0));
-        let started = Instant::now();
-        // One that is given up before holds up nobody.
-        drop(b.fleet.hold(NAMED, "t").unwrap());
-        b.fleet.hold(NAMED, "t").unwrap().granted().await;
-        let waited = started.elapsed();
-        assert!((0.5..30.0).contains(&waited.as_secs_f64()), "{waited:?}");
-        assert!(matches!(b.fleet.hold(NAMED, "none"), Err(LimitError::Throttle(_))));
-        assert!(matches!(b.fleet.throttle("OBTM", "t", 1), Err(LimitError::NoObject(_))));
-        b.leave().await;
-        a.leave().await;
-    });
-}
-
-#[test]
-fn connections_open_on_slots_that_come_and_say_why_not() {
-    rig(async |dir| {
-        let (a, b) = two(dir).await;
-        let key = LimitKey { through: Through::Any, to: To::Domain("example.com".into()) };
-        let limit = Limit::of_option(key, 2, "Cluster_Max_Outbound_Connections", "", false).unwrap();
-        let limits = Limits::new(vec![limit]).unwrap();
-        let path = limits.path();
-        a.fleet.want_slots(path, 2);
-        while !a.fleet.open_slot(path) {
-            drop(tokio::time::timeout(Duration::from_millis(20), a.fleet.slot_ready()).await);
-        }
-        until("the second", || a.fleet.open_slot(path)).await;
-        until("b knows", || {
-            b.fleet.shared_why("outbound_slots", "domain:example.com").is_ok_and(|why| why.value == 2)
-        })
-        .await;
-        assert_eq!(b.fleet.may_connect(&limits), Err("domain:example.com: 2 of 2 (rig-1 2)".to_owned()));
-        assert!(!b.fleet.open_slot(path));
-        b.fleet.want_slots(path, 1);
-        until("a is asked to end one", || a.fleet.slot_at_boundary(path)).await;
-        a.fleet.close_slot(path);
-        until("b opens", || b.fleet.may_connect(&limits).is_ok() && b.fleet.open_slot(path)).await;
-        assert_eq!(a.fleet.open_trial("domain:example.org", 1, 1).unwrap().wanted, 1);
-        until("the trial opens", || a.fleet.close_trial("domain:example.org", 0).unwrap().open == 1).await;
-        assert_eq!(a.fleet.close_trial("domain:example.org", 1), Ok(TrialState { open: 0, wanted: 0 }));
-        b.leave().await;
-        a.leave().await;
-    });
-}
-
-/// What an operator may expect, printed by `make measure`; docs/structures/columns.md has the figures. In an ordinary run
-/// they are small and only prove that they still run.
-mod measurements {
-    use super::*;
-
-    fn keys() -> u32 {
-        std::env::var("POSTFLEET_KEYS").ok().and_then(|keys| keys.parse().ok()).unwrap_or(20_000)
-    }
-
-    fn say(text: std::fmt::Arguments<'_>) {
-        eprintln!("{text}");
-    }
-
-    #[test]
-    fn a_joiner() {
-        let keys = keys();
-        for (what, dialing, listens) in [
-            ("plain", Dialing::default(), true),
-            ("TLS 1.3", keyed("fleetkey", true), true),
-            ("on the bus", Dialing::default(), false),
-        ] {
-            rig(async |dir| {
-                let old = start(dir, 1, dialing.clone(), listens).await;
-                until("the first is up", || old.complete(1)).await;
-                let _open = old.open(scattered(keys));
-                let new = start(dir, 2, dialing, true).await;
-                let took = until("complete", || new.complete(2) && new.total() == u64::from(keys)).await;
-                let bytes = old.counters().fetch_bytes_served + old.counters().chunk_bytes_sent;
-                say(format_args!(
-                    "joiner, {keys} keys, {what}: complete {:.2} s after its start, {bytes} bytes",
-                    took.as_secs_f64()
-                ));
-                new.leave().await;
-                old.leave().await;
-            });
-        }
-    }
-
-    #[test]
-    fn a_busy_member() {
-        let length = Duration::from_millis(u64::from(keys() / 200));
-        rig(async |dir| {
-            let a = start(dir, 1, Dialing::default(), true).await;
-            until("the first is up", || a.complete(1)).await;
-            let b = start(dir, 2, Dialing::default(), true).await;
-            until("two are up", || a.complete(2) && b.complete(2)).await;
-            // Ten thousand changes in a second, as of a busy relay.
-            let before = a.counters();
-            let addresses: Vec<u32> = scattered(10_000).collect();
-            for part in addresses.chunks(100) {
-                drop(a.open(part.iter().copied()));
-                tokio::time::sleep(Duration::from_millis(9)).await;
-            }
-            until("all have arrived", || b.total() == 10_000).await;
-            let after = a.counters();
-            say(format_args!(
-                "10 000 changes in about a second: {} messages, {} bytes on the bus",
-                after.batches_sent - before.batches_sent,
-                after.batch_bytes_sent - before.batch_bytes_sent
-            ));
-            // As many as go: opened and closed again, so that keys do not pile up.
-            let received = b.counters().changes_received;
-            let started = Instant::now();
-            let fleet = Arc::clone(&a.fleet);
-            let changing = tokio::task::spawn_blocking(move || {
-                let addresses: Vec<IpAddr> =
-                    scattered(500_000).skip(10_000).map(|bits| IpAddr::from(bits.to_be_bytes())).collect();
-                let mut changes = 0u64;
-                while started.elapsed() < length {
-                    let open: Vec<_> =
-                        addresses.iter().map(|client| (*client, fleet.inbound_opened(*client))).collect();
-                    for (client, counted) in open {
-                        fleet.inbound_closed(client, counted);
-                        changes += 2;
-                    }
-                }
-                changes
-            });
-            let changes = changing.await.unwrap();
-            until("all have arrived", || b.total() == 10_000).await;
-            let seconds = started.elapsed().as_secs_f64();
-            let received = b.counters().changes_received - received;
-            #[expect(clippy::cast_precision_loss, reason = "shown in thousands")]
-            let rate = |count: u64| count as f64 / seconds / 1000.0;
-            say(format_args!(
-                "sustained: {:.0} thousand changes a second made, {:.0} thousand key updates a second applied by the \
-                 other (changes of one key in one batch are one update)",
-                rate(changes),
-                rate(received)
-            ));
-            b.leave().await;
-            a.leave().await;
-        });
     }
 }

@@ -5,10 +5,8 @@
 //! the easier task: one sum, no column beside it, nothing kept of addresses that fell to 0.
 
 use std::cell::Cell;
-use std::fmt::{Display, Write};
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-#[expect(clippy::disallowed_types, reason = "a bench measures time")]
 use std::time::Instant;
 
 use postfleet_cidr::CidrColumns;
@@ -17,26 +15,49 @@ use prefix_trie::PrefixMap;
 
 /// How much is done.
 #[derive(Clone, Copy)]
-pub(crate) struct Size {
+pub(super) struct Size {
     /// Addresses in the tree.
-    pub(crate) addresses: usize,
+    pub(super) addresses: usize,
     /// Changes and reads that one measurement takes.
-    pub(crate) operations: usize,
+    pub(super) operations: usize,
     /// Measurements of each kind on each side; the median counts.
-    pub(crate) rounds: usize,
+    pub(super) rounds: usize,
 }
 
-/// What came out: a text, and a digest of every sum that was read, which the two sides have to share.
-pub(crate) struct Report {
-    /// The table.
-    pub(crate) text: String,
+/// What the rounds of one work gave: nanoseconds of an operation, or bytes of an address.
+pub(super) struct Measured {
+    /// The set of addresses, and how many there are.
+    pub(super) spread: Spread,
+    pub(super) addresses: usize,
+    pub(super) work: Work,
+    pub(super) ours: Vec<f64>,
+    /// Empty where the peer has nothing like it.
+    pub(super) peer: Vec<f64>,
+}
+
+/// What is done to the trees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    Insert,
+    Change,
+    /// A sum of prefixes between these lengths.
+    Sum(u8, u8),
+    ChangeAndSum,
+    CloseAndOpen,
+    Bytes,
+}
+
+/// What came out, and digests of every sum that was read, which the two sides have to share.
+#[derive(Default)]
+pub(super) struct Compared {
+    pub(super) measured: Vec<Measured>,
     /// For each address set, of our reads and of the peer's.
-    pub(crate) digests: Vec<(u64, u64)>,
+    pub(super) digests: Vec<(u64, u64)>,
 }
 
 /// The sets of addresses.
-#[derive(Clone, Copy, Debug)]
-enum Spread {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spread {
     /// IPv4, anywhere.
     Uniform,
     /// IPv4, sixteen in a /24, the /24s in clumps: what clients of a mail relay look like.
@@ -153,7 +174,6 @@ impl Ours {
     }
 }
 
-#[expect(clippy::disallowed_types, reason = "a bench measures time")]
 fn nanoseconds(operations: usize, work: impl FnOnce()) -> f64 {
     let begin = Instant::now();
     work();
@@ -171,33 +191,16 @@ fn digest(sum: &mut u64, read: u64) {
     *sum = sum.wrapping_mul(31).wrapping_add(read);
 }
 
-fn median(mut times: Vec<f64>) -> f64 {
-    times.sort_unstable_by(f64::total_cmp);
-    times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
 /// Runs everything.
-pub(crate) fn run(size: Size) -> Report {
-    let mut report = Report { text: String::new(), digests: Vec::new() };
-    line(
-        &mut report.text,
-        format_args!(
-            "{:8} {:>9} {:24} {:>8} {:>8} {:>7}",
-            "set", "addresses", "work", "ours ns", "peer ns", "ratio"
-        ),
-    );
+pub(super) fn run(size: Size) -> Compared {
+    let mut compared = Compared::default();
     for spread in [Spread::Uniform, Spread::Clumped, Spread::Sixth] {
-        run_set(spread, size, &mut report);
+        run_set(spread, size, &mut compared);
     }
-    report
+    compared
 }
 
-fn line(text: &mut String, what: impl Display) {
-    // Writing to a string cannot fail.
-    let _ = writeln!(text, "{what}");
-}
-
-fn run_set(spread: Spread, size: Size, report: &mut Report) {
+fn run_set(spread: Spread, size: Size, compared: &mut Compared) {
     let random = &mut Random::seeded(7);
     let all = addresses(spread, size.addresses, random);
     let mut object = CidrColumns::new();
@@ -205,19 +208,12 @@ fn run_set(spread: Spread, size: Size, report: &mut Report) {
     let mut ours = Ours { object, own };
     let mut peer =
         if matches!(spread, Spread::Sixth) { Peer::V6(PrefixMap::new()) } else { Peer::V4(PrefixMap::new()) };
-    let mut table = |work: &str, ours: &[f64], peer: &[f64]| {
-        // The ratio of each round by itself: what else the machine did meanwhile slowed both sides.
-        let ratio = median(ours.iter().zip(peer).map(|(ours, peer)| peer / ours).collect());
-        let (ours, peer) = (median(ours.to_vec()), median(peer.to_vec()));
-        let set = format!("{spread:?}");
-        line(
-            &mut report.text,
-            format_args!("{set:8} {:9} {work:24} {ours:8.1} {peer:8.1} {ratio:7.2}", all.len()),
-        );
+    let mut table = |work, ours: Vec<f64>, peer: Vec<f64>| {
+        compared.measured.push(Measured { spread, addresses: all.len(), work, ours, peer });
     };
     let ours_insert = nanoseconds(all.len(), || all.iter().for_each(|address| ours.change(*address, 1)));
     let peer_insert = nanoseconds(all.len(), || all.iter().for_each(|address| peer.insert(*address)));
-    table("insert", &[ours_insert], &[peer_insert]);
+    table(Work::Insert, vec![ours_insert], vec![peer_insert]);
     let pick = |random: &mut Random| all[usize::try_from(random.next_u64() % all.len() as u64).unwrap_or(0)];
     let mut update = (Vec::new(), Vec::new());
     for _ in 0..size.rounds {
@@ -228,7 +224,7 @@ fn run_set(spread: Spread, size: Size, report: &mut Report) {
         update.0.push(warmed(&both, |(address, delta)| ours.change(address, delta)));
         update.1.push(warmed(&both, |(address, delta)| peer.change(address, delta)));
     }
-    table("change", &update.0, &update.1);
+    table(Work::Change, update.0, update.1);
     let mut digests = (0u64, 0u64);
     let top = if matches!(spread, Spread::Sixth) { 128 } else { 32 };
     let ranges = [(8, top), (8, 8), (16, 16), (24, 24), (32, 32), (48, 48), (64, 64), (128, 128)];
@@ -245,8 +241,7 @@ fn run_set(spread: Spread, size: Size, report: &mut Report) {
             read.0.push(warmed(&chosen, |at| digest(&mut digests.0, ours.object.sum(View::Global, at))));
             read.1.push(warmed(&chosen, |at| digest(&mut digests.1, peer.sum(at))));
         }
-        let what = if low == high { format!("sum of a /{low}") } else { format!("sum of /{low} to /{high}") };
-        table(&what, &read.0, &read.1);
+        table(Work::Sum(low, high), read.0, read.1);
     }
     // What a node does for a connection: it counts it and reads a sum to decide.
     let mut decide = (Vec::new(), Vec::new());
@@ -270,7 +265,7 @@ fn run_set(spread: Spread, size: Size, report: &mut Report) {
             peer.change(address, -1);
         }
     }
-    table("change and sum", &decide.0, &decide.1);
+    table(Work::ChangeAndSum, decide.0, decide.1);
     // What the peer does not do: closing the last connection keeps the address for a while, opening finds it there.
     let mut close = Vec::new();
     for _ in 0..size.rounds {
@@ -282,10 +277,10 @@ fn run_set(spread: Spread, size: Size, report: &mut Report) {
             chosen.iter().rev().for_each(|address| ours.change(*address, 1));
         }));
     }
-    table("close and open (1, 0, 1)", &close, &[]);
+    table(Work::CloseAndOpen, close, Vec::new());
     let bytes = |bytes: usize| bytes as f64 / all.len() as f64;
-    table("bytes an address", &[bytes(ours.object.memory_bytes())], &[bytes(peer.memory_bytes())]);
-    report.digests.push(digests);
+    table(Work::Bytes, vec![bytes(ours.object.memory_bytes())], vec![bytes(peer.memory_bytes())]);
+    compared.digests.push(digests);
 }
 
 const IDLE: usize = 50_000;

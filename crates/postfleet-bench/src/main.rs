@@ -1,0 +1,118 @@
+//! `make bench`: what postfleet does beside what an operator would use instead.
+//!
+//! Every row runs one workload on postfleet and on a peer, alternating, and prints ratios: what else the machine does
+//! meanwhile slows both sides. docs/bench.md says how to read the table and what each row measures. Impure by purpose,
+//! used by nobody, not shipped.
+//!
+//! ```text
+//!  main ─► rows/* ─► rounds (A B A B …) ─► table ─► standard output, bench/results
+//!             ├─► engine …   in this process
+//!             ├─► member           real nodes without mail, a process each (this program, started again)
+//!             └─► peers/*          redis-server, haproxy, anvil: processes of their own on loopback addresses
+//! ```
+#![allow(clippy::print_stdout, reason = "a bench prints what it found")]
+#![allow(clippy::print_stderr, reason = "and what it is doing")]
+
+mod digest;
+mod engine;
+mod machine;
+mod member;
+mod peers;
+mod process;
+mod rounds;
+mod rows;
+mod table;
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand};
+use rounds::Effort;
+use rows::ROWS;
+use std::path::PathBuf;
+use table::{Line, Report};
+
+/// The comparison table. Without a command: measures.
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Rows by number, for example 1,2,9; all of them when not given
+    #[arg(long, value_delimiter = ',')]
+    rows: Vec<u8>,
+    /// How often each side of a row is measured
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Small and short: to see that everything works, not what it takes
+    #[arg(long)]
+    quick: bool,
+    /// More lines for the tree: other lengths of prefixes, inserting, closing, memory
+    #[arg(long)]
+    detail: bool,
+    /// Where the results are written
+    #[arg(long, default_value = "bench/results")]
+    out: PathBuf,
+    /// Write no files
+    #[arg(long)]
+    no_write: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print a digest of what each workload results in, small, without peers and times
+    Digests,
+    /// A node without mail, driven over standard input; for the rows that need real nodes
+    #[command(hide = true)]
+    Member { dir: PathBuf, number: u8 },
+    /// Memory of so many addresses in the sum and three columns
+    #[command(hide = true)]
+    Memory { addresses: u32 },
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    match &arguments.command {
+        Some(Command::Digests) => digest::print_all(),
+        Some(Command::Member { dir, number }) => member::serve(dir, *number),
+        Some(Command::Memory { addresses }) => rows::memory::child(*addresses),
+        None => measure(&arguments),
+    }
+}
+
+fn measure(arguments: &Arguments) -> Result<()> {
+    if let Some(unknown) = arguments.rows.iter().find(|number| !ROWS.iter().any(|row| row.number == **number))
+    {
+        bail!("there is no row {unknown}; rows are 1 to {}", ROWS.len());
+    }
+    if cfg!(debug_assertions) && !arguments.quick {
+        bail!("built without optimisation; use `make bench`, or --quick to see that everything works");
+    }
+    let rounds = arguments.rounds.unwrap_or(if arguments.quick { 1 } else { 5 });
+    if rounds == 0 {
+        bail!("--rounds has to be at least 1");
+    }
+    let effort = Effort { rounds, quick: arguments.quick, detail: arguments.detail };
+    let mut lines: Vec<Line> = Vec::new();
+    for row in ROWS.iter().filter(|row| arguments.rows.is_empty() || arguments.rows.contains(&row.number)) {
+        eprintln!("row {}: {}", row.number, row.what);
+        // A row that fails does not take the others with it.
+        match (row.run)(effort) {
+            Ok(measured) => lines.extend(measured.into_iter().map(|line| line.of_row(row.number))),
+            Err(error) => lines.push(Line::failed(row.what, &format!("{error:#}")).of_row(row.number)),
+        }
+    }
+    let report = Report { machine: machine::Machine::read(), rounds, quick: arguments.quick, lines };
+    print!("{}", report.text());
+    if !arguments.no_write {
+        let stem = report.machine.file_stem();
+        std::fs::create_dir_all(&arguments.out)
+            .with_context(|| format!("cannot make {}", arguments.out.display()))?;
+        for (extension, text) in [("md", report.markdown()), ("json", report.json())] {
+            let path = arguments.out.join(format!("{stem}.{extension}"));
+            std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+            eprintln!("written: {}", path.display());
+        }
+    }
+    if report.lines.iter().any(|line| line.has_failed()) {
+        bail!("a row could not be measured; the table says why");
+    }
+    Ok(())
+}
