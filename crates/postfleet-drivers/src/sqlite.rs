@@ -30,7 +30,7 @@ impl Connection for Sqlite {
     fn query(&mut self, query: &Query) -> Result<Rows, QueryError> {
         let statement = Statement::prepare(&query.text, &query.params, Style::Question)?;
         let mut prepared = self.0.prepare(&statement.text).map_err(failed)?;
-        let columns: Vec<String> = prepared.column_names().into_iter().map(str::to_owned).collect();
+        let columns: Vec<String> = prepared.column_names().map(str::to_owned).collect();
         let values = rusqlite::params_from_iter(statement.values.iter().map(Bound));
         let mut found = prepared.query(values).map_err(failed)?;
         let mut rows = Vec::new();
