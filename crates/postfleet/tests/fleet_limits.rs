@@ -109,7 +109,10 @@ fn slots_of_a_killed_node_are_used_by_the_others() {
     let total = |fleet: &Fleet, nodes: &[usize]| nodes.iter().map(|node| open(fleet, *node)).sum::<u64>();
     wait_until(Duration::from_secs(30), "30 are open", || {
         let shown = rows(&fleet, &[0, 1, 2], SLOTS);
-        shown.iter().all(|rows| rows[0]["count"] == 30) && total(&fleet, &[0, 1, 2]) == 30
+        // Whoever was first hands over at message boundaries.
+        shown.iter().all(|rows| rows[0]["count"] == 30)
+            && total(&fleet, &[0, 1, 2]) == 30
+            && (0..3).all(|node| open(&fleet, node) > 0)
     });
     let text = fleet.console(0, &format!("cluster shared show {SLOTS}"));
     let header = "lazy, snapped slot table 'outbound_slots', view 'global'\n";
