@@ -64,6 +64,28 @@ impl GaugeCache {
         id
     }
 
+    /// Drops a column, and the keys that are in no other. Passes all keys.
+    pub fn remove_column(&mut self, column: ColumnId) {
+        let mut bare = Vec::new();
+        for (key, gauge) in &mut self.gauges {
+            if let Ok(at) = gauge.columns.binary_search_by_key(&column, |(id, _)| *id) {
+                gauge.columns.remove(at);
+                if gauge.columns.is_empty() {
+                    bare.push(key.clone());
+                }
+            }
+        }
+        for key in bare {
+            self.remove(&key);
+        }
+    }
+
+    /// Whether a column has a value for any key. Passes all keys.
+    #[must_use]
+    pub fn has_column(&self, column: ColumnId) -> bool {
+        self.gauges.values().any(|gauge| gauge.columns.binary_search_by_key(&column, |(id, _)| *id).is_ok())
+    }
+
     /// Adds to a counter in a column; a key that is not there is made. Values may be negative.
     pub fn change(&mut self, column: ColumnId, key: &str, delta: i64, now: Monotonic) {
         self.expire(now);

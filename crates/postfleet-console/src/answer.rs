@@ -6,6 +6,7 @@ use core::net::SocketAddr;
 
 use postfleet_types::{NodeType, Prefix};
 
+use crate::audit::AuditIp;
 use crate::command::{CountKind, MailqFilter};
 use crate::config::ConfigAnswer;
 use crate::datasource::{CachePair, DatasourceRows, DatasourceStatistics};
@@ -36,6 +37,8 @@ pub enum Answer {
     Throttle(ThrottleReply),
     /// `slot …`
     Slot(SlotReply),
+    /// `inbound_audit show ip`
+    AuditIp(AuditIp),
     /// `count`
     Count(CountReply),
     /// `cache get`, `cache show`
@@ -61,6 +64,12 @@ impl Answer {
     #[must_use]
     pub fn line(text: impl core::fmt::Display) -> Self {
         Self::Lines([text.to_string()].into())
+    }
+
+    /// Nothing to say: it is done.
+    #[must_use]
+    pub const fn silent() -> Self {
+        Self::Lines(Vec::new())
     }
 
     /// The answer to `cluster reset`, given before the bus connection is dropped.

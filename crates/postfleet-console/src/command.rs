@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use postfleet_types::Prefix;
 
+use crate::audit::{self, AuditCommand, GaugeCommand};
 use crate::failure::{Code, Failure};
 use crate::lex::{Word, words};
 use crate::machine::Form;
@@ -113,6 +114,10 @@ pub enum Command {
         /// The words behind `help`, joined by blanks; empty for the list of all commands.
         topic: String,
     },
+    /// `inbound_audit …`
+    InboundAudit(AuditCommand),
+    /// `sievelib gauge_cache …`
+    GaugeCache(GaugeCommand),
     /// `mailq …`
     Mailq(MailqFilter),
     /// `pid`
@@ -324,6 +329,10 @@ fn expand_alias(found: &[Word]) -> Vec<Word> {
     let (head, rest): (Vec<Word>, &[Word]) = match found.split_first() {
         Some((first, rest)) if first.raw == "domains" => ([plain("domain"), plain("all")].into(), rest),
         Some((first, rest)) if first.raw == "?" => ([plain("help")].into(), rest),
+        // There is one, whatever it is called.
+        Some((first, rest)) if first.raw.starts_with("inbound_audit:") => {
+            ([plain("inbound_audit")].into(), rest)
+        }
         Some(_) | None => (Vec::new(), found),
     };
     head.into_iter().chain(rest.iter().cloned()).collect()
@@ -349,9 +358,12 @@ fn dispatch(found: &[Word], profile: &Profile) -> Result<Command, Failure> {
         .max_by_key(|(entry, _)| entry.words.len());
     match best {
         Some((entry, arguments)) => match entry.availability {
-            Availability::Ready => {
-                entry.build.and_then(|build| build(arguments)).ok_or_else(|| Failure::usage(entry.grammar()))
-            }
+            Availability::Ready => entry.build.and_then(|build| build(arguments)).ok_or_else(|| {
+                match audit::usage(entry.words) {
+                    Some(usage) => Failure::unreadable(usage),
+                    None => Failure::usage(entry.grammar()),
+                }
+            }),
             Availability::Later => Err(Failure::not_available(entry.words)),
             Availability::Never => Err(Failure::not_in_this_product(entry.words)),
             Availability::Local if arguments.is_empty() => {
@@ -381,7 +393,7 @@ pub(crate) fn strip_words<'a>(found: &'a [Word], words: &str) -> Option<&'a [Wor
 /// `<scope>:<instance> …`
 fn module_command(first: &Word) -> Option<Failure> {
     let (scope, _) = first.text.split_once(':')?;
-    let known = ["inbound_audit", "outbound_audit", "ec_logger", "sieve", "ds_core", "cidrdb", "sched"];
+    let known = ["outbound_audit", "ec_logger", "sieve", "ds_core", "cidrdb", "sched"];
     if known.contains(&scope) {
         return Some(Failure::not_available(&first.text));
     }

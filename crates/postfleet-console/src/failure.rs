@@ -261,6 +261,24 @@ impl Failure {
         Self::error(Code::NoSuchBinding, format!("No such binding '{name}'."))
     }
 
+    /// No series is called `name`.
+    #[must_use]
+    pub fn no_such_series(name: &str) -> Self {
+        Self::error(Code::NoSuchObject, format!("no such series '{name}'"))
+    }
+
+    /// No gauge cache is called `name`.
+    #[must_use]
+    pub fn no_such_gauge_cache(name: &str) -> Self {
+        Self::error(Code::NoSuchObject, format!("no such gauge cache '{name}'"))
+    }
+
+    /// No counter of a gauge cache is called `key`.
+    #[must_use]
+    pub fn no_such_gauge(key: &str) -> Self {
+        Self::error(Code::NoSuchKey, format!("no such key '{key}'"))
+    }
+
     /// A fault of ours. The caller logs the cause at level ERROR.
     #[must_use]
     pub fn internal(what: impl fmt::Display) -> Self {

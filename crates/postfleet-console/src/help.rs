@@ -160,6 +160,15 @@ fn detail(words: &str) -> Option<&'static str> {
             "An address or block gives the number of sessions; a mask or a range of masks gives a row per block.\n\
              Only this node is counted; cluster shared show counts the fleet.",
         ),
+        "inbound_audit define" => Some(
+            "cluster shares it with all members, manager with managers; persist keeps it over an orderly restart,\n\
+             once it is defined again; serialize writes its changes to files at each maintenance.\n\
+             Policies define their series themselves.",
+        ),
+        "inbound_audit show ip" => Some(
+            "Connections, receptions and rejections by window, 0 the running one: the fleet's where a metrics object\n\
+             shares them, else this node's.",
+        ),
         "mailq" => Some("Shows 20 rows unless --limit says otherwise."),
         "shutdown" => Some("Listeners close at once; open sessions are given 30 seconds."),
         _ => None,

@@ -11,6 +11,7 @@
 extern crate alloc;
 
 mod answer;
+mod audit;
 pub mod client;
 mod command;
 mod complete;
@@ -32,6 +33,7 @@ pub use answer::{
     Answer, ClusterInfo, CountReply, CountResult, Mailq, MailqQueue, Member, MembershipList, SharedKind,
     SharedList, SharedObject, SharedRows, SharedShow, SharedView, Summary, Sysinfo,
 };
+pub use audit::{AuditCommand, AuditIp, AuditMonitor, AuditScope, GaugeCommand, Share, Windows};
 pub use command::{
     Command, CountKind, CountSelector, InboundService, MailqFilter, Parameters, Request, SlotCommand,
     ThrottleCommand, canonical_object, parse,

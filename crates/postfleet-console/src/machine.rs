@@ -158,6 +158,22 @@ impl Fields<'_> {
         }
     }
 
+    /// A list of numbers; in XML each is an element `element` with the number as its `count`.
+    pub(crate) fn wholes(&mut self, name: &str, element: &str, items: &[u64]) {
+        if self.json_name(name) {
+            self.out.push('[');
+            for (index, item) in items.iter().enumerate() {
+                let comma = if index > 0 { "," } else { "" };
+                put(self.out, format_args!("{comma}{item}"));
+            }
+            self.out.push(']');
+        } else if let Pass::Children = self.pass {
+            for item in items {
+                xml_element(self.out, element, |fields| fields.whole("count", *item));
+            }
+        }
+    }
+
     /// Lines of text; in XML each is the content of a `Line`.
     pub(crate) fn lines<'t>(&mut self, name: &str, items: impl IntoIterator<Item = &'t str>) {
         if let Pass::Children = self.pass {

@@ -13,6 +13,7 @@ use alloc::vec::Vec;
 use postfleet_types::WallTime;
 
 use crate::answer::Answer;
+use crate::audit::AuditCommand;
 use crate::command::{Command, Request, parse};
 use crate::complete::{Names, completions};
 use crate::failure::{Code, Failure, Status};
@@ -409,6 +410,7 @@ fn answered_here(request: &Request, profile: &Profile) -> Option<Result<Answer, 
         Err(failure) => Some(Err(failure.clone())),
         Ok(Command::Help { topic }) => Some(crate::help::help(topic, profile)),
         Ok(Command::ClusterHelp) => Some(Ok(crate::help::cluster())),
+        Ok(Command::InboundAudit(AuditCommand::Help)) => Some(Ok(crate::audit::help())),
         Ok(Command::Version) => Some(Ok(Answer::Version)),
         Ok(Command::NodeName) => Some(Ok(Answer::NodeName(profile.node.to_string()))),
         Ok(Command::Local { .. }) => Some(Ok(Answer::Lines(Vec::new()))),
@@ -431,6 +433,8 @@ fn answered_here(request: &Request, profile: &Profile) -> Option<Result<Answer, 
             | Command::Throttle(_)
             | Command::Slot(_)
             | Command::Count { .. }
+            | Command::InboundAudit(_)
+            | Command::GaugeCache(_)
             | Command::Mailq(_)
             | Command::Pid
             | Command::Shutdown

@@ -3,6 +3,7 @@
 //! Dispatch, usage errors, `help` and completion read it, so a command cannot be known to one and unknown to
 //! another. Grammar of arguments: `<x>` is a value, `[x]` optional, `a|b` a choice, `...` repeatable.
 
+use crate::audit::build as audit;
 use crate::command::{Command, build};
 use crate::lex::Word;
 
@@ -249,10 +250,50 @@ const TABLE: &[Entry] = &[
     never("fingerprint"),
     later("flush domain", DOMAINS, "Make delayed mail due now"),
     ready("help", "[<command>]", false, "List commands, or explain one", build::help),
-    later(
-        "inbound_audit",
-        "help|show|add|subtract|count_cidr|delete_ip|load ...",
-        "Audit series of addresses",
+    ready(
+        "inbound_audit add",
+        "<series> <parameters> <ip> <increment>",
+        false,
+        "Add to an address in a named series",
+        audit::add,
+    ),
+    ready(
+        "inbound_audit count_cidr",
+        "<ip[/mask]> <series> <parameters> <period_start> <period_end>",
+        false,
+        "Count an address or block in a named series",
+        audit::count,
+    ),
+    ready(
+        "inbound_audit define",
+        "<series> cidr|cidr_ipv6|string <parameters> [cluster|manager] [persist] [serialize]",
+        false,
+        "Define a named series",
+        audit::define,
+    ),
+    ready(
+        "inbound_audit delete_ip",
+        "<ip> <series> <parameters>",
+        false,
+        "Forget an address in a named series",
+        audit::delete,
+    ),
+    ready("inbound_audit help", "", false, "Show the commands of the reference", audit::help),
+    ready("inbound_audit load", "<series> [<filename>]", false, "Load a series from a file", audit::load),
+    ready("inbound_audit show all", "", false, "Show this node's series by client as CSV", audit::show_all),
+    ready(
+        "inbound_audit show ip",
+        "<ip[/mask]>",
+        true,
+        "Show the series by client of a block",
+        audit::show_ip,
+    ),
+    ready(
+        "inbound_audit subtract",
+        "<series> <parameters> <ip> <decrement>",
+        false,
+        "Take away from an address in a named series",
+        audit::subtract,
     ),
     ready(
         "mailq",
@@ -286,6 +327,23 @@ const TABLE: &[Entry] = &[
     ),
     ready("shutdown", "", false, "Stop the daemon in an orderly way", build::shutdown),
     later("sieve", "stats|reset|flush cache|test|testfile ...", "Commands of the Sieve module"),
+    ready("sievelib gauge_cache add", "<cache> <key> <number>", false, "Add to a counter", audit::gauge_add),
+    ready(
+        "sievelib gauge_cache define",
+        "<cache> <max elements> <ttl> [replicate]",
+        false,
+        "Make a gauge cache, or change its limits",
+        audit::gauge_define,
+    ),
+    ready("sievelib gauge_cache delete", "<cache> <key>", false, "Forget a counter", audit::gauge_delete),
+    ready("sievelib gauge_cache show", "<cache> <key>", false, "Show a counter", audit::gauge_show),
+    ready(
+        "sievelib gauge_cache sub",
+        "<cache> <key> <number>",
+        false,
+        "Take away from a counter",
+        audit::gauge_sub,
+    ),
     never("signing_stats"),
     ready(
         "slot close",

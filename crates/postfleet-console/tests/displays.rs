@@ -2,9 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use postfleet_console::{
-    Answer, ClusterInfo, CountKind, CountReply, CountResult, Failure, InboundService, Mailq, MailqFilter,
-    MailqQueue, Member, MembershipList, Profile, SharedKind, SharedList, SharedObject, SharedRows,
-    SharedShow, SharedView, Summary, Sysinfo, parse, render,
+    Answer, AuditIp, AuditMonitor, AuditScope, ClusterInfo, CountKind, CountReply, CountResult, Failure,
+    InboundService, Mailq, MailqFilter, MailqQueue, Member, MembershipList, Profile, SharedKind, SharedList,
+    SharedObject, SharedRows, SharedShow, SharedView, Summary, Sysinfo, Windows, parse, render,
 };
 use postfleet_types::{NodeType, Prefix, WallTime};
 
@@ -595,4 +595,46 @@ fn rates_that_are_no_numbers_become_null() {
     let value: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(value["data"]["query_rate"], serde_json::Value::Null);
     assert_eq!(value["data"]["uptime"], 890);
+}
+
+fn audit_ip() -> Answer {
+    let counts = |first| vec![first, 0, 0, 0, 0];
+    Answer::AuditIp(AuditIp {
+        block: "10.0.0.0/8".parse().unwrap(),
+        scope: AuditScope::Cluster,
+        monitors: vec![AuditMonitor {
+            windows: Windows { interval: 1800, number: 4 },
+            connections: counts(30),
+            receptions: counts(1697),
+            rejections: counts(0),
+        }],
+    })
+}
+
+#[test]
+fn replication_a09_show_ip() {
+    let expected = "\
+Connections 1800/0: 30
+Connections 1800/1: 0
+Connections 1800/2: 0
+Connections 1800/3: 0
+Connections 1800/4: 0
+Receptions 1800/0: 1697
+Receptions 1800/1: 0
+Receptions 1800/2: 0
+Receptions 1800/3: 0
+Receptions 1800/4: 0
+Rejections 1800/0: 0
+Rejections 1800/1: 0
+Rejections 1800/2: 0
+Rejections 1800/3: 0
+Rejections 1800/4: 0
+";
+    assert_eq!(shown("inbound_audit show ip 10.0.0.0/8", Ok(&audit_ip())), expected);
+    assert_eq!(shown("inbound_audit:inbound_audit1 show ip 10.0.0.0/8", Ok(&audit_ip())), expected);
+    let json = shown("json inbound_audit show ip 10.0.0.0/8", Ok(&audit_ip()));
+    assert!(json.contains("\"data\":{\"cidr\":\"10.0.0.0/8\",\"scope\":\"cluster\",\"monitors\":[{\"window\":1800,\"windows\":4,\
+                           \"connections\":[30,0,0,0,0],\"receptions\":[1697,0,0,0,0],\"rejections\":[0,0,0,0,0]}]}"), "{json}");
+    let xml = shown("xml inbound_audit show ip 10.0.0.0/8", Ok(&audit_ip()));
+    assert!(xml.contains("<Audit cidr=\"10.0.0.0/8\" scope=\"cluster\"><Monitor window=\"1800\" windows=\"4\"><Connections count=\"30\"/>"), "{xml}");
 }

@@ -1,5 +1,6 @@
 //! One node: what all its tasks share, and its life from start to stop.
 
+use crate::audit::{self, Audit};
 use crate::counts::{OpenConnections, SMTP};
 use crate::datasource::Datasources;
 use crate::edge::Budgets;
@@ -39,6 +40,7 @@ pub(crate) struct Node {
     pub(crate) configuration: Configuration,
     pub(crate) fleet: Option<Arc<Fleet>>,
     pub(crate) connections: Arc<OpenConnections>,
+    pub(crate) audit: Audit,
     pub(crate) budgets: Arc<Budgets>,
     pub(crate) datasources: Datasources,
     pub(crate) statistics: Statistics,
@@ -77,6 +79,7 @@ pub(crate) async fn run(
         configuration: Configuration::new(config, main, &settings),
         connections: OpenConnections::new(fleet.clone()),
         datasources: Datasources::new(&settings.datasources, fleet.clone()),
+        audit: Audit::new(settings.audit.clone(), fleet.clone()),
         fleet,
         budgets: Arc::new(Budgets::default()),
         statistics: Statistics::new(),
@@ -87,6 +90,7 @@ pub(crate) async fn run(
     let mut background = JoinSet::new();
     background.spawn(store.watch_space());
     background.spawn(prune(Arc::clone(&node)));
+    background.spawn(audit::maintain(Arc::clone(&node)));
     let reloading = Arc::clone(&node);
     background.spawn(async move {
         while reloads.recv().await.is_some() {
@@ -125,6 +129,7 @@ pub(crate) async fn run(
         }
         () = enough => {}
     }
+    node.audit.save().await;
     if let Some(fleet) = &node.fleet {
         fleet.leave();
         let left = async { while connections.join_next().await.is_some() {} };

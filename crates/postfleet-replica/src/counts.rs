@@ -2,6 +2,7 @@
 //! column has not been sent yet.
 
 use crate::entries::{BodyEncoder, BoundBodyEncoder, CountKey, decode_bound};
+use crate::metrics::Metrics;
 use crate::object::{ObjectKind, Structure};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -137,6 +138,8 @@ pub(crate) enum Counts {
     BoundAddresses { sum: Sheet<CidrColumns>, bindings: BTreeMap<Box<str>, Sheet<CidrColumns>> },
     /// Counts by text key.
     Names(Sheet<GaugeColumns>),
+    /// Series and gauge caches; what waits of them they keep themselves.
+    Metrics(Box<Metrics>),
 }
 
 /// Changes of the own column that wait, merged by key.
@@ -145,6 +148,8 @@ pub(crate) enum Pending {
     Addresses(BTreeMap<IpAddr, i64>),
     BoundAddresses(BTreeMap<Box<str>, BTreeMap<IpAddr, i64>>),
     Names(BTreeMap<Box<str>, i64>),
+    /// In [`Counts::Metrics`].
+    Elsewhere,
 }
 
 /// A key of one of the structures.
@@ -157,6 +162,9 @@ pub(crate) enum Key<'a> {
 
 impl Counts {
     pub(crate) fn new(kind: ObjectKind) -> Option<(Self, Pending)> {
+        if matches!(kind, ObjectKind::Metrics | ObjectKind::EccmgrMetrics) {
+            return Some((Self::Metrics(Box::default()), Pending::Elsewhere));
+        }
         if !kind.counts_connections() {
             return None;
         }
@@ -193,7 +201,9 @@ impl Counts {
             (Self::Names(sheet), Key::Name(name)) => {
                 name.fits() && !sheet.change(Origin::OWN, name, delta, now).clamped
             }
-            (Self::Addresses(_) | Self::BoundAddresses { .. } | Self::Names(_), _) => false,
+            (Self::Addresses(_) | Self::BoundAddresses { .. } | Self::Names(_) | Self::Metrics(_), _) => {
+                false
+            }
         }
     }
 
@@ -218,6 +228,22 @@ impl Counts {
                 Ok(changes)
             }
             Self::Names(sheet) => sheet.apply(origin, body, now),
+            Self::Metrics(metrics) => Ok(metrics.apply(origin, body, now)?),
+        }
+    }
+
+    /// As [`Counts::apply`], of a body that had to wait for the rest of its column.
+    pub(crate) fn apply_held(
+        &mut self,
+        origin: Origin,
+        body: &[u8],
+        now: Monotonic,
+    ) -> Result<usize, ApplyError> {
+        match self {
+            Self::Metrics(metrics) => Ok(metrics.apply_held(origin, body, now)?),
+            Self::Addresses(_) | Self::BoundAddresses { .. } | Self::Names(_) => {
+                self.apply(origin, body, now)
+            }
         }
     }
 
@@ -232,6 +258,7 @@ impl Counts {
                 }
             }
             Self::Names(sheet) => sheet.remove(origin, now),
+            Self::Metrics(metrics) => metrics.remove(origin),
         }
     }
 
@@ -251,6 +278,7 @@ impl Counts {
                 }
                 encoder.finish()
             }
+            Self::Metrics(metrics) => metrics.encode(origin, limit),
         }
     }
 
@@ -261,10 +289,27 @@ impl Counts {
                 sheet.view(origin).map_or(0, |view| sheet.table.total(view))
             }
             Self::Names(sheet) => sheet.view(origin).map_or(0, |view| sheet.table.total(view)),
+            Self::Metrics(metrics) => metrics.total(origin),
         }
     }
 
-    /// When addresses at 0 are to be forgotten.
+    /// The series and gauge caches, where the object has them.
+    pub(crate) fn metrics(&self) -> Option<&Metrics> {
+        match self {
+            Self::Metrics(metrics) => Some(metrics),
+            Self::Addresses(_) | Self::BoundAddresses { .. } | Self::Names(_) => None,
+        }
+    }
+
+    /// As [`Counts::metrics`].
+    pub(crate) fn metrics_mut(&mut self) -> Option<&mut Metrics> {
+        match self {
+            Self::Metrics(metrics) => Some(metrics),
+            Self::Addresses(_) | Self::BoundAddresses { .. } | Self::Names(_) => None,
+        }
+    }
+
+    /// When addresses at 0, windows that left their series and the like are to be forgotten.
     pub(crate) fn poll_prune(&self) -> Option<Monotonic> {
         match self {
             Self::Addresses(sheet) => sheet.table.poll_prune(),
@@ -274,10 +319,12 @@ impl Counts {
                 .filter_map(|sheet| sheet.table.poll_prune())
                 .min(),
             Self::Names(_) => None,
+            Self::Metrics(metrics) => metrics.poll_upkeep(),
         }
     }
 
-    pub(crate) fn prune(&mut self, now: Monotonic) {
+    /// Forgets what is due. `true` when columns of departed members may have become empty.
+    pub(crate) fn prune(&mut self, now: Monotonic) -> bool {
         let due = |sheet: &Sheet<CidrColumns>| sheet.table.poll_prune().is_some_and(|due| due <= now);
         match self {
             Self::Addresses(sheet) => {
@@ -297,7 +344,9 @@ impl Counts {
                 });
             }
             Self::Names(_) => {}
+            Self::Metrics(metrics) => return metrics.upkeep(now),
         }
+        false
     }
 
     pub(crate) fn prune_all_idle(&mut self) {
@@ -308,7 +357,7 @@ impl Counts {
                     sheet.table.prune_all_idle();
                 }
             }
-            Self::Names(_) => {}
+            Self::Names(_) | Self::Metrics(_) => {}
         }
     }
 
@@ -320,6 +369,7 @@ impl Counts {
                     + bindings.values().map(|sheet| sheet.table.memory_bytes()).sum::<usize>()
             }
             Self::Names(sheet) => sheet.table.memory_bytes(),
+            Self::Metrics(metrics) => metrics.memory_bytes(),
         }
     }
 }
@@ -361,7 +411,7 @@ impl Pending {
                     changes.insert(Box::from(name), delta);
                 }
             },
-            (Self::Addresses(_) | Self::BoundAddresses(_) | Self::Names(_), _) => {}
+            (Self::Addresses(_) | Self::BoundAddresses(_) | Self::Names(_) | Self::Elsewhere, _) => {}
         }
     }
 
@@ -370,6 +420,7 @@ impl Pending {
             Self::Addresses(changes) => changes.clear(),
             Self::BoundAddresses(bindings) => bindings.clear(),
             Self::Names(changes) => changes.clear(),
+            Self::Elsewhere => {}
         }
     }
 
@@ -400,6 +451,7 @@ impl Pending {
                 }
                 encoder.finish()
             }
+            Self::Elsewhere => Vec::new(),
         }
     }
 }

@@ -18,12 +18,15 @@ mod cache;
 mod cache_reads;
 mod cache_wire;
 mod configuring;
+mod counting;
 mod counts;
+mod departed;
 mod entries;
 mod fetching;
 mod frames;
 mod limits;
 mod members;
+mod metrics;
 mod object;
 mod ordered;
 mod pacing;
@@ -42,10 +45,14 @@ mod why;
 mod wire;
 
 pub use cache::{PAIR_BYTES_MAX, PairTooLong, SharedCache};
+pub use counting::{Mode, Reading};
 pub use fetching::{FetchEnd, FetchId, Transfer};
 pub use frames::{FRAME_BYTES_MAX, FrameLengthError, frame_length};
-pub use object::{ObjectKind, ObjectSpec, Structure};
+pub use metrics::{CountError, Metrics, SeriesId, SeriesRow};
+pub use object::{MetricWord, ObjectKind, ObjectSpec, Structure};
 pub use ordered::TableOptions;
+pub use postfleet_cache::GaugeLimits;
+pub use postfleet_series::{Key, Monitor, Query, Range, SeriesKind};
 pub use postfleet_types::{Notice, Severity};
 pub use reads::{ColumnPhase, ColumnStatus, ListRow, ObjectView, Of, ReadError, Rows, Show};
 pub use replica::{Counted, Counters, JOIN_PATIENCE, Outbound, Outgoing, Replica, ReplicaOptions};
@@ -53,6 +60,6 @@ pub use serving::{Served, Serving, refusal_frame, wait_frame};
 pub use tables::ForgetError;
 pub use why::{Why, WhyDeparted, WhyGranted, WhyPart};
 pub use wire::{
-    KIND_ANSWER, KIND_ASK, KIND_BATCH, KIND_CHUNK, KIND_MARKER, KIND_TABLES, MESSAGE_VERSION, MessageError,
-    decode_any,
+    KIND_ANSWER, KIND_ASK, KIND_BATCH, KIND_CHUNK, KIND_HERITAGE, KIND_MARKER, KIND_TABLES, MESSAGE_VERSION,
+    MessageError, decode_any,
 };

@@ -1,8 +1,10 @@
 //! What can be shared: the kinds of objects and how one is configured.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
+use postfleet_series::{Monitor, SeriesKind};
 use postfleet_throttle::Partition;
 
 /// The kind of a shared object.
@@ -127,7 +129,7 @@ impl ObjectKind {
         !matches!(self, Self::Metrics | Self::EccmgrMetrics | Self::Cache)
     }
 
-    /// Whether this crate keeps and shares the data of the kind. Objects of other kinds are listed and do nothing.
+    /// Whether it counts open connections.
     #[must_use]
     pub const fn counts_connections(self) -> bool {
         matches!(
@@ -138,6 +140,18 @@ impl ObjectKind {
                 | Self::OutboundBindingDomains
                 | Self::OutboundHosts
         )
+    }
+
+    /// Whether members have columns of it: this crate keeps and shares it so.
+    #[must_use]
+    pub const fn has_columns(self) -> bool {
+        self.counts_connections() || matches!(self, Self::Metrics | Self::EccmgrMetrics)
+    }
+
+    /// Whether what a member counted stays when it departs.
+    #[must_use]
+    pub const fn keeps_what_happened(self) -> bool {
+        matches!(self, Self::Metrics | Self::EccmgrMetrics)
     }
 
     /// The code on the wire. Never reused for another kind.
@@ -179,6 +193,84 @@ pub struct ObjectSpec {
     pub max_size: Option<u64>,
     /// What a side of a split fleet gets of the object's limits; `None`: what [`crate::TableOptions`] says.
     pub partition: Option<Partition>,
+    /// The other words of `parameters`: what a `metrics` or `eccmgr_metrics` object counts, in the order of displays.
+    pub words: Vec<MetricWord>,
+    /// The windows of the series by client (`connect`, `reception`, `rejection`).
+    pub client_monitors: Vec<Monitor>,
+    /// The windows of the series by domain (`delivery`, `transfail`, `permfail`).
+    pub domain_monitors: Vec<Monitor>,
+}
+
+/// What a `metrics` object counts: a word of its `parameters`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MetricWord {
+    /// Connections accepted, by client.
+    Connect,
+    /// Recipients delivered to somebody, by domain.
+    Delivery,
+    /// Recipients put off, by domain.
+    Transfail,
+    /// Recipients given up, by domain.
+    Permfail,
+    /// Recipients received, by client.
+    Reception,
+    /// Refusals, by client.
+    Rejection,
+    /// Series that policies name.
+    AuditSeries,
+    /// Gauge caches.
+    GaugeCache,
+}
+
+impl MetricWord {
+    /// Every word.
+    pub const ALL: [Self; 8] = [
+        Self::Connect,
+        Self::Delivery,
+        Self::Transfail,
+        Self::Permfail,
+        Self::Reception,
+        Self::Rejection,
+        Self::AuditSeries,
+        Self::GaugeCache,
+    ];
+
+    /// The word in `parameters`, and the name of a built-in series.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Delivery => "delivery",
+            Self::Transfail => "transfail",
+            Self::Permfail => "permfail",
+            Self::Reception => "reception",
+            Self::Rejection => "rejection",
+            Self::AuditSeries => "audit_series",
+            Self::GaugeCache => "gauge_cache",
+        }
+    }
+
+    /// The metric of that word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|metric| metric.word() == word)
+    }
+
+    /// What the built-in series of the word counts by; `None` for words that name none.
+    #[must_use]
+    pub const fn counts_by(self) -> Option<SeriesKind> {
+        match self {
+            Self::Connect | Self::Reception | Self::Rejection => Some(SeriesKind::Clients),
+            Self::Delivery | Self::Transfail | Self::Permfail => Some(SeriesKind::Text),
+            Self::AuditSeries | Self::GaugeCache => None,
+        }
+    }
+
+    /// Whether that is the name of a built-in series.
+    #[must_use]
+    pub fn names_series(name: &str) -> bool {
+        Self::from_word(name).is_some_and(|word| word.counts_by().is_some())
+    }
 }
 
 impl ObjectSpec {
@@ -194,6 +286,9 @@ impl ObjectSpec {
             snapshot: false,
             max_size: None,
             partition: None,
+            words: Vec::new(),
+            client_monitors: Vec::new(),
+            domain_monitors: Vec::new(),
         }
     }
 
@@ -201,6 +296,16 @@ impl ObjectSpec {
     #[must_use]
     pub fn of(kind: ObjectKind) -> Self {
         Self::new(kind.word(), kind)
+    }
+
+    /// The windows of the built-in series of a word.
+    #[must_use]
+    pub fn monitors(&self, word: MetricWord) -> &[Monitor] {
+        match word.counts_by() {
+            Some(SeriesKind::Text) => &self.domain_monitors,
+            Some(SeriesKind::Clients | SeriesKind::Cidr | SeriesKind::CidrIpv6) => &self.client_monitors,
+            None => &[],
+        }
     }
 
     /// Whether members that join get what exists already.

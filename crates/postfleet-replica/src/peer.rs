@@ -29,6 +29,8 @@ pub(crate) struct Peer {
     pub(crate) asked: Option<Monotonic>,
     pub(crate) malformed_noticed: Option<Monotonic>,
     pub(crate) version_noticed: bool,
+    /// It is a manager.
+    pub(crate) manager: bool,
     /// Until then its chunks come over the bus: its listener could not be reached.
     pub(crate) on_bus_until: Option<Monotonic>,
     pub(crate) unreachable_noticed: Option<Monotonic>,
@@ -37,7 +39,7 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub(crate) const fn new() -> Self {
+    pub(crate) const fn new(manager: bool) -> Self {
         Self {
             origin: None,
             stream: 0,
@@ -46,6 +48,7 @@ impl Peer {
             asked: None,
             malformed_noticed: None,
             version_noticed: false,
+            manager,
             on_bus_until: None,
             unreachable_noticed: None,
             kinds_noticed: BTreeSet::new(),

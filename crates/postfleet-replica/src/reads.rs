@@ -1,7 +1,8 @@
 //! What is known here at this moment. Nothing in this file sends or changes anything.
 
 use crate::counts::{Counts, Origin};
-use crate::object::{ObjectKind, Structure};
+use crate::metrics::Metrics;
+use crate::object::{MetricWord, ObjectKind, Structure};
 use crate::ordered::Table;
 use crate::replica::{Replica, bound_name};
 use crate::shared::{Column, Data, Shared};
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use core::time::Duration;
 use postfleet_cidr::{Row, RowRange};
 use postfleet_gauge::GaugeColumns;
+use postfleet_series::{Monitor, Query, Range};
 use postfleet_throttle::{Rate, SlotRow, ThrottleRow};
 use postfleet_types::{Monotonic, Prefix, PrivateName, View};
 
@@ -179,8 +181,9 @@ impl Replica {
         let rows = match object.structure() {
             Structure::CidrTree => Rows::Addresses(object.address_rows(of, &RowRange::SHARED)?),
             Structure::GaugeTable => Rows::Names(object.name_rows(of)?),
+            Structure::Metrics => Rows::Names(object.metric_rows(of)?),
             Structure::ThrottleTable | Structure::SlotTable => object.table_rows(view),
-            Structure::Metrics | Structure::Cache => Rows::None,
+            Structure::Cache => Rows::None,
         };
         Ok(Show {
             snapped: object.shared.spec.snapped(),
@@ -267,7 +270,7 @@ impl<'a> ObjectView<'a> {
                         return Ok((Some(origin), Some(name.as_str())));
                     }
                     let column = self.shared.data.as_ref().and_then(|data| data.remote.get(&origin));
-                    if matches!(column, Some(Column::Live { .. })) {
+                    if matches!(column, Some(Column::Live { .. } | Column::Fresh)) {
                         return Ok((Some(origin), Some(name.as_str())));
                     }
                 }
@@ -304,7 +307,7 @@ impl<'a> ObjectView<'a> {
         let sheet = match (&self.shared.data.as_ref()?.counts, self.binding) {
             (Counts::Addresses(sheet) | Counts::BoundAddresses { sum: sheet, .. }, None) => sheet,
             (Counts::BoundAddresses { bindings, .. }, Some(binding)) => bindings.get(binding)?,
-            (Counts::Addresses(_) | Counts::Names(_), _) => return None,
+            (Counts::Addresses(_) | Counts::Names(_) | Counts::Metrics(_), _) => return None,
         };
         Some((&sheet.table, sheet.view(origin)?))
     }
@@ -312,8 +315,31 @@ impl<'a> ObjectView<'a> {
     fn names(&self, origin: Option<Origin>) -> Found<'a, GaugeColumns> {
         match &self.shared.data.as_ref()?.counts {
             Counts::Names(sheet) => Some((&sheet.table, sheet.view(origin)?)),
-            Counts::Addresses(_) | Counts::BoundAddresses { .. } => None,
+            Counts::Addresses(_) | Counts::BoundAddresses { .. } | Counts::Metrics(_) => None,
         }
+    }
+
+    fn metrics(&self) -> Option<&'a Metrics> {
+        self.shared.data.as_ref()?.counts.metrics()
+    }
+
+    /// A row for each word of `parameters`: of a built-in series the sum over the windows of its first monitor, of the
+    /// named series and of the gauge caches the sum of all.
+    fn metric_rows(&self, of: Of<'_>) -> Result<Vec<(String, u64)>, ReadError> {
+        let (origin, _) = self.resolve(of)?;
+        let Some(metrics) = self.metrics() else { return Ok(Vec::new()) };
+        let spec = &self.shared.spec;
+        let all = Range::new(0, u16::MAX);
+        let rows = spec.words.iter().map(|word| {
+            let sum = match (word, spec.monitors(*word).first()) {
+                (MetricWord::AuditSeries, _) => metrics.named_total(origin, MetricWord::names_series),
+                (MetricWord::GaugeCache, _) => metrics.gauges_total(origin),
+                (_, Some(monitor)) => metrics.sum_of(word.word(), *monitor, origin, Query::All, all),
+                (_, None) => 0,
+            };
+            (String::from(word.word()), u64::try_from(sum).unwrap_or(0))
+        });
+        Ok(rows.filter(|(_, sum)| *sum > 0).collect())
     }
 
     /// The sum of the counts in a block of addresses; 0 for an object that counts by name.
@@ -362,6 +388,9 @@ impl<'a> ObjectView<'a> {
         if self.binding.is_some() {
             return Ok(self.name_rows(of)?.into_iter().map(|(_, count)| count).sum());
         }
+        if let Some(metrics) = self.metrics() {
+            return Ok(metrics.total(origin));
+        }
         Ok(self.names(origin).map_or(0, |(table, view)| table.total(view)))
     }
 
@@ -395,6 +424,39 @@ impl<'a> ObjectView<'a> {
             }
         }
         Ok(rows)
+    }
+
+    /// Every key of a series with its counts from window 0 to the oldest, ascending; keys with nothing but zeros are left
+    /// out. Passes all keys.
+    ///
+    /// # Errors
+    /// [`ReadError::NoView`].
+    pub fn series_rows(
+        &self,
+        of: Of<'_>,
+        name: &str,
+        monitor: Monitor,
+    ) -> Result<Vec<(String, Vec<i64>)>, ReadError> {
+        let (origin, _) = self.resolve(of)?;
+        Ok(self.metrics().map(|metrics| metrics.rows_of(origin, name, monitor)).unwrap_or_default())
+    }
+
+    /// The counters of a gauge cache, ascending.
+    ///
+    /// # Errors
+    /// [`ReadError::NoView`].
+    pub fn gauge_rows(
+        &self,
+        of: Of<'_>,
+        name: &str,
+        now: Monotonic,
+    ) -> Result<Vec<(String, i64)>, ReadError> {
+        let (origin, _) = self.resolve(of)?;
+        let Some(metrics) = self.metrics() else { return Ok(Vec::new()) };
+        Ok(match origin {
+            None => metrics.gauge_rows(name, now),
+            Some(origin) => metrics.gauges_of(origin, name),
+        })
     }
 
     /// The counts of a block of addresses in every member's column, by age of the members, this one included.
@@ -433,7 +495,7 @@ impl<'a> ObjectView<'a> {
             let Some(peer) = replica.peers.get(name) else { continue };
             let Some(origin) = peer.origin else { continue };
             let phase = match self.shared.data.as_ref().and_then(|data| data.remote.get(&origin)) {
-                Some(Column::Live { .. }) => ColumnPhase::Live,
+                Some(Column::Live { .. } | Column::Fresh) => ColumnPhase::Live,
                 Some(Column::Awaiting { .. } | Column::Receiving(_)) => ColumnPhase::Missing,
                 Some(Column::Absent) | None => ColumnPhase::Absent,
             };

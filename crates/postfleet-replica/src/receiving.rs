@@ -8,9 +8,9 @@ use crate::sending::CHUNK_BYTES_MAX;
 use crate::session::{Need, Session};
 use crate::shared::{Column, Data, Receiving, Shared};
 use crate::wire::{
-    Batch, Block, Chunk, DIGEST_START, KIND_ANSWER, KIND_ASK, KIND_BATCH, KIND_CHUNK, KIND_MARKER,
-    KIND_TABLES, Marker, MarkerContent, MessageError, digest, read_answer, read_ask, read_batch, read_chunk,
-    read_marker,
+    Ask, Batch, Block, Chunk, DIGEST_START, KIND_ANSWER, KIND_ASK, KIND_BATCH, KIND_CHUNK, KIND_HERITAGE,
+    KIND_MARKER, KIND_TABLES, Marker, MarkerContent, MessageError, digest, read_answer, read_ask, read_batch,
+    read_chunk, read_marker,
 };
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -62,6 +62,7 @@ impl Replica {
             KIND_CHUNK => self.receive_chunk(now, from, origin, payload),
             KIND_ASK => self.receive_ask(from, payload),
             KIND_ANSWER => self.receive_answer(from, payload),
+            KIND_HERITAGE => self.receive_heritage(now, from, payload),
             _ => Ok(()),
         };
         match taken {
@@ -78,7 +79,7 @@ impl Replica {
                     if let Some(data) = &mut object.data
                         && !matches!(
                             data.remote.get(&origin),
-                            None | Some(Column::Absent | Column::Awaiting { .. })
+                            None | Some(Column::Absent | Column::Awaiting { .. } | Column::Fresh)
                         )
                     {
                         data.restart(origin, now);
@@ -87,14 +88,20 @@ impl Replica {
                 self.ask(from, Need::All);
             }
         }
+        self.restate_erased(now);
         self.check_wait(now);
     }
 
     /// One of the own messages was delivered: it is at its place in the order on every member.
     fn receive_own(&mut self, now: Monotonic, kind: u16, payload: &Bytes) {
         match kind {
-            KIND_BATCH => self.pacing.under_way = self.pacing.under_way.saturating_sub(1),
+            KIND_BATCH => {
+                self.pacing.under_way = self.pacing.under_way.saturating_sub(1);
+                self.receive_own_batch(now, payload);
+            }
+            KIND_HERITAGE => self.heirs.delivered(),
             KIND_MARKER => {
+                self.markers_under_way = self.markers_under_way.saturating_sub(1);
                 if let Ok(marker) = read_marker(payload)
                     && let Some(session) = self.session(marker.session)
                 {
@@ -138,7 +145,7 @@ impl Replica {
                 continue;
             };
             let own_kind = object.spec.kind;
-            let Some(data) = &mut object.data else { continue };
+            let Some(data) = object.data.as_mut().filter(|data| data.foreign) else { continue };
             if own_kind.code() != kind {
                 self.notice_kind(from, name, own_kind);
                 continue;
@@ -146,9 +153,18 @@ impl Replica {
             match block {
                 Block::Entries { seq, body, .. } => match take_entries(data, origin, seq, body, payload, now)
                 {
-                    Ok(Taken::Applied(changes)) => self.counters.changes_received += changes as u64,
-                    Ok(Taken::Held) => {}
-                    Ok(Taken::Ignored) => self.counters.batches_ignored += 1,
+                    Ok(taken) => {
+                        match taken {
+                            Taken::Applied(changes) => self.counters.changes_received += changes as u64,
+                            Taken::Held | Taken::Ignored => {
+                                self.counters.batches_ignored += u64::from(matches!(taken, Taken::Ignored));
+                                if let Some(metrics) = data.counts.metrics_mut() {
+                                    metrics.apply_operations(origin, body, now);
+                                }
+                            }
+                        }
+                        self.replace_columns(name, body);
+                    }
                     Err(problem) => self.column_problem(now, from, name, problem),
                 },
                 Block::Announced { next, .. } => {
@@ -208,7 +224,7 @@ impl Replica {
         let mut problems = Vec::new();
         let mut other_kinds = Vec::new();
         for Shared { spec, data, .. } in &mut self.objects {
-            let Some(data) = data else { continue };
+            let Some(data) = data.as_mut().filter(|data| data.foreign) else { continue };
             if marker.covers.as_ref().is_some_and(|covers| !covers.contains(&spec.name.as_str())) {
                 continue;
             }
@@ -225,6 +241,10 @@ impl Replica {
                 continue;
             }
             if matches!(data.remote.get(&origin), Some(Column::Live { next }) if *next == object.next) {
+                continue;
+            }
+            if !data.snapped {
+                data.remote.insert(origin, Column::Live { next: object.next });
                 continue;
             }
             data.counts.remove(origin, now);
@@ -323,7 +343,13 @@ impl Replica {
     }
 
     fn receive_ask(&mut self, from: &PrivateName, payload: &Bytes) -> Result<(), MessageError> {
-        let names = read_ask(payload)?;
+        let names = match read_ask(payload)? {
+            Ask::Columns(names) => names,
+            Ask::Heritage => {
+                self.heirs.add(from);
+                return Ok(());
+            }
+        };
         let need = if names.is_empty() {
             Need::All
         } else {
@@ -448,6 +474,10 @@ fn take_entries(
     match data.remote.get_mut(&origin) {
         None | Some(Column::Awaiting { .. }) => Ok(Taken::Ignored),
         Some(Column::Absent) => Err(Problem::Gap),
+        Some(column @ Column::Fresh) => {
+            *column = Column::Live { next: seq.saturating_add(1) };
+            data.counts.apply(origin, body, now).map(Taken::Applied).map_err(wrong)
+        }
         Some(Column::Live { next }) => {
             if seq != *next {
                 return Err(Problem::Gap);
@@ -496,7 +526,7 @@ fn take_chunk(data: &mut Data, origin: Origin, chunk: &Chunk<'_>, now: Monotonic
     }
     let next = receiving.next.saturating_add(receiving.held.len() as u64);
     for body in core::mem::take(&mut receiving.held) {
-        data.counts.apply(origin, &body, now).map_err(wrong)?;
+        data.counts.apply_held(origin, &body, now).map_err(wrong)?;
     }
     data.remote.insert(origin, Column::Live { next });
     Ok(true)

@@ -5,7 +5,7 @@ use crate::ordered::{Table, cache_limits};
 use crate::peer::Peer;
 use crate::replica::Replica;
 use crate::session::Need;
-use crate::shared::{Column, Shared};
+use crate::shared::Shared;
 use crate::wire::BatchWriter;
 use alloc::collections::BTreeSet;
 use alloc::string::String;
@@ -42,10 +42,13 @@ impl Replica {
                 {
                     table.ordered_mut().set_options(now, &self.options.tables.of(&spec));
                 }
+                if let Some(data) = &mut object.data {
+                    data.snapped = spec.snapped();
+                }
                 object.spec = spec;
                 self.objects.push(object);
             } else {
-                if spec.kind.counts_connections() {
+                if spec.kind.has_columns() {
                     added.insert(spec.name.clone());
                 }
                 entering.insert(spec.name.clone());
@@ -65,7 +68,7 @@ impl Replica {
             if added.contains(&spec.name) {
                 batch.announced(spec.kind, &spec.name, data.next);
                 for origin in &origins {
-                    data.remote.insert(*origin, Column::Awaiting { since: now });
+                    data.remote.insert(*origin, data.beginning(now));
                 }
             }
         }
@@ -73,7 +76,8 @@ impl Replica {
             return;
         }
         if !batch.is_empty() {
-            self.send_batch(batch, now);
+            let to = self.to_group();
+            self.send_batch(batch, now, to);
         }
         if !added.is_empty() {
             let names: BTreeSet<String> = added;

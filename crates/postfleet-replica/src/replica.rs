@@ -2,6 +2,7 @@
 
 use crate::configuring::Roster;
 use crate::counts::{Key, Origin};
+use crate::departed::Heirs;
 use crate::fetching::Fetches;
 use crate::object::{ObjectKind, ObjectSpec};
 use crate::ordered::TableOptions;
@@ -45,6 +46,8 @@ pub struct ReplicaOptions {
     pub inline_bytes_max: usize,
     /// Settings of throttles and slots.
     pub tables: TableOptions,
+    /// This member is a manager: it holds what nodes send to managers only. Default false.
+    pub manager: bool,
 }
 
 impl ReplicaOptions {
@@ -60,6 +63,7 @@ impl ReplicaOptions {
             chunk_bytes_max: 32 * 1024,
             inline_bytes_max: 32 * 1024,
             tables: TableOptions::default(),
+            manager: false,
         }
     }
 }
@@ -131,6 +135,7 @@ pub struct Counters {
     pub table_bytes_sent: u64,
     pub table_messages_received: u64,
     pub table_bodies_applied: u64,
+    pub heritage_received: u64,
 }
 
 /// How long a joiner waits for the columns of the others before it goes on without.
@@ -185,6 +190,12 @@ pub struct Replica {
     /// The cuts held, oldest first.
     pub(crate) sessions: Vec<Session>,
     pub(crate) session_numbers: u64,
+    /// Markers sent and not delivered back.
+    pub(crate) markers_under_way: u32,
+    /// Members to be told of those who are gone.
+    pub(crate) heirs: Heirs,
+    /// Of a member that has gone something is missing here.
+    pub(crate) heritage_lacks: bool,
     pub(crate) fetches: Fetches,
     pub(crate) parking: Parking,
     pub(crate) wait_until: Option<Monotonic>,
@@ -215,6 +226,9 @@ impl Replica {
             need: BTreeMap::new(),
             sessions: Vec::new(),
             session_numbers: 0,
+            markers_under_way: 0,
+            heirs: Heirs::default(),
+            heritage_lacks: false,
             fetches: Fetches::default(),
             parking: Parking::default(),
             wait_until: None,
@@ -367,7 +381,7 @@ impl Replica {
             return true;
         }
         let which = self.pacing.which(&self.objects, now);
-        self.send_pending(which, now) || self.produce_chunk(now)
+        self.send_pending(which, now) || self.produce_heritage() || self.produce_chunk(now)
     }
 
     /// Whether members wait for a cut and no more can be held.
@@ -406,8 +420,9 @@ impl Replica {
         for object in &mut self.objects {
             if let Some(data) = &mut object.data
                 && data.counts.poll_prune().is_some_and(|due| due <= now)
+                && data.counts.prune(now)
             {
-                data.counts.prune(now);
+                data.drop_bare();
             }
         }
         self.parking.expire(now);

@@ -1,14 +1,15 @@
 //! What leaves: batches, markers, chunks, questions.
 
 use crate::counts::Origin;
+use crate::object::ObjectKind;
 use crate::pacing::Which;
-use crate::peer::ANSWER_PATIENCE;
+use crate::peer::{ANSWER_PATIENCE, Peer};
 use crate::replica::{Outgoing, Replica, push_notice};
 use crate::session::{Need, Session, SessionObject};
 use crate::shared::{Column, Shared};
 use crate::wire::{
-    BatchWriter, Chunk, DIGEST_START, KIND_ASK, KIND_BATCH, KIND_CHUNK, KIND_MARKER, Marker, MarkerContent,
-    MarkerObject, block_overhead, digest, write_ask, write_chunk, write_marker,
+    Ask, BatchWriter, Chunk, DIGEST_START, KIND_ASK, KIND_BATCH, KIND_CHUNK, KIND_MARKER, Marker,
+    MarkerContent, MarkerObject, block_overhead, digest, write_ask, write_chunk, write_marker,
 };
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
@@ -28,12 +29,12 @@ pub(crate) const CHUNK_BYTES_MAX: usize = 64 * 1024 - 512;
 const NAMED_DESTINATIONS_MAX: usize = 32;
 
 impl Replica {
-    fn to_group(&self) -> Vec<Destination> {
+    pub(crate) fn to_group(&self) -> Vec<Destination> {
         vec![Destination::Group(self.options.group.clone())]
     }
 
     /// These members, and this one, so that it learns when the message was delivered.
-    fn to_members(&self, members: &BTreeSet<PrivateName>) -> Vec<Destination> {
+    pub(crate) fn to_members(&self, members: &BTreeSet<PrivateName>) -> Vec<Destination> {
         if members.len() >= NAMED_DESTINATIONS_MAX {
             return self.to_group();
         }
@@ -45,21 +46,47 @@ impl Replica {
         if which == Which::None {
             return false;
         }
+        let managers = self.managers();
+        let any = self.send_pending_of(which, now, |kind| kind != ObjectKind::EccmgrMetrics, None);
+        self.send_pending_of(which, now, |kind| kind == ObjectKind::EccmgrMetrics, Some(&managers)) || any
+    }
+
+    /// The managers among the members.
+    fn managers(&self) -> BTreeSet<PrivateName> {
+        let manager = |(_, peer): &(&PrivateName, &Peer)| peer.origin.is_some() && peer.manager;
+        self.peers.iter().filter(manager).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The buffers of objects of some kinds, for these members; for all where none are named.
+    fn send_pending_of(
+        &mut self,
+        which: Which,
+        now: Monotonic,
+        chosen: impl Fn(ObjectKind) -> bool,
+        members: Option<&BTreeSet<PrivateName>>,
+    ) -> bool {
         let mut messages = Vec::new();
         let stream = self.stream;
         let mut message = BatchWriter::new(stream);
         let limit = self.options.batch_bytes_max;
         for object in &mut self.objects {
-            if which == Which::Due && !self.pacing.object_due(object, now) {
+            if !chosen(object.spec.kind) || which == Which::Due && !self.pacing.object_due(object, now) {
                 continue;
             }
             let Shared { spec, data: Some(data), .. } = object else { continue };
+            if members.is_some_and(BTreeSet::is_empty) {
+                data.forget_pending(now);
+                continue;
+            }
             let overhead = block_overhead(&spec.name);
             for body in data.take_pending(limit.saturating_sub(overhead)) {
                 if !message.is_empty() && message.len() + overhead + body.len() > limit {
                     messages.push(core::mem::replace(&mut message, BatchWriter::new(stream)));
                 }
                 message.entries(spec.kind, &spec.name, data.next, &body);
+                if let Some(metrics) = data.counts.metrics_mut() {
+                    metrics.sent(data.next, body);
+                }
                 data.next = data.next.saturating_add(1);
             }
         }
@@ -67,8 +94,9 @@ impl Replica {
             messages.push(message);
         }
         let any = !messages.is_empty();
+        let to = members.map_or_else(|| self.to_group(), |members| self.to_members(members));
         for message in messages {
-            self.send_batch(message, now);
+            self.send_batch(message, now, to.clone());
         }
         any
     }
@@ -78,19 +106,25 @@ impl Replica {
         self.options.chunk_bytes_max.min(CHUNK_BYTES_MAX)
     }
 
-    pub(crate) fn send_batch(&mut self, message: BatchWriter, now: Monotonic) {
+    pub(crate) fn send_batch(&mut self, message: BatchWriter, now: Monotonic, to: Vec<Destination>) {
         let payload = Bytes::from(message.finish());
         self.pacing.under_way = self.pacing.under_way.saturating_add(1);
         self.pacing.last_sent = Some(now);
         self.counters.batches_sent += 1;
         self.counters.batch_bytes_sent += payload.len() as u64;
-        let to = self.to_group();
         self.outbox.push_back(Outgoing { to, kind: KIND_BATCH, payload });
     }
 
     /// Cuts the own columns for those who need them. What waits goes first, so that the cut is what the members
     /// have that got every batch.
     pub(crate) fn start_session(&mut self, now: Monotonic) {
+        for data in self.objects.iter_mut().filter_map(|object| object.data.as_mut()) {
+            if data.snapped
+                && let Some(metrics) = data.counts.metrics_mut()
+            {
+                metrics.repeat_replacements();
+            }
+        }
         self.send_pending(Which::All, now);
         let mut need = Need::Named(BTreeSet::new());
         let mut members = BTreeSet::new();
@@ -112,7 +146,10 @@ impl Replica {
             {
                 continue;
             }
-            cut.push((spec, data.next, data.counts.encode(Origin::OWN, self.chunk_bytes())));
+            // Who comes to what is not snapped begins with nothing.
+            let bodies =
+                if data.snapped { data.counts.encode(Origin::OWN, self.chunk_bytes()) } else { Vec::new() };
+            cut.push((spec, data.next, bodies));
         }
         for (spec, next, bodies) in &cut {
             let first = bodies.first().map_or(&[][..], Vec::as_slice);
@@ -145,6 +182,7 @@ impl Replica {
             kept.push(SessionObject { name: spec.name.clone(), chunks, wanted: false });
         }
         self.counters.markers_sent += 1;
+        self.markers_under_way = self.markers_under_way.saturating_add(1);
         let to = self.to_members(&members);
         self.outbox.push_back(Outgoing { to, kind: KIND_MARKER, payload });
         if chunked.contains(&true) {
@@ -188,7 +226,7 @@ impl Replica {
                 Need::All => Vec::new(),
                 Need::Named(names) => names.iter().map(String::as_str).collect(),
             };
-            let payload = Bytes::from(write_ask(&names));
+            let payload = Bytes::from(write_ask(&Ask::Columns(names)));
             let to = vec![Destination::Member(name.clone())];
             self.outbox.push_back(Outgoing { to, kind: KIND_ASK, payload });
             self.counters.questions_sent += 1;
@@ -212,7 +250,7 @@ impl Replica {
                         continue;
                     }
                     Column::Receiving(receiving) => receiving.since,
-                    Column::Live { .. } | Column::Absent => continue,
+                    Column::Live { .. } | Column::Fresh | Column::Absent => continue,
                 };
                 if now.since(since) >= ANSWER_PATIENCE {
                     restarted.push(*origin);
@@ -242,7 +280,7 @@ impl Replica {
                 Some(true) => None,
                 Some(false) | None => Some(receiving.since + ANSWER_PATIENCE),
             },
-            Column::Live { .. } | Column::Absent => None,
+            Column::Live { .. } | Column::Fresh | Column::Absent => None,
         });
         due.chain(late).chain(self.fetches.deadline()).min()
     }

@@ -1,14 +1,16 @@
 //! One shared object on this member: its data, what waits to be sent, and how far each member's column is.
 
 use crate::counts::{Counts, Key, Origin, Pending};
-use crate::object::ObjectSpec;
+use crate::object::{ObjectKind, ObjectSpec};
 use crate::ordered::Table;
 use crate::replica::ReplicaOptions;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use bytes::Bytes;
-use postfleet_types::Monotonic;
+use postfleet_types::{Monotonic, PrivateName};
+
+use crate::departed::{Departed, Reached};
 
 /// One object.
 #[derive(Debug)]
@@ -35,6 +37,14 @@ pub(crate) struct Data {
     pub(crate) since: u64,
     /// The columns of the members that are present.
     pub(crate) remote: BTreeMap<Origin, Column>,
+    /// Whether joiners get what exists.
+    pub(crate) snapped: bool,
+    /// Whether the others' columns are held here.
+    pub(crate) foreign: bool,
+    /// Columns of members that are gone, of a kind that keeps them.
+    pub(crate) departed: BTreeMap<PrivateName, Departed>,
+    /// How far the copies were that are kept while their members, which are back, have still to tell.
+    pub(crate) retained: BTreeMap<Origin, Reached>,
     pub(crate) clamp_noticed: Option<Monotonic>,
 }
 
@@ -53,14 +63,16 @@ pub(crate) enum Column {
         /// The number of the batch that comes next.
         next: u64,
     },
-    /// The member does not have the object.
+    /// Nothing of what was before is coming: the next batch is taken as it comes.
+    Fresh,
+    /// The member does not have the object, or it is not for this member.
     Absent,
 }
 
 impl Column {
     /// Whether nothing of it is missing.
     pub(crate) const fn complete(&self) -> bool {
-        matches!(self, Self::Live { .. } | Self::Absent)
+        matches!(self, Self::Live { .. } | Self::Fresh | Self::Absent)
     }
 }
 
@@ -85,6 +97,7 @@ pub(crate) struct Receiving {
 
 impl Shared {
     pub(crate) fn new(spec: ObjectSpec, since: u64, options: &ReplicaOptions) -> Self {
+        let (snapped, foreign) = (spec.snapped(), options.manager || spec.kind != ObjectKind::EccmgrMetrics);
         let data = Counts::new(spec.kind).map(|(counts, pending)| Data {
             counts,
             pending,
@@ -93,6 +106,10 @@ impl Shared {
             next: 1,
             since,
             remote: BTreeMap::new(),
+            snapped,
+            foreign,
+            departed: BTreeMap::new(),
+            retained: BTreeMap::new(),
             clamp_noticed: None,
         });
         let table = Table::new(&spec, options);
@@ -104,13 +121,21 @@ impl Data {
     /// Notes a change of the own column for sending.
     pub(crate) fn note(&mut self, key: Key<'_>, delta: i64, now: Monotonic) {
         self.pending.add(key, delta);
+        self.noted(now);
+    }
+
+    /// Something more waits to be sent.
+    pub(crate) fn noted(&mut self, now: Monotonic) {
         self.mutations = self.mutations.saturating_add(1);
         self.oldest.get_or_insert(now);
     }
 
     /// Nothing waits any more.
-    pub(crate) fn forget_pending(&mut self) {
+    pub(crate) fn forget_pending(&mut self, now: Monotonic) {
         self.pending.clear();
+        if let Some(metrics) = self.counts.metrics_mut() {
+            metrics.forget_pending(now);
+        }
         self.mutations = 0;
         self.oldest = None;
     }
@@ -119,13 +144,28 @@ impl Data {
     pub(crate) fn take_pending(&mut self, limit: usize) -> Vec<Vec<u8>> {
         self.mutations = 0;
         self.oldest = None;
-        self.pending.take(limit)
+        match self.counts.metrics_mut() {
+            Some(metrics) => metrics.take_pending(limit),
+            None => self.pending.take(limit),
+        }
     }
 
-    /// Forgets the counts of a column and waits for a marker.
+    /// How the column of a member that has come begins.
+    pub(crate) const fn beginning(&self, now: Monotonic) -> Column {
+        match (self.foreign, self.snapped) {
+            (false, _) => Column::Absent,
+            (true, false) => Column::Fresh,
+            (true, true) => Column::Awaiting { since: now },
+        }
+    }
+
+    /// Forgets the counts of a column and waits for a marker. What nobody would send again stays.
     pub(crate) fn restart(&mut self, origin: Origin, now: Monotonic) {
-        self.counts.remove(origin, now);
-        self.remote.insert(origin, Column::Awaiting { since: now });
+        if self.snapped {
+            self.counts.remove(origin, now);
+            self.retained.remove(&origin);
+        }
+        self.remote.insert(origin, self.beginning(now));
     }
 
     /// Forgets a member.

@@ -7,12 +7,13 @@
 use crate::cache_wire;
 use crate::entries::{CountKey, decode_bound};
 use crate::frames::{Frame, read_frame, write_frame};
+use crate::metrics::wire as metrics;
 use crate::object::ObjectKind;
 use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
-use postfleet_types::{Reader, WireError, Writer};
+use postfleet_types::{PrivateName, Reader, WireError, Writer};
 
 /// The message version that this build writes and understands.
 pub const MESSAGE_VERSION: u8 = 1;
@@ -30,6 +31,8 @@ pub const KIND_ANSWER: u16 = 0x0205;
 
 /// Bodies of ordered objects. To the data group; the sender applies them too, when they come back.
 pub const KIND_TABLES: u16 = 0x0206;
+/// A part of the column of a member that has departed. To members that have come, and the sender.
+pub const KIND_HERITAGE: u16 = 0x0208;
 
 /// The longest name of an object or of a binding in an object's name, in bytes.
 pub(crate) const NAME_BYTES_MAX: usize = 255;
@@ -351,20 +354,32 @@ pub(crate) fn read_chunk(bytes: &[u8]) -> Result<Chunk<'_>, MessageError> {
     Ok(Chunk { session, object, index, body })
 }
 
-pub(crate) fn write_ask(wanted: &[&str]) -> Vec<u8> {
+/// What a member asks another for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ask<'a> {
+    /// Its columns of these objects; none is all.
+    Columns(Vec<&'a str>),
+    /// Columns of members that have departed.
+    Heritage,
+}
+
+pub(crate) fn write_ask(ask: &Ask<'_>) -> Vec<u8> {
     let mut writer = message();
-    if !wanted.is_empty() {
-        field(&mut writer, 1, names(wanted));
+    match ask {
+        Ask::Columns(wanted) if wanted.is_empty() => {}
+        Ask::Columns(wanted) => field(&mut writer, 1, names(wanted)),
+        Ask::Heritage => field(&mut writer, 2, Writer::new()),
     }
     writer.finish()
 }
 
-/// The names asked for; none is all.
-pub(crate) fn read_ask(bytes: &[u8]) -> Result<Vec<&str>, MessageError> {
-    let mut wanted = Vec::new();
+pub(crate) fn read_ask(bytes: &[u8]) -> Result<Ask<'_>, MessageError> {
+    let mut wanted = Ask::Columns(Vec::new());
     fields(open(bytes)?, |tag, reader| {
-        if tag == 1 {
-            wanted = read_names(reader)?;
+        match tag {
+            1 => wanted = Ask::Columns(read_names(reader)?),
+            2 => wanted = Ask::Heritage,
+            _ => {}
         }
         Ok(())
     })?;
@@ -389,6 +404,59 @@ pub(crate) fn read_answer(bytes: &[u8]) -> Result<Answer<'_>, MessageError> {
         Ok(())
     })?;
     Ok(Answer { session, wanted })
+}
+
+/// A part of the column of a member that has departed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Heritage<'a> {
+    pub(crate) kind: u8,
+    pub(crate) name: &'a str,
+    /// Whose column it was.
+    pub(crate) member: PrivateName,
+    /// How far it was: the member's stream and the number of the batch that would have come next.
+    pub(crate) stream: u64,
+    pub(crate) next: u64,
+    pub(crate) part: usize,
+    pub(crate) parts: usize,
+    /// Of the bodies of all parts: it decides between copies that are equally far.
+    pub(crate) digest: u64,
+    pub(crate) body: &'a [u8],
+}
+
+pub(crate) fn write_heritage(part: &Heritage<'_>) -> Vec<u8> {
+    let mut writer = message();
+    let mut content = Writer::new();
+    content.u8(part.kind).text(part.name).text(part.member.as_str());
+    content
+        .varint(part.stream)
+        .varint(part.next)
+        .count(part.part)
+        .count(part.parts)
+        .u64(part.digest)
+        .bytes(part.body);
+    field(&mut writer, 1, content);
+    writer.finish()
+}
+
+/// `None` for a message that says nothing this release knows.
+pub(crate) fn read_heritage(bytes: &[u8]) -> Result<Option<Heritage<'_>>, MessageError> {
+    let mut found = None;
+    fields(open(bytes)?, |tag, reader| {
+        if tag == 1 {
+            let (kind, name) = (reader.u8()?, object_name(reader)?);
+            let member = reader.text()?.parse().map_err(|_| reader.invalid("private name"))?;
+            let (stream, next) = (reader.varint()?, reader.varint()?);
+            let part = usize::try_from(reader.varint()?).map_err(|_| reader.invalid("part"))?;
+            let parts = usize::try_from(reader.varint()?).map_err(|_| reader.invalid("part"))?;
+            if part >= parts || parts > CHUNKS_MAX {
+                return Err(reader.invalid("part"));
+            }
+            let (digest, body) = (reader.u64()?, reader.bytes()?);
+            found = Some(Heritage { kind, name, member, stream, next, part, parts, digest, body });
+        }
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 /// FNV-1a with 64 bits (draft-eastlake-fnv), continued from `digest` over `bytes`.
@@ -445,6 +513,13 @@ pub fn decode_any(bytes: &[u8]) -> Vec<String> {
             || cache_wire::read(&cache_wire::write(&body)).as_ref() == Ok(&body);
         readings.push(alloc::format!("cache {body:?}{}", if back { "" } else { " does not come back" }));
     }
+    if let Ok(Some(part)) = read_heritage(bytes) {
+        readings.push(alloc::format!("heritage {part:?}"));
+        bodies.push(part.body);
+        if read_heritage(&write_heritage(&part)).as_ref() != Ok(&Some(part)) {
+            readings.push("heritage does not come back".to_owned());
+        }
+    }
     if let Ok(frame) = read_frame(bytes) {
         readings.push(alloc::format!("frame {frame:?}"));
         let again = write_frame(&frame);
@@ -471,6 +546,9 @@ fn readings_of_body(body: &[u8]) -> Vec<String> {
         ("bound addresses", decode_bound(body, |_, section| IpAddr::decode(section, |_, _| tally()))),
         ("bound names", decode_bound(body, |_, section| str::decode(section, |_, _| tally()))),
     ];
+    if let Ok(tally) = metrics::tally(body) {
+        readings.push(alloc::format!("metrics, {tally}"));
+    }
     for (reading, result) in results {
         if result.is_ok() {
             readings.push(alloc::format!("{reading}, {count} entries read so far"));

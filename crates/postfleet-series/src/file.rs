@@ -13,13 +13,16 @@ use alloc::string::String;
 use core::fmt::Write;
 use core::net::IpAddr;
 
-use postfleet_types::{View, WallTime};
+use postfleet_types::{PrivateName, View, WallTime};
 
 use crate::monitor::{Monitor, MonitorError};
 use crate::series::{Key, Series, SeriesKind};
 
 /// The longest line that is read. Keys of policies are far shorter.
 const LINE_BYTES_MAX: usize = 65_536;
+
+/// What begins the second line of a file whose column was shared.
+const PUBLISHED: &str = "# published ";
 
 /// The first line of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,25 +128,37 @@ pub fn name(series: &str, at: WallTime) -> String {
 /// A view of a series as text.
 #[must_use]
 pub fn write(name: &str, series: &Series, view: View) -> String {
-    let mut text = String::new();
-    let monitor = series.monitor();
-    // Writing to a string does not fail.
-    let _ = writeln!(
-        text,
-        "# series {} {} {} {}",
-        escaped(name),
-        series.kind().word(),
-        monitor.interval(),
-        monitor.number()
-    );
-    series.for_each(view, |begin, key, count| {
-        let begin = begin.unix_seconds();
-        let _ = match key {
-            Key::Address(address) => writeln!(text, "{begin}\t{address}\t{count}"),
-            Key::Text(key) => writeln!(text, "{begin}\t{}\t{count}", escaped(key)),
-        };
-    });
+    let mut text = head(name, series.kind(), series.monitor());
+    series.for_each(view, |begin, key, count| line(&mut text, begin, key, count));
     text
+}
+
+/// The first line of a file.
+#[must_use]
+pub fn head(name: &str, kind: SeriesKind, monitor: Monitor) -> String {
+    alloc::format!("# series {} {} {} {}\n", escaped(name), kind.word(), monitor.interval(), monitor.number())
+}
+
+/// Adds the line of one window and key.
+pub fn line(text: &mut String, begin: WallTime, key: Key<'_>, count: i64) {
+    let begin = begin.unix_seconds();
+    // Writing to a string does not fail.
+    let _ = match key {
+        Key::Address(address) => writeln!(text, "{begin}\t{address}\t{count}"),
+        Key::Text(key) => writeln!(text, "{begin}\t{}\t{count}", escaped(key)),
+    };
+}
+
+/// The line that says under which private name the column was published, for [`published`].
+#[must_use]
+pub fn publication(member: &PrivateName) -> String {
+    alloc::format!("{PUBLISHED}{member}\n")
+}
+
+/// Under which private name the column of a file was published, when it was.
+#[must_use]
+pub fn published(text: &str) -> Option<PrivateName> {
+    text.lines().take(2).find_map(|line| line.strip_prefix(PUBLISHED)?.parse().ok())
 }
 
 /// Reads the header and gives the entries that follow, each with its own error.

@@ -4,6 +4,8 @@ use core::fmt;
 use core::num::NonZeroU32;
 use core::str::FromStr;
 
+use postfleet_types::WallTime;
+
 /// The longest interval, in seconds: a year.
 const INTERVAL_MAX: u32 = 31_536_000;
 /// The most past windows. Each costs its own trees, and a query over all of them a look-up in each.
@@ -58,8 +60,15 @@ impl Monitor {
     }
 
     /// Which window since the epoch a time lies in.
-    pub(crate) fn index(self, unix_seconds: u64) -> u64 {
+    #[must_use]
+    pub fn index(self, unix_seconds: u64) -> u64 {
         unix_seconds / u64::from(self.interval.get())
+    }
+
+    /// When the window of that index begins.
+    #[must_use]
+    pub fn begin(self, index: u64) -> WallTime {
+        WallTime::from_unix_seconds(index.saturating_mul(u64::from(self.interval.get())))
     }
 }
 

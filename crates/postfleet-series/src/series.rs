@@ -230,6 +230,20 @@ impl Series {
         self.retired.is_empty()
     }
 
+    /// Whether [`Series::dismantle`] has something to do.
+    #[must_use]
+    pub fn has_retired(&self) -> bool {
+        !self.retired.is_empty()
+    }
+
+    /// The window that `at` lies in, by its index; what lies in the future lies in the running one. `None` when it is
+    /// older than the oldest.
+    #[must_use]
+    pub fn place(&self, at: WallTime) -> Option<u64> {
+        let index = self.monitor.index(at.unix_seconds()).min(self.current);
+        (index >= self.oldest()).then_some(index)
+    }
+
     /// Adds to the count of a key in the window that `at` lies in; what lies in the future counts as now. `delta` may be
     /// negative: a count may too, and only answers to questions are not.
     ///
@@ -268,8 +282,14 @@ impl Series {
     /// The sum over windows; 0 where it would be negative.
     #[must_use]
     pub fn sum(&self, view: View, query: Query<'_>, range: Range) -> u64 {
+        u64::try_from(self.balance(view, query, range)).unwrap_or(0)
+    }
+
+    /// The sum over windows as it is: for those who add parts of a count that may each be negative.
+    #[must_use]
+    pub fn balance(&self, view: View, query: Query<'_>, range: Range) -> i64 {
         let sum: i128 = self.windows_in(range).map(|window| i128::from(window.sum(view, query))).sum();
-        u64::try_from(sum.max(0)).unwrap_or(u64::MAX)
+        i64::try_from(sum).unwrap_or(if sum > 0 { i64::MAX } else { i64::MIN })
     }
 
     /// The weighted sliding average: an estimate of the last whole interval that does not fall to 0 at a window change.
@@ -292,6 +312,16 @@ impl Series {
         for window in &mut self.windows {
             window.erase(key);
         }
+    }
+
+    /// The windows in which the count of a key is not 0: when each begins, and the count. Oldest first.
+    #[must_use]
+    pub fn cells(&self, view: View, key: Key<'_>) -> Vec<(WallTime, i64)> {
+        self.windows
+            .iter()
+            .map(|window| (self.monitor.begin(window.index), window.count(view, key)))
+            .filter(|(_, count)| *count != 0)
+            .collect()
     }
 
     /// Calls `visit` for every window and key whose count is not 0: the time the window begins at, the key, the count.

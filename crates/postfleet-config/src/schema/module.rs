@@ -11,7 +11,6 @@ const LEVELS: &[&str] = &["DEBUG", "INFO", "NOTICE", "WARNING", "ERROR", "CRITIC
 const MODULES: &[Scope] = &[
     Scope::MsgcServer,
     Scope::MsgcClient,
-    Scope::InboundAudit,
     Scope::DsCore,
     Scope::EcLogger,
     Scope::BounceLogger,
@@ -40,12 +39,13 @@ const LEVELLED: &[Scope] = &[
 #[rustfmt::skip]
 pub(super) const COMMON: &[Row] = &[
     Row::new("enabled", Bool, Is("true"), "false: loaded, and its hooks do not run").at(Chain::M, &[Scope::Cluster]).fixed(),
+    Row::new("enabled", Bool, Is("true"), "false: no series by client are kept").at(Chain::M, &[Scope::InboundAudit]),
     Row::new("enabled", Bool, Is("true"), "false: loaded, and its hooks do not run").at(Chain::M, MODULES).stored(),
     Row::new("debug_level", Words(LEVELS), Is("ERROR"), "least level of the module's messages that are written").at(Chain::M, LEVELLED).stored(),
 ];
 
 const fn audit(name: &'static str, kind: Kind, default: Default, effect: &'static str) -> Row {
-    Row::new(name, kind, default, effect).at(Chain::M, &[Scope::InboundAudit]).stored()
+    Row::new(name, kind, default, effect).at(Chain::M, &[Scope::InboundAudit])
 }
 
 #[rustfmt::skip]

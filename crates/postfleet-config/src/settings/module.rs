@@ -14,6 +14,11 @@ use crate::schema::Scope;
 use crate::tree::InstanceId;
 use crate::value::{Throttle, Value};
 
+/// The longest window: a year.
+const WINDOW_SECONDS_MAX: u32 = 31_536_000;
+/// The most windows: each costs its own trees.
+const WINDOWS_MAX: u32 = 1024;
+
 /// A series of windows: the last so many, each so long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Monitor {
@@ -48,7 +53,9 @@ impl Monitor {
             }
             part.parse::<NonZeroU32>().map_err(|_| MonitorError::Range)
         };
-        Ok(Self { window_seconds: number(window)?, windows: number(windows)? })
+        let monitor = Self { window_seconds: number(window)?, windows: number(windows)? };
+        let fits = monitor.window_seconds.get() <= WINDOW_SECONDS_MAX && monitor.windows.get() <= WINDOWS_MAX;
+        if fits { Ok(monitor) } else { Err(MonitorError::Range) }
     }
 }
 

@@ -39,6 +39,8 @@ pub(super) async fn execute(node: &Arc<Node>, command: &Command) -> Outcome {
             super::datasource::query(node, name, query, parameters).await
         }
         Command::DatasourceStatistics => Ok(super::datasource::statistics(node)),
+        Command::InboundAudit(command) => super::audit::execute(node, command).await,
+        Command::GaugeCache(command) => super::audit::gauge_cache(node, command),
         Command::Mailq(filter) => {
             let queues = node.store.queues().into_iter().map(|(key, counts)| MailqQueue {
                 group: key.binding_group.into(),

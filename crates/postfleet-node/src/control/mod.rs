@@ -1,6 +1,7 @@
 //! The control listener: one task a console connection.
 
 mod answers;
+mod audit;
 mod cache;
 mod config;
 mod datasource;

@@ -17,6 +17,7 @@ use crate::counts;
 use crate::node::Node;
 use crate::notices::{Severity, notice};
 use crate::socket::{Endpoint, Listening, Socket};
+use postfleet_replica::MetricWord;
 use postfleet_smtp::{ConnectRefusal, SessionFacts, SessionSettings};
 use postfleet_types::normalised;
 use session::Beginning;
@@ -82,6 +83,7 @@ async fn connection(node: Arc<Node>, endpoint: Endpoint, mut socket: Socket, pee
         }
     }
     let _counted = node.connections.open(counts::SMTP, client.ip());
+    node.audit.event(MetricWord::Connect, client.ip(), 1);
     // The header may have been long in coming: what holds is what is in effect now. Nothing can come into effect
     // between the look at the limits and the place taken under them.
     let Some((settings, esmtp, place)) = node.configuration.with_serving(|serving| {

@@ -7,12 +7,14 @@ use crate::node::Node;
 use crate::notices::{Severity, notice};
 use crate::store::Incoming;
 use postfleet_config::live::Generation;
+use postfleet_replica::MetricWord;
 use postfleet_smtp::{
     Envelope, Event, Failure, MessageStart, OutOfTurn, Resources, Session, SessionFacts, SessionSettings,
 };
 use postfleet_spool::{MessageId, Refusal, Room, StoreError};
 use std::future::pending;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -49,7 +51,8 @@ pub(super) async fn serve(node: &Arc<Node>, stream: Stream, beginning: Beginning
     if let Some(refusal) = refusal {
         settle(session.refuse(refusal));
     }
-    let mut driver = Driver { node, stream: Some(stream), tls, incoming: None, ids: Vec::new() };
+    let mut driver =
+        Driver { node, client: client.ip(), stream: Some(stream), tls, incoming: None, ids: Vec::new() };
     let mut stopping = node.stopping.subscribe();
     let mut told_to_stop = false;
     let mut changes = node.configuration.esmtp_changes();
@@ -111,6 +114,7 @@ pub(super) async fn serve(node: &Arc<Node>, stream: Stream, beginning: Beginning
 /// The session's hands.
 struct Driver<'a> {
     node: &'a Arc<Node>,
+    client: IpAddr,
     /// None once the connection is closed.
     stream: Option<Stream>,
     tls: Option<Arc<rustls::ServerConfig>>,
@@ -138,8 +142,14 @@ impl Driver<'_> {
             Event::Content(octets) => self.content(&octets).await,
             Event::MessageEnd(_) => self.end(session).await,
             Event::MessageAbort(_) => self.abandon(),
-            Event::Rejected(rejection) => self.node.statistics.count_rejected(u64::from(rejection.copies)),
-            Event::Received { copies, .. } => self.node.statistics.count_received(u64::from(copies)),
+            Event::Rejected(rejection) => {
+                self.node.statistics.count_rejected(u64::from(rejection.copies));
+                self.node.audit.event(MetricWord::Rejection, self.client, rejection.copies);
+            }
+            Event::Received { copies, .. } => {
+                self.node.statistics.count_received(u64::from(copies));
+                self.node.audit.event(MetricWord::Reception, self.client, copies);
+            }
             Event::UnitSpent { .. } => {}
         }
         Ok(())

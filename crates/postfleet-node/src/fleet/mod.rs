@@ -152,7 +152,16 @@ impl Fleet {
     }
 
     fn locked(&self) -> MutexGuard<'_, Replica> {
-        self.replica.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut replica = self.replica.lock().unwrap_or_else(PoisonError::into_inner);
+        replica.set_wall(clock::wall());
+        replica
+    }
+
+    /// Counts in what is shared, and wakes the task that sends.
+    pub(crate) fn counting<T>(&self, act: impl FnOnce(&mut Replica) -> T) -> T {
+        let done = act(&mut self.locked());
+        self.changed.notify_one();
+        done
     }
 
     /// Reads the replica.

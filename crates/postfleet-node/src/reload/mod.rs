@@ -152,6 +152,7 @@ pub(crate) async fn activate(node: &Arc<Node>, proposal: Proposal) -> Result<Act
     }
     node.store.adopt(&settings.store);
     node.datasources.adopt(&settings.datasources);
+    node.audit.adopt(settings.audit);
     if let (Some(fleet), Some((tuned, objects))) = (&node.fleet, settings.fleet) {
         fleet.adopt(tuned, objects);
     }

@@ -10,7 +10,7 @@ use postfleet_bus::event::MemberInfo;
 use postfleet_config::schema::Scope;
 use postfleet_config::{Bus, ClusterSettings, ReplicateSettings};
 use postfleet_config::{Config, Instance, InstanceId, Value, identity};
-use postfleet_replica::{ObjectKind, ObjectSpec, TableOptions};
+use postfleet_replica::{MetricWord, Monitor, ObjectKind, ObjectSpec, TableOptions};
 use postfleet_throttle::{Partition, Rate};
 use postfleet_types::{GroupName, NodeName, NodeType, PrivateName};
 use std::net::{IpAddr, SocketAddr};
@@ -95,7 +95,12 @@ pub(super) fn read(
         },
         main_name,
     };
-    let mut objects = cluster.replicate.iter().map(object).collect::<anyhow::Result<Vec<_>>>()?;
+    let monitors = super::audit::read(config)?.monitors;
+    let mut objects = cluster
+        .replicate
+        .iter()
+        .map(|stanza| object(stanza, &monitors))
+        .collect::<anyhow::Result<Vec<_>>>()?;
     // Objects that nobody configures, because limits need them.
     let implicit = [
         (limits_a_host(config), ObjectKind::OutboundHosts),
@@ -193,7 +198,7 @@ fn own_address(cluster: &ClusterSettings, name: &NodeName) -> anyhow::Result<IpA
     Ok(identity::node_address(cluster.nodeaddr, name, &resolved)?)
 }
 
-fn object(stanza: &ReplicateSettings) -> anyhow::Result<ConfiguredObject> {
+fn object(stanza: &ReplicateSettings, monitors: &[Monitor]) -> anyhow::Result<ConfiguredObject> {
     let kind = ObjectKind::from_word(stanza.kind.word()).with_context(|| {
         format!("Replicate \"{}\": kind {} is not known", stanza.name, stanza.kind.word())
     })?;
@@ -205,6 +210,9 @@ fn object(stanza: &ReplicateSettings) -> anyhow::Result<ConfiguredObject> {
             snapshot: stanza.snapshot,
             max_size: stanza.max_size,
             partition: Some(partition(stanza.partition)),
+            words: stanza.parameters.iter().filter_map(|word| MetricWord::from_word(word)).collect(),
+            client_monitors: monitors.to_vec(),
+            domain_monitors: Monitor::new(300, 6).into_iter().collect(),
             ..ObjectSpec::new(&stanza.name, kind)
         },
         listed: Listed {

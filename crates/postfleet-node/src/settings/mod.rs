@@ -1,10 +1,12 @@
 //! From the configuration to what the tasks need. Reads files that options name (certificates, keys) and resolves
 //! the node's own name; everything else was decided by `postfleet-config`.
 
+mod audit;
 mod cluster;
 mod datasource;
 mod smtp;
 
+use crate::audit::AuditOptions;
 use crate::cluster_listener::{ClusterListenerOptions, Dialing, FleetKey, Tls};
 use crate::control::{ControlOptions, OptionsOf};
 use crate::datasource::DatasourceSettings;
@@ -40,6 +42,7 @@ pub(crate) struct Settings {
     pub(crate) store: StoreOptions,
     pub(crate) fleet: Option<(FleetSettings, Vec<ConfiguredObject>)>,
     pub(crate) datasources: DatasourceSettings,
+    pub(crate) audit: AuditOptions,
     pub(crate) listeners: Vec<Listener>,
 }
 
@@ -176,6 +179,7 @@ pub(crate) fn read(config: &Config, known: Option<&Identity>) -> anyhow::Result<
         },
         fleet,
         datasources: datasource::read(config)?,
+        audit: audit::read(config)?,
         listeners: listeners(config, &node, &dialing)?,
     })
 }

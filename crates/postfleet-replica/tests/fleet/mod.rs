@@ -15,7 +15,9 @@ use postfleet_bus::event::{
 use postfleet_replica::{
     Counted, ObjectKind, ObjectSpec, Of, Outbound, Outgoing, Replica, ReplicaOptions, Rows,
 };
-use postfleet_types::{Epoch, GroupName, Monotonic, NodeName, NodeType, PrivateName, SubclusterName, ViewId};
+use postfleet_types::{
+    Epoch, GroupName, Monotonic, NodeName, NodeType, PrivateName, SubclusterName, ViewId, WallTime,
+};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -74,6 +76,8 @@ pub struct Fleet {
     pub tune: fn(&mut ReplicaOptions),
     /// Why members leave.
     pub reason: LeaveReason,
+    /// The time of day at the origin of the clock, in seconds.
+    pub wall_base: u64,
 }
 
 pub fn specs() -> Vec<ObjectSpec> {
@@ -102,7 +106,13 @@ impl Fleet {
             trace: Vec::new(),
             tune,
             reason: LeaveReason::NodeDown,
+            wall_base: 1_209_000_000,
         }
+    }
+
+    /// The time of day.
+    pub fn wall(&self) -> WallTime {
+        WallTime::from_unix_millis(self.wall_base * 1000 + self.now.as_micros() / 1000)
     }
 
     /// A process that is not connected.
@@ -112,7 +122,9 @@ impl Fleet {
         let name = PrivateName::shared(&node, self.pids);
         let mut options = ReplicaOptions::new(name.clone(), node.clone(), group());
         (self.tune)(&mut options);
-        let replica = Replica::new(options, specs.clone());
+        options.manager = node.as_str().starts_with("manager");
+        let mut replica = Replica::new(options, specs.clone());
+        replica.set_wall(self.wall());
         let objects = specs.into_iter().map(|spec| (spec, self.instance())).collect();
         self.processes.push(Process {
             name,
@@ -160,7 +172,11 @@ impl Fleet {
                 private_name: process.name.clone(),
                 node_name: process.node.clone(),
                 subcluster: "default".parse::<SubclusterName>().unwrap(),
-                node_type: NodeType::Node,
+                node_type: if process.node.as_str().starts_with("manager") {
+                    NodeType::Manager
+                } else {
+                    NodeType::Node
+                },
                 version: String::from("1"),
                 address: "0.0.0.0:0".parse().unwrap(),
                 protocol: (1, 1),
@@ -331,6 +347,8 @@ impl Fleet {
     /// A member reads its next event.
     pub fn deliver(&mut self, at: usize) -> bool {
         let Some(event) = self.processes[at].inbox.pop_front() else { return false };
+        let wall = self.wall();
+        self.processes[at].replica.set_wall(wall);
         self.processes[at].replica.handle(self.now, &event);
         self.turn_ends(at);
         true
@@ -362,8 +380,10 @@ impl Fleet {
 
     pub fn advance(&mut self, by: Duration) {
         self.now = self.now + by;
+        let wall = self.wall();
         for at in 0..self.processes.len() {
             let process = &mut self.processes[at];
+            process.replica.set_wall(wall);
             if process.alive && process.replica.poll_deadline().is_some_and(|due| due <= self.now) {
                 process.replica.handle_timeout(self.now);
                 self.turn_ends(at);
