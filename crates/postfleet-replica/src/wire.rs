@@ -594,8 +594,9 @@ mod tests {
         assert_eq!(read_marker(&write_marker(&marker)), Ok(marker));
         let chunk = Chunk { session: 300, object: 1, index: 2, body: b"abc" };
         assert_eq!(read_chunk(&write_chunk(&chunk)), Ok(chunk));
-        assert_eq!(read_ask(&write_ask(&["a", "b"])), Ok(vec!["a", "b"]));
-        assert_eq!(read_ask(&write_ask(&[])), Ok(vec![]));
+        for ask in [Ask::Columns(vec!["a", "b"]), Ask::Columns(vec![]), Ask::Heritage] {
+            assert_eq!(read_ask(&write_ask(&ask)), Ok(ask));
+        }
         let mut tables = TablesWriter::new();
         assert!(tables.is_empty());
         tables.push(ObjectKind::OutboundSlots, "outbound_slots", b"abc");

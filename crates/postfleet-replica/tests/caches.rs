@@ -219,10 +219,10 @@ fn what_is_shown_of_a_node_is_what_it_wrote_last() {
     set(&mut fleet, 1, "k1", "y", "1");
     fleet.settle();
     let keys = |fleet: &Fleet, of: Of<'_>| match fleet.processes[0].replica.show_cache(fleet.now, "k1", of) {
-        Ok(show) => match show.rows {
-            Rows::Pairs(rows) => Ok(rows.into_iter().map(|(key, _)| key).collect::<Vec<_>>()),
-            other => panic!("{other:?}"),
-        },
+        Ok(show) => {
+            let Rows::Pairs(rows) = show.rows else { panic!("{:?}", show.rows) };
+            Ok(rows.into_iter().map(|(key, _)| key).collect::<Vec<_>>())
+        }
         Err(error) => Err(error.to_string()),
     };
     assert_eq!(keys(&fleet, Of::Global).unwrap(), [&b"x"[..], b"y"]);

@@ -161,10 +161,9 @@ impl Client {
 
     /// One request that answers with a number.
     pub(crate) fn number(&mut self, words: &[&str]) -> Result<i64> {
-        match self.call(words)? {
-            Reply::Number(number) => Ok(number),
-            other => bail!("{} answered {other:?}", words.join(" ")),
-        }
+        let reply = self.call(words)?;
+        let Reply::Number(number) = reply else { bail!("{} answered {reply:?}", words.join(" ")) };
+        Ok(number)
     }
 
     /// Many requests whose answers do not matter, as long as they are no errors.
@@ -192,10 +191,9 @@ impl Client {
 
     /// Loads a script; returns what `EVALSHA` calls it.
     pub(crate) fn load(&mut self, script: &str) -> Result<String> {
-        match self.call(&["SCRIPT", "LOAD", script])? {
-            Reply::Text(name) => Ok(name),
-            other => bail!("SCRIPT LOAD answered {other:?}"),
-        }
+        let reply = self.call(&["SCRIPT", "LOAD", script])?;
+        let Reply::Text(name) = reply else { bail!("SCRIPT LOAD answered {reply:?}") };
+        Ok(name)
     }
 
     /// `used_memory` of the server.

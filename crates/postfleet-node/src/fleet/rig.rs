@@ -1,5 +1,5 @@
 //! Members without mail, for tests and measurements: the local bus, real cluster listeners, the tasks that a node has.
-#![cfg_attr(not(test), allow(clippy::unwrap_used, reason = "equipment fails by panicking"))]
+#![allow(clippy::unwrap_used, reason = "equipment fails by panicking")]
 
 use super::{BusKind, Class, ConfiguredObject, Fleet, FleetSettings, LimitSettings, Listed, LoadOf, run};
 use crate::cluster_listener::{Dialing, Door, converse, is_member};

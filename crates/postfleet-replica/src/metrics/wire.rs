@@ -515,7 +515,13 @@ mod tests {
                             Ok(())
                         })
                     }
-                    _ => Ok(()),
+                    Section::Window { .. }
+                    | Section::Gauges { .. }
+                    | Section::Remove { .. }
+                    | Section::Restate { .. }
+                    | Section::RemoveGauge { .. }
+                    | Section::RestateGauge { .. }
+                    | Section::Replaces { .. } => Ok(()),
                 }).unwrap();
             }
             let windows: BTreeMap<_, _> = windows.into_iter().filter(|(_, cells)| !cells.is_empty()).collect();
