@@ -429,6 +429,8 @@ fn an_interrupt_ends_the_command_and_not_the_session() {
     }
     terminal.press("pid\r");
     terminal.wait_for("481");
+    // An end of input that comes before the editor has the terminal again would be a key that means nothing to it.
+    terminal.wait_for("\u{1b}[?2004h");
     terminal.press("\u{4}");
     assert!(terminal.child.wait().unwrap().success());
 }

@@ -515,8 +515,7 @@ mod tests {
                             Ok(())
                         })
                     }
-                    Section::Window { .. }
-                    | Section::Gauges { .. }
+                    Section::Gauges { .. }
                     | Section::Remove { .. }
                     | Section::Restate { .. }
                     | Section::RemoveGauge { .. }
