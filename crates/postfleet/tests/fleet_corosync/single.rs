@@ -15,8 +15,7 @@ pub fn engine_comes_and_goes(prefix: &str) {
     fleet.wait("the node answers without its engine", || {
         info(&fleet).starts_with("Daemon: 4803 [disconnected]\n")
     });
-    let log = fleet.log(host);
-    assert!(log.contains("Corosync does not run on this host"), "{log}");
+    fleet.wait("it says why", || fleet.log(host).contains("Corosync does not run on this host"));
     let mail = |fleet: &Fleet| {
         let mut client = Client::connect(&format!("{}:2525", mail_address(host))).unwrap();
         client.command("EHLO client.example").unwrap();
