@@ -52,6 +52,23 @@ pub(crate) struct Surroundings<'a, 'l> {
     pub(crate) now: Monotonic,
 }
 
+impl<'l> Surroundings<'_, 'l> {
+    /// What the links of a process need to do something now.
+    fn turn<'t>(&'t mut self, clock: &'t Clock, who: &'t str, process: u32, slow: bool) -> Turn<'t, 'l> {
+        Turn {
+            engine: self.engine,
+            settings: self.settings,
+            random: self.random,
+            log: self.log,
+            clock,
+            now: self.now,
+            slow,
+            who,
+            process,
+        }
+    }
+}
+
 /// The name of the node on a host.
 pub(crate) fn node_of(host: HostId) -> String {
     format!("n{host}")
@@ -158,17 +175,7 @@ impl Process {
             self.next_turn = world.now + slow;
         }
         let who = self.node.as_str().to_string();
-        let mut turn = Turn {
-            engine: world.engine,
-            settings: world.settings,
-            random: world.random,
-            log: world.log,
-            clock,
-            now: world.now,
-            slow: self.slow.is_some(),
-            who: &who,
-            process: self.number,
-        };
+        let mut turn = world.turn(clock, &who, self.number, self.slow.is_some());
         let main = self.main.turn(&mut turn, None);
         let Some(data) = &mut self.data else { return [main, Progress::default()] };
         let mut shared = data.link.turn(&mut turn, Some(&mut data.replica));
@@ -221,17 +228,7 @@ impl Process {
     pub(crate) fn ask(&mut self, world: &mut Surroundings<'_, '_>, clock: &Clock, asked: Asked) {
         self.leaving |= asked == Asked::Leave;
         let who = self.node.as_str().to_string();
-        let mut turn = Turn {
-            engine: world.engine,
-            settings: world.settings,
-            random: world.random,
-            log: world.log,
-            clock,
-            now: world.now,
-            slow: false,
-            who: &who,
-            process: self.number,
-        };
+        let mut turn = world.turn(clock, &who, self.number, false);
         self.main.ask(&mut turn, asked, None);
         if let Some(data) = &mut self.data {
             data.link.ask(&mut turn, asked, Some(&mut data.replica));
@@ -241,17 +238,7 @@ impl Process {
     /// Sends something on the main connection.
     pub(crate) fn control(&mut self, world: &mut Surroundings<'_, '_>, clock: &Clock) {
         let who = self.node.as_str().to_string();
-        let mut turn = Turn {
-            engine: world.engine,
-            settings: world.settings,
-            random: world.random,
-            log: world.log,
-            clock,
-            now: world.now,
-            slow: false,
-            who: &who,
-            process: self.number,
-        };
+        let mut turn = world.turn(clock, &who, self.number, false);
         self.main.control(&mut turn);
     }
 
