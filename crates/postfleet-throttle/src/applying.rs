@@ -284,7 +284,7 @@ impl SharedThrottles {
     }
 
     fn forget_node(&mut self, now: Monotonic, node: &str) {
-        self.forgotten.remove(node);
+        self.verdicts.forgotten_is_in_force(node);
         self.fleet.release_node(node);
         let order = self.fleet.order();
         let dead: Vec<MemberId> =
@@ -301,7 +301,7 @@ impl SharedThrottles {
     }
 
     fn make_certain(&mut self, now: Monotonic, member: &PrivateName) {
-        self.certain.remove(member);
+        self.verdicts.dead_is_in_force(member);
         let Some(id) = self.fleet.registry.known(member) else { return };
         if self.fleet.order().contains(&id) {
             return;

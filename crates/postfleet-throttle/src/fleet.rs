@@ -206,6 +206,12 @@ impl Fleet {
         self.heard = self.heard.max(sent);
     }
 
+    /// Whether a node has a member in the configuration.
+    pub(crate) fn is_present(&self, node: &str) -> bool {
+        let names = self.order.iter().filter_map(|member| self.registry.name(*member));
+        names.map(PrivateName::node).any(|name| name == node)
+    }
+
     /// Nodes that take part, by name.
     fn nodes(&self) -> Vec<&str> {
         let nodes =

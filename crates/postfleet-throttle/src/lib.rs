@@ -36,6 +36,7 @@ mod slot_pool;
 mod slot_why;
 mod slots;
 mod slots_applying;
+mod verdicts;
 mod why;
 mod wire;
 

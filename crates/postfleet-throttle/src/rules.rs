@@ -54,8 +54,7 @@ impl SharedThrottles {
     pub fn wants_to_send(&self) -> bool {
         self.fleet.has_outgoing()
             || self.fleet.is_live()
-                && (self.outgoing.iter().any(|index| self.has_ops(*index))
-                    || self.certain.values().chain(self.forgotten.values()).any(|say| *say == Say::Unsent))
+                && (self.outgoing.iter().any(|index| self.has_ops(*index)) || self.verdicts.is_unsent())
     }
 
     /// Applies the rules to one throttle.
@@ -319,17 +318,7 @@ impl SharedThrottles {
     /// Operations that are due, as a message.
     pub(crate) fn write_ops(&mut self, now: Monotonic, bytes_max: usize) -> Option<alloc::vec::Vec<u8>> {
         let mut writer = OpsWriter::new(self.fleet.epoch(), now);
-        let first = self.fleet.is_first();
-        for (member, say) in self.certain.iter_mut().filter(|(_, say)| **say == Say::Unsent) {
-            if first {
-                writer.push(&Op::Certain { member: member.clone() });
-            }
-            *say = Say::UnderWay;
-        }
-        for (node, say) in self.forgotten.iter_mut().filter(|(_, say)| **say == Say::Unsent) {
-            writer.push(&Op::Forget { node });
-            *say = Say::UnderWay;
-        }
+        self.verdicts.write(self.fleet.is_first(), &mut writer);
         while let Some(index) = self.outgoing.first().copied() {
             if writer.len() >= bytes_max {
                 break;

@@ -6,6 +6,7 @@ use crate::lines::{Lines, Ticket};
 use crate::pool::Pool;
 use crate::rate::{Epsilon, Rate};
 use crate::reference::Partition;
+use crate::verdicts::Verdicts;
 use crate::wire::NAME_BYTES_MAX;
 use alloc::borrow::ToOwned;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -101,9 +102,7 @@ pub struct SharedThrottles {
     /// Existing throttles by their last use in the agreed order.
     pub(crate) order: BTreeMap<u64, u32>,
     pub(crate) stamps: u64,
-    /// Members that the operator, or a member's own host, says are dead for good; said again until it is in force.
-    pub(crate) certain: BTreeMap<PrivateName, Say>,
-    pub(crate) forgotten: BTreeMap<String, Say>,
+    pub(crate) verdicts: Verdicts,
     pub(crate) leaving: bool,
     /// Something could not be used because this member had not heard of itself.
     pub(crate) stale: bool,
@@ -139,8 +138,7 @@ impl SharedThrottles {
             due: BTreeSet::new(),
             order: BTreeMap::new(),
             stamps: 0,
-            certain: BTreeMap::new(),
-            forgotten: BTreeMap::new(),
+            verdicts: Verdicts::default(),
             leaving: false,
             stale: false,
             notices: VecDeque::new(),
@@ -462,7 +460,7 @@ impl SharedThrottles {
     /// The process of a departed member is known to be dead: it does not use anything any more. Called on every
     /// member, the first of them says so in the order.
     pub fn confirm_dead(&mut self, now: Monotonic, member: &PrivateName) {
-        self.certain.insert(member.clone(), Say::Unsent);
+        self.verdicts.dead(member);
         self.settle(now);
     }
 
@@ -472,15 +470,13 @@ impl SharedThrottles {
     /// # Errors
     /// [`ThrottleError::Present`].
     pub fn forget(&mut self, now: Monotonic, node: &str) -> Result<(), ThrottleError> {
-        let order = self.fleet.order().iter();
-        let mut present = order.filter_map(|member| self.fleet.registry.name(*member)).map(PrivateName::node);
-        if present.any(|name| name == node) {
+        if self.fleet.is_present(node) {
             return Err(ThrottleError::Present(node.to_owned()));
         }
         if node.is_empty() || node.len() > NAME_BYTES_MAX {
             return Err(ThrottleError::BadName);
         }
-        self.forgotten.insert(node.to_owned(), Say::Unsent);
+        self.verdicts.forgotten(node);
         self.settle(now);
         Ok(())
     }
@@ -680,8 +676,7 @@ impl SharedThrottles {
             }
         }
         if change.void {
-            self.certain.values_mut().for_each(Say::void);
-            self.forgotten.values_mut().for_each(Say::void);
+            self.verdicts.void();
         }
         if !self.fleet.is_merging() {
             self.set_limits(now);

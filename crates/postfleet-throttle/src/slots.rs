@@ -1,9 +1,9 @@
 //! Exact concurrency limits for the whole fleet: the slots of one member.
 
-use crate::entry::Say;
 use crate::fleet::{Configuration, Fleet};
 use crate::reference::Partition;
 use crate::slot_pool::{Entry, KeyId, SlotPool};
+use crate::verdicts::Verdicts;
 use crate::wire::{Body, NAME_BYTES_MAX, Op, OpsWriter, PATH_KEYS_MAX, read};
 use alloc::borrow::ToOwned;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -153,8 +153,7 @@ pub struct Slots {
     pub(crate) outgoing: BTreeSet<Vec<String>>,
     pub(crate) due: BTreeSet<(Monotonic, Vec<String>)>,
     pub(crate) ready: VecDeque<Path>,
-    pub(crate) certain: BTreeMap<PrivateName, Say>,
-    pub(crate) forgotten: BTreeMap<String, Say>,
+    pub(crate) verdicts: Verdicts,
     pub(crate) leaving: bool,
     pub(crate) notices: VecDeque<Notice>,
 }
@@ -173,8 +172,7 @@ impl Slots {
             outgoing: BTreeSet::new(),
             due: BTreeSet::new(),
             ready: VecDeque::new(),
-            certain: BTreeMap::new(),
-            forgotten: BTreeMap::new(),
+            verdicts: Verdicts::default(),
             leaving: false,
             notices: VecDeque::new(),
         }
@@ -321,19 +319,17 @@ impl Slots {
 
     /// The process of a departed member is known to be dead.
     pub fn confirm_dead(&mut self, now: Monotonic, member: &PrivateName) {
-        self.certain.insert(member.clone(), Say::Unsent);
+        self.verdicts.dead(member);
         self.settle(now);
     }
 
     /// The operator says that a node is gone for good: the limits of this side rise by its part. `false` when it is
     /// present.
     pub fn forget(&mut self, now: Monotonic, node: &str) -> bool {
-        let order = self.fleet.order().iter();
-        let mut present = order.filter_map(|member| self.fleet.registry.name(*member)).map(PrivateName::node);
-        if present.any(|name| name == node) || node.is_empty() || node.len() > NAME_BYTES_MAX {
+        if self.fleet.is_present(node) || node.is_empty() || node.len() > NAME_BYTES_MAX {
             return false;
         }
-        self.forgotten.insert(node.to_owned(), Say::Unsent);
+        self.verdicts.forgotten(node);
         self.settle(now);
         true
     }
@@ -368,8 +364,7 @@ impl Slots {
                 local.gives_unsent > 0 || local.adopts_unsent > 0 || self.claim(key, local).is_some()
             })
         };
-        let says = || self.certain.values().chain(self.forgotten.values()).any(|say| *say == Say::Unsent);
-        self.fleet.has_outgoing() || self.fleet.is_live() && (ops() || says())
+        self.fleet.has_outgoing() || self.fleet.is_live() && (ops() || self.verdicts.is_unsent())
     }
 
     /// The next message for the bus, of at most about `bytes_max` bytes.
@@ -646,17 +641,7 @@ impl Slots {
 
     fn write_ops(&mut self, now: Monotonic, bytes_max: usize) -> Option<Vec<u8>> {
         let mut writer = OpsWriter::new(self.fleet.epoch(), now);
-        let first = self.fleet.is_first();
-        for (member, say) in self.certain.iter_mut().filter(|(_, say)| **say == Say::Unsent) {
-            if first {
-                writer.push(&Op::Certain { member: member.clone() });
-            }
-            *say = Say::UnderWay;
-        }
-        for (node, say) in self.forgotten.iter_mut().filter(|(_, say)| **say == Say::Unsent) {
-            writer.push(&Op::Forget { node });
-            *say = Say::UnderWay;
-        }
+        self.verdicts.write(self.fleet.is_first(), &mut writer);
         while writer.len() < bytes_max
             && let Some(key) = self.outgoing.pop_first()
         {

@@ -1,6 +1,5 @@
 //! Deliveries of a slot table: operations in the order of the bus, and the meeting of sides.
 
-use crate::entry::Say;
 use crate::fleet::{Change, Departure, SideTable};
 use crate::member::MemberId;
 use crate::reference::Reference;
@@ -96,12 +95,12 @@ impl Slots {
                     self.pool.adopt(from, path, *units);
                 }
                 Op::Forget { node } => {
-                    self.forgotten.remove(*node);
+                    self.verdicts.forgotten_is_in_force(node);
                     self.fleet.release_node(node);
                     self.set_limits(now);
                 }
                 Op::Certain { member } => {
-                    self.certain.remove(member);
+                    self.verdicts.dead_is_in_force(member);
                     let present = self.fleet.registry.known(member);
                     if present.is_none_or(|id| !self.fleet.order().contains(&id)) {
                         self.fleet.release_node(member.node());
@@ -187,8 +186,7 @@ impl Slots {
                 local.adopts_unsent += core::mem::take(&mut local.adopts_under_way);
                 local.claiming = false;
             }
-            self.certain.values_mut().for_each(Say::void);
-            self.forgotten.values_mut().for_each(Say::void);
+            self.verdicts.void();
         }
         if !self.fleet.is_merging() {
             self.set_limits(now);
