@@ -7,8 +7,9 @@
 
 mod fleet;
 
+use fleet::history::{self, Event};
 use fleet::{Connection, Fleet, specs};
-use postfleet_replica::{ObjectKind, ObjectSpec};
+use postfleet_replica::{ObjectKind, ObjectSpec, ReplicaOptions};
 use postfleet_throttle::{Epsilon, Path, Rate};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -20,20 +21,9 @@ enum Action {
     Inbound(u8, u8),
     Outbound(u8, u8),
     Close(u8, u8),
-    Sequence(u8),
-    Deliver(u8, u8),
-    Carry(u8, u8),
-    CutLinks(u8),
-    Blink(u8),
-    Listen(u8),
+    At(u8, Event),
     Advance(u16),
     Start,
-    JoinGroup(u8),
-    LeaveGroup(u8),
-    Kill(u8),
-    Lose(u8),
-    Reconnect(u8),
-    Split(u8),
     Merge,
     Reload(u8, u8),
     /// Takes units of a shared throttle, or waits for some.
@@ -45,24 +35,25 @@ enum Action {
 
 fn action() -> impl Strategy<Value = Action> {
     use Action::*;
+    use Event::*;
     prop_oneof![
         12 => (any::<u8>(), any::<u8>()).prop_map(|(p, k)| Inbound(p, k)),
         12 => (any::<u8>(), any::<u8>()).prop_map(|(p, k)| Outbound(p, k)),
         14 => (any::<u8>(), any::<u8>()).prop_map(|(p, k)| Close(p, k)),
-        20 => any::<u8>().prop_map(Sequence),
-        20 => (any::<u8>(), 1u8..6).prop_map(|(p, n)| Deliver(p, n)),
-        16 => (any::<u8>(), 1u8..6).prop_map(|(p, n)| Carry(p, n)),
-        1 => any::<u8>().prop_map(CutLinks),
-        1 => any::<u8>().prop_map(Blink),
-        1 => any::<u8>().prop_map(Listen),
+        20 => any::<u8>().prop_map(|p| At(p, Sequence)),
+        20 => (any::<u8>(), 1u8..6).prop_map(|(p, n)| At(p, Deliver(n))),
+        16 => (any::<u8>(), 1u8..6).prop_map(|(p, n)| At(p, Carry(n))),
+        1 => any::<u8>().prop_map(|p| At(p, CutLinks)),
+        1 => any::<u8>().prop_map(|p| At(p, Blink)),
+        1 => any::<u8>().prop_map(|p| At(p, Listen)),
         12 => prop_oneof![Just(1u16), 1u16..30, 1u16..3000].prop_map(Advance),
         2 => Just(Start),
-        4 => any::<u8>().prop_map(JoinGroup),
-        1 => any::<u8>().prop_map(LeaveGroup),
-        2 => any::<u8>().prop_map(Kill),
-        2 => any::<u8>().prop_map(Lose),
-        3 => any::<u8>().prop_map(Reconnect),
-        2 => any::<u8>().prop_map(Split),
+        4 => any::<u8>().prop_map(|p| At(p, JoinGroup)),
+        1 => any::<u8>().prop_map(|p| At(p, LeaveGroup)),
+        2 => any::<u8>().prop_map(|p| At(p, Kill)),
+        2 => any::<u8>().prop_map(|p| At(p, Lose)),
+        3 => any::<u8>().prop_map(|p| At(p, Reconnect)),
+        2 => any::<u8>().prop_map(|p| At(p, Split(p))),
         3 => Just(Merge),
         2 => (any::<u8>(), any::<u8>()).prop_map(|(p, m)| Reload(p, m)),
         8 => (any::<u8>(), any::<u8>()).prop_map(|(p, k)| Units(p, k)),
@@ -125,12 +116,6 @@ struct World {
 }
 
 impl World {
-    fn pick(&self, of: u8) -> Option<usize> {
-        let alive: Vec<usize> =
-            (0..self.fleet.processes.len()).filter(|at| self.fleet.processes[*at].alive).collect();
-        (!alive.is_empty()).then(|| alive[usize::from(of) % alive.len()])
-    }
-
     fn start(&mut self) {
         self.nodes += 1;
         let at = self.fleet.spawn(&format!("n{}", self.nodes), specs());
@@ -138,93 +123,30 @@ impl World {
     }
 
     fn act(&mut self, action: &Action) {
-        let fleet = &mut self.fleet;
-        match *action {
-            Action::Start => {
-                if fleet.processes.iter().filter(|process| process.alive).count() < 5 {
-                    self.start();
-                }
-                return;
-            }
-            Action::Advance(millis) => {
-                fleet.advance(Duration::from_millis(millis.into()));
-                return;
-            }
-            Action::Merge => {
-                fleet.merge(0, 1);
-                return;
-            }
-            _ => {}
-        }
         let (Action::Inbound(p, _)
         | Action::Outbound(p, _)
         | Action::Close(p, _)
-        | Action::Sequence(p)
-        | Action::Deliver(p, _)
-        | Action::Carry(p, _)
-        | Action::CutLinks(p)
-        | Action::Blink(p)
-        | Action::Listen(p)
-        | Action::JoinGroup(p)
-        | Action::LeaveGroup(p)
-        | Action::Kill(p)
-        | Action::Lose(p)
-        | Action::Reconnect(p)
-        | Action::Split(p)
+        | Action::At(p, _)
         | Action::Units(p, _)
         | Action::Slots(p, _)
         | Action::SlotClosed(p, _)
         | Action::Reload(p, _)) = *action
         else {
+            match *action {
+                Action::Start if self.fleet.alive().len() < 5 => self.start(),
+                Action::Advance(millis) => self.fleet.advance(Duration::from_millis(millis.into())),
+                Action::Merge => self.fleet.merge(0, 1),
+                _ => {}
+            }
             return;
         };
-        let Some(at) = self.pick(p) else { return };
+        let Some(at) = self.fleet.pick(p) else { return };
         let fleet = &mut self.fleet;
         match *action {
             Action::Inbound(_, key) => fleet.open(at, Connection::Inbound(address(key))),
             Action::Outbound(_, key) => fleet.open(at, outbound(key)),
             Action::Close(_, which) => fleet.close(at, which.into()),
-            Action::Sequence(_) => {
-                fleet.sequence(at);
-            }
-            Action::Deliver(_, count) => {
-                for _ in 0..count {
-                    fleet.deliver(at);
-                }
-            }
-            Action::Carry(_, count) => {
-                for which in 0..count {
-                    fleet.carry(at, which.into());
-                }
-            }
-            Action::CutLinks(_) => fleet.cut_links(at),
-            // The connection is lost and back before anything changes.
-            Action::Blink(_) => {
-                if fleet.processes[at].side == Some(0) {
-                    fleet.settle();
-                    fleet.lose(at);
-                    fleet.settle();
-                    fleet.connect(at, 0);
-                    fleet.join_group(at);
-                }
-            }
-            Action::Listen(_) => fleet.processes[at].listening ^= true,
-            Action::JoinGroup(_) => fleet.join_group(at),
-            Action::LeaveGroup(_) => fleet.leave_group(at),
-            Action::Kill(_) => fleet.kill(at),
-            Action::Lose(_) => fleet.lose(at),
-            Action::Reconnect(_) => {
-                if fleet.processes[at].side.is_none() {
-                    fleet.connect(at, 0);
-                }
-            }
-            Action::Split(p) => {
-                if fleet.side_members(1).is_empty() {
-                    let away: Vec<usize> =
-                        fleet.side_members(0).into_iter().filter(|at| p >> (at % 8) & 1 == 1).collect();
-                    fleet.split(0, &away, 1);
-                }
-            }
+            Action::At(_, event) => fleet.happen(at, event),
             Action::Reload(_, bits) => fleet.reconfigure(at, variant(bits)),
             Action::Units(_, key) => use_units(fleet, at, key),
             Action::Slots(_, key) => use_slots(fleet, at, key, true),
@@ -267,16 +189,7 @@ fn use_slots(fleet: &mut Fleet, at: usize, key: u8, opens: bool) {
 }
 
 fn history(actions: &[Action], small: bool) -> Fleet {
-    // Small limits put columns into many chunks and batches into many messages.
-    let tune: fn(&mut postfleet_replica::ReplicaOptions) = if small {
-        |options| {
-            options.chunk_bytes_max = 40;
-            options.inline_bytes_max = 8;
-            options.batch_bytes_max = 120;
-        }
-    } else {
-        |_| {}
-    };
+    let tune = if small { history::small } else { |_: &mut ReplicaOptions| {} };
     let mut world = World { fleet: Fleet::new(tune), nodes: 0 };
     for _ in 0..3 {
         world.start();
@@ -292,15 +205,7 @@ fn history(actions: &[Action], small: bool) -> Fleet {
     fleet.run_coarsely(8000);
     fleet.check_converged();
     fleet.check_tables();
-    fleet.merge(0, 1);
-    for at in 0..fleet.processes.len() {
-        if fleet.processes[at].alive {
-            if fleet.processes[at].side.is_none() {
-                fleet.connect(at, 0);
-            }
-            fleet.join_group(at);
-        }
-    }
+    fleet.reunite();
     fleet.run_coarsely(8000);
     fleet.check_converged();
     fleet.check_tables();

@@ -7,6 +7,7 @@
 mod fleet;
 
 use fleet::Fleet;
+use fleet::history::{self, Event};
 use postfleet_replica::{
     GaugeLimits, Key, MetricWord, Mode, Monitor, ObjectKind, ObjectSpec, Of, ReplicaOptions, SeriesId,
     SeriesKind,
@@ -23,42 +24,33 @@ enum Action {
     Gauge(u8, u8),
     Remove(u8, u8),
     RemoveGauge(u8, u8),
-    Sequence(u8),
-    Deliver(u8, u8),
-    Carry(u8, u8),
-    CutLinks(u8),
-    Listen(u8),
+    At(u8, Event),
     Advance(u16),
     Start,
-    JoinGroup(u8),
-    LeaveGroup(u8),
-    Kill(u8),
-    Lose(u8),
-    Reconnect(u8),
-    Split(u8),
     Merge,
 }
 
 fn action() -> impl Strategy<Value = Action> {
     use Action::*;
+    use Event::*;
     prop_oneof![
         18 => (any::<u8>(), any::<u8>()).prop_map(|(p, k)| Add(p, k)),
         10 => (any::<u8>(), any::<u8>()).prop_map(|(p, k)| Gauge(p, k)),
         3 => (any::<u8>(), any::<u8>()).prop_map(|(p, k)| Remove(p, k)),
         3 => (any::<u8>(), any::<u8>()).prop_map(|(p, k)| RemoveGauge(p, k)),
-        20 => any::<u8>().prop_map(Sequence),
-        20 => (any::<u8>(), 1u8..6).prop_map(|(p, n)| Deliver(p, n)),
-        16 => (any::<u8>(), 1u8..6).prop_map(|(p, n)| Carry(p, n)),
-        1 => any::<u8>().prop_map(CutLinks),
-        1 => any::<u8>().prop_map(Listen),
+        20 => any::<u8>().prop_map(|p| At(p, Sequence)),
+        20 => (any::<u8>(), 1u8..6).prop_map(|(p, n)| At(p, Deliver(n))),
+        16 => (any::<u8>(), 1u8..6).prop_map(|(p, n)| At(p, Carry(n))),
+        1 => any::<u8>().prop_map(|p| At(p, CutLinks)),
+        1 => any::<u8>().prop_map(|p| At(p, Listen)),
         12 => prop_oneof![Just(1u16), 1u16..30, 1u16..3000].prop_map(Advance),
         2 => Just(Start),
-        4 => any::<u8>().prop_map(JoinGroup),
-        1 => any::<u8>().prop_map(LeaveGroup),
-        2 => any::<u8>().prop_map(Kill),
-        2 => any::<u8>().prop_map(Lose),
-        3 => any::<u8>().prop_map(Reconnect),
-        2 => any::<u8>().prop_map(Split),
+        4 => any::<u8>().prop_map(|p| At(p, JoinGroup)),
+        1 => any::<u8>().prop_map(|p| At(p, LeaveGroup)),
+        2 => any::<u8>().prop_map(|p| At(p, Kill)),
+        2 => any::<u8>().prop_map(|p| At(p, Lose)),
+        3 => any::<u8>().prop_map(|p| At(p, Reconnect)),
+        2 => any::<u8>().prop_map(|p| At(p, Split(p))),
         3 => Just(Merge),
     ]
 }
@@ -92,12 +84,6 @@ struct World {
 }
 
 impl World {
-    fn pick(&self, of: u8) -> Option<usize> {
-        let alive: Vec<usize> =
-            (0..self.fleet.processes.len()).filter(|at| self.fleet.processes[*at].alive).collect();
-        (!alive.is_empty()).then(|| alive[usize::from(of) % alive.len()])
-    }
-
     fn start(&mut self) {
         self.nodes += 1;
         let at = self.fleet.spawn(&format!("n{}", self.nodes), specs());
@@ -118,14 +104,14 @@ impl World {
     fn act(&mut self, action: &Action) {
         match *action {
             Action::Start => {
-                if self.fleet.processes.iter().filter(|process| process.alive).count() < 5 {
+                if self.fleet.alive().len() < 5 {
                     self.start();
                 }
             }
             Action::Advance(millis) => self.fleet.advance(Duration::from_millis(millis.into())),
             Action::Merge => self.fleet.merge(0, 1),
             Action::Add(p, of) => {
-                let Some(at) = self.pick(p) else { return };
+                let Some(at) = self.fleet.pick(p) else { return };
                 let (id, key) = self.series_of(of);
                 let (now, wall) = (self.fleet.now, self.fleet.wall());
                 let replica = &mut self.fleet.processes[at].replica;
@@ -135,7 +121,7 @@ impl World {
                 self.fleet.turn_ends(at);
             }
             Action::Gauge(p, of) => {
-                let Some(at) = self.pick(p) else { return };
+                let Some(at) = self.fleet.pick(p) else { return };
                 let now = self.fleet.now;
                 let replica = &mut self.fleet.processes[at].replica;
                 replica.init_gauges("g", GaugeLimits { keys_max: 1000, ttl: None }).unwrap();
@@ -144,76 +130,22 @@ impl World {
                 self.fleet.turn_ends(at);
             }
             Action::Remove(p, of) => {
-                let Some(at) = self.pick(p) else { return };
+                let Some(at) = self.fleet.pick(p) else { return };
                 let (id, key) = self.series_of(of);
                 let now = self.fleet.now;
                 self.fleet.processes[at].replica.remove_from_named(now, id, key.key());
                 self.fleet.turn_ends(at);
             }
             Action::RemoveGauge(p, of) => {
-                let Some(at) = self.pick(p) else { return };
+                let Some(at) = self.fleet.pick(p) else { return };
                 let now = self.fleet.now;
                 self.fleet.processes[at].replica.remove_gauge(now, "g", &key(of));
                 self.fleet.turn_ends(at);
             }
-            Action::Sequence(p)
-            | Action::Deliver(p, _)
-            | Action::Carry(p, _)
-            | Action::CutLinks(p)
-            | Action::Listen(p)
-            | Action::JoinGroup(p)
-            | Action::LeaveGroup(p)
-            | Action::Kill(p)
-            | Action::Lose(p)
-            | Action::Reconnect(p)
-            | Action::Split(p) => {
-                let Some(at) = self.pick(p) else { return };
-                self.bus(action, at);
+            Action::At(p, event) => {
+                let Some(at) = self.fleet.pick(p) else { return };
+                self.fleet.happen(at, event);
             }
-        }
-    }
-
-    fn bus(&mut self, action: &Action, at: usize) {
-        let fleet = &mut self.fleet;
-        match *action {
-            Action::Sequence(_) => {
-                fleet.sequence(at);
-            }
-            Action::Deliver(_, count) => {
-                for _ in 0..count {
-                    fleet.deliver(at);
-                }
-            }
-            Action::Carry(_, count) => {
-                for which in 0..count {
-                    fleet.carry(at, which.into());
-                }
-            }
-            Action::CutLinks(_) => fleet.cut_links(at),
-            Action::Listen(_) => fleet.processes[at].listening ^= true,
-            Action::JoinGroup(_) => fleet.join_group(at),
-            Action::LeaveGroup(_) => fleet.leave_group(at),
-            Action::Kill(_) => fleet.kill(at),
-            Action::Lose(_) => fleet.lose(at),
-            Action::Reconnect(_) => {
-                if fleet.processes[at].side.is_none() {
-                    fleet.connect(at, 0);
-                }
-            }
-            Action::Split(p) => {
-                if fleet.side_members(1).is_empty() {
-                    let away: Vec<usize> =
-                        fleet.side_members(0).into_iter().filter(|at| p >> (at % 8) & 1 == 1).collect();
-                    fleet.split(0, &away, 1);
-                }
-            }
-            Action::Start
-            | Action::Advance(_)
-            | Action::Merge
-            | Action::Add(..)
-            | Action::Gauge(..)
-            | Action::Remove(..)
-            | Action::RemoveGauge(..) => {}
         }
     }
 
@@ -286,15 +218,7 @@ impl OwnKey {
 }
 
 fn history(actions: &[Action], small: bool, removals: bool) -> World {
-    let tune: fn(&mut ReplicaOptions) = if small {
-        |options| {
-            options.chunk_bytes_max = 40;
-            options.inline_bytes_max = 8;
-            options.batch_bytes_max = 120;
-        }
-    } else {
-        |_| {}
-    };
+    let tune = if small { history::small } else { |_: &mut ReplicaOptions| {} };
     let mut world = World { fleet: Fleet::new(tune), nodes: 0, series: Vec::new(), gauges: Vec::new() };
     for _ in 0..3 {
         world.start();
@@ -306,7 +230,7 @@ fn history(actions: &[Action], small: bool, removals: bool) -> World {
         // What a removal means for those who leave without having seen it is told in docs/structures/columns.md.
         let departure = matches!(
             action,
-            Action::Kill(_) | Action::Lose(_) | Action::LeaveGroup(_) | Action::Split(_) | Action::Merge
+            Action::At(_, Event::Kill | Event::Lose | Event::LeaveGroup | Event::Split(_)) | Action::Merge
         );
         let left_out = if removals { departure } else { removal };
         if left_out {
@@ -316,15 +240,7 @@ fn history(actions: &[Action], small: bool, removals: bool) -> World {
     }
     world.fleet.run_coarsely(8000);
     world.check(removals);
-    world.fleet.merge(0, 1);
-    for at in 0..world.fleet.processes.len() {
-        if world.fleet.processes[at].alive {
-            if world.fleet.processes[at].side.is_none() {
-                world.fleet.connect(at, 0);
-            }
-            world.fleet.join_group(at);
-        }
-    }
+    world.fleet.reunite();
     world.fleet.run_coarsely(8000);
     world.check(removals);
     for process in &world.fleet.processes {

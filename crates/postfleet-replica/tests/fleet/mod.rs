@@ -4,6 +4,7 @@
 #![allow(dead_code, unreachable_pub, reason = "shared by test programs, each of which uses its part")]
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test may end here")]
 
+pub mod history;
 mod links;
 
 pub use links::Link;
