@@ -270,3 +270,20 @@ proptest! {
         prop_assert_eq!(history(&actions, small).trace, history(&actions, small).trace);
     }
 }
+
+#[test]
+fn a_member_left_out_of_an_exchange_asks_again_when_another_departs() {
+    use Event::*;
+    let actions = [
+        Action::At(8, Deliver(2)),
+        Action::At(17, Sequence),
+        Action::Advance(2210),
+        Action::At(44, Deliver(1)),
+        Action::Advance(2790),
+        Action::Slots(1, 1),
+        Action::At(95, Sequence),
+        Action::At(179, Sequence),
+        Action::At(15, Kill),
+    ];
+    history(&actions, false);
+}

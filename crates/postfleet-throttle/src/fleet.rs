@@ -166,6 +166,11 @@ impl Fleet {
         matches!(self.phase, Phase::Merging(_))
     }
 
+    /// Whether the others go on without this member, which takes part again when they have heard that it asks to.
+    fn is_left_out(&self) -> bool {
+        matches!(&self.phase, Phase::Merging(exchange) if exchange.excluded.contains(&self.own))
+    }
+
     pub(crate) const fn is_live(&self) -> bool {
         matches!(self.phase, Phase::Live)
     }
@@ -261,6 +266,11 @@ impl Fleet {
         if self.order.iter().all(|member| *member == self.own) {
             change.void = !self.is_alone();
             self.go_alone();
+        } else if joined.is_empty() && self.is_left_out() {
+            // The others may be live and begin no round by themselves. Asked in the old configuration, they may
+            // never have been.
+            self.outbox.clear();
+            self.ask_restart(now);
         } else if !joined.is_empty() || !self.is_live() {
             change.void = true;
             change.send_table = self.start_round(now, next.id, before);
