@@ -1,0 +1,301 @@
+//! Every function and test: its name, arguments and the phases in which it may be used. The compiler knows no other.
+
+use alloc::format;
+use alloc::string::String;
+
+use crate::host::{Change, Context, Event, Events, Kind};
+use crate::number::Operator;
+use crate::phase::Phase;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Function {
+    Events(Events),
+    Series,
+    SeriesAdd,
+    Service,
+    AllListeners,
+    ThisListener,
+    ThrottleCreate(Kind),
+    ThrottleChange(Kind, Change),
+    ThrottleCheck(Kind),
+    ThrottleTarpit(Kind),
+    GaugeInit,
+    GaugeChange(Change),
+    Gauge,
+    CacheRead,
+    CacheWrite,
+    Action,
+    Disconnect,
+    Tarpit,
+    Keep,
+    Stop,
+    Discard,
+    Reject,
+    Redirect,
+    Log,
+    LogFile,
+    Count,
+    Include,
+    ErrorMode,
+    HashCreate,
+    HashSet,
+    HashGet,
+    HashKeys,
+    HashValues,
+    HashDump,
+    ContextRead(Context),
+    ContextWrite(Context),
+    ContextDelete(Context),
+    Arithmetic(Operator),
+    Split,
+    Join,
+    Envelope,
+    Query(Fetch),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fetch {
+    First,
+    FirstNamed,
+    Flat,
+    Execute,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Test {
+    Compare,
+    /// In the message's context, then the connection's; or in one of them.
+    Context(Option<Context>),
+    IsSet,
+    IsTrue,
+    Type,
+    Header,
+    Address,
+    Envelope,
+    Exists,
+    Size,
+    ValidIp,
+    Literal,
+}
+
+/// What an argument may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Takes {
+    /// A string, or what reads as one.
+    Text,
+    /// A number, or a string that is one.
+    Number,
+    /// A string or several.
+    List,
+    /// A variable that holds a hash.
+    Hash,
+    Any,
+}
+
+/// Phases as bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Phases(u16);
+
+impl Phases {
+    const ANY: Self = Self(u16::MAX);
+    /// Where a message, or a recipient of one, exists and is not accepted yet or is being spooled.
+    const RECIPIENT_TO_COPY: Self = Self::of(&[Phase::Rcptto, Phase::Data, Phase::Spool, Phase::EachRcpt]);
+    const INBOUND: Self = Self(Self::ANY.0 & !Self::of(&[Phase::SetBinding]).0);
+    const MESSAGE: Self = Self::of(&[Phase::Data, Phase::Spool, Phase::EachRcpt, Phase::SetBinding]);
+    const AFTER_REPLY: Self = Self::of(&[Phase::Spool, Phase::EachRcpt, Phase::SetBinding]);
+
+    const fn of(phases: &[Phase]) -> Self {
+        match phases {
+            [] => Self(0),
+            [first, rest @ ..] => Self((1 << *first as u16) | Self::of(rest).0),
+        }
+    }
+
+    pub(crate) fn contain(self, phase: Phase) -> bool {
+        self.0 & Self::of(&[phase]).0 != 0
+    }
+
+    pub(crate) fn shown(self) -> String {
+        let mut shown = String::new();
+        for phase in Phase::ALL.into_iter().filter(|phase| self.contain(*phase)) {
+            shown.push_str(if shown.is_empty() { "" } else { ", " });
+            shown.push_str(phase.name());
+        }
+        shown
+    }
+}
+
+/// A row of either table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Row<T> {
+    pub(crate) name: &'static str,
+    pub(crate) item: T,
+    pub(crate) takes: &'static [Takes],
+    /// How many of the arguments must be given.
+    pub(crate) required: usize,
+    pub(crate) phases: Phases,
+    pub(crate) has_result: bool,
+}
+
+const T: Takes = Takes::Text;
+const N: Takes = Takes::Number;
+const L: Takes = Takes::List;
+const H: Takes = Takes::Hash;
+const A: Takes = Takes::Any;
+
+const fn gives(
+    name: &'static str,
+    item: Function,
+    required: usize,
+    takes: &'static [Takes],
+    phases: Phases,
+) -> Row<Function> {
+    Row { name, item, takes, required, phases, has_result: true }
+}
+
+const fn acts(
+    name: &'static str,
+    item: Function,
+    required: usize,
+    takes: &'static [Takes],
+    phases: Phases,
+) -> Row<Function> {
+    Row { name, item, takes, required, phases, has_result: false }
+}
+
+const fn test(name: &'static str, item: Test, takes: &'static [Takes], phases: Phases) -> Row<Test> {
+    Row { name, item, takes, required: takes.len(), phases, has_result: true }
+}
+
+const fn events(name: &'static str, event: Event, cluster: bool) -> Row<Function> {
+    gives(name, Function::Events(Events { event, cluster }), 1, &[A, N], Phases::ANY)
+}
+
+const fn arithmetic(name: &'static str, operator: Operator) -> Row<Function> {
+    gives(name, Function::Arithmetic(operator), 2, &[T, T], Phases::ANY)
+}
+
+pub(crate) const FUNCTIONS: &[Row<Function>] = &[
+    events("ec_ip_connections", Event::Connection, false),
+    events("ec_ip_receptions", Event::Reception, false),
+    events("ec_ip_rejections", Event::Rejection, false),
+    events("ec_ip_connections_cluster", Event::Connection, true),
+    events("ec_ip_receptions_cluster", Event::Reception, true),
+    events("ec_ip_rejections_cluster", Event::Rejection, true),
+    gives("audit_series", Function::Series, 1, &[A, T, N, N, N], Phases::ANY),
+    acts("audit_series_add", Function::SeriesAdd, 1, &[A, T, T], Phases::ANY),
+    gives("audit_service", Function::Service, 2, &[T, T], Phases::ANY),
+    gives("audit_connections_on_service", Function::AllListeners, 1, &[T], Phases::ANY),
+    gives("audit_connections_on_listener", Function::ThisListener, 1, &[T], Phases::ANY),
+    acts("ec_throttle_create", Function::ThrottleCreate(Kind::Local), 2, &[T, T], Phases::ANY),
+    acts("ec_throttle_inc", Function::ThrottleChange(Kind::Local, Change::Increment), 1, &[T], Phases::ANY),
+    acts("ec_throttle_dec", Function::ThrottleChange(Kind::Local, Change::Decrement), 1, &[T], Phases::ANY),
+    gives("ec_throttle_check", Function::ThrottleCheck(Kind::Local), 1, &[T], Phases::ANY),
+    acts("ec_throttle_tarpit", Function::ThrottleTarpit(Kind::Local), 1, &[T], Phases::ANY),
+    acts("ec_shared_throttle_create", Function::ThrottleCreate(Kind::Shared), 2, &[T, T, T], Phases::ANY),
+    acts("ec_shared_throttle_inc", Function::ThrottleChange(Kind::Shared, Change::Increment), 1, &[T], Phases::ANY),
+    gives("ec_shared_throttle_check", Function::ThrottleCheck(Kind::Shared), 1, &[T], Phases::ANY),
+    acts("ec_shared_throttle_tarpit", Function::ThrottleTarpit(Kind::Shared), 1, &[T], Phases::ANY),
+    acts("ec_gauge_cache_init", Function::GaugeInit, 3, &[T, N, N, N], Phases::ANY),
+    acts("ec_gauge_cache_inc", Function::GaugeChange(Change::Increment), 2, &[T, T], Phases::ANY),
+    acts("ec_gauge_cache_dec", Function::GaugeChange(Change::Decrement), 2, &[T, T], Phases::ANY),
+    gives("ec_gauge_cache_get", Function::Gauge, 2, &[T, T], Phases::ANY),
+    gives("ec_cluster_cache_get", Function::CacheRead, 2, &[T, T], Phases::INBOUND),
+    acts("ec_cluster_cache_set", Function::CacheWrite, 4, &[T, T, T, T], Phases::INBOUND),
+    acts("ec_action", Function::Action, 2, &[N, T, T], Phases::ANY),
+    acts("ec_disconnect", Function::Disconnect, 2, &[N, T, T], Phases::ANY),
+    acts("ec_tarpit", Function::Tarpit, 1, &[N, T], Phases::ANY),
+    acts("keep", Function::Keep, 0, &[], Phases::ANY),
+    acts("ec_keep", Function::Keep, 0, &[T], Phases::ANY),
+    acts("stop", Function::Stop, 0, &[], Phases::ANY),
+    acts("discard", Function::Discard, 0, &[], Phases::RECIPIENT_TO_COPY),
+    acts("ec_discard", Function::Discard, 0, &[T], Phases::RECIPIENT_TO_COPY),
+    acts("reject", Function::Reject, 1, &[T], Phases::ANY),
+    acts("ec_reject", Function::Reject, 1, &[T, T], Phases::ANY),
+    acts("redirect", Function::Redirect, 1, &[T], Phases::RECIPIENT_TO_COPY),
+    acts("ec_log", Function::Log, 1, &[T], Phases::ANY),
+    acts("ec_log_file", Function::LogFile, 2, &[T, T], Phases::AFTER_REPLY),
+    acts("ec_inc_counter", Function::Count, 1, &[T], Phases::ANY),
+    acts("ec_include", Function::Include, 1, &[T, L], Phases::ANY),
+    acts("ec_error_mode", Function::ErrorMode, 1, &[T], Phases::ANY),
+    gives("hash_create", Function::HashCreate, 0, &[], Phases::ANY),
+    acts("hash_set", Function::HashSet, 3, &[H, T, A], Phases::ANY),
+    gives("hash_get", Function::HashGet, 2, &[H, T], Phases::ANY),
+    gives("hash_keys", Function::HashKeys, 1, &[H], Phases::ANY),
+    gives("hash_values", Function::HashValues, 1, &[H], Phases::ANY),
+    acts("hash_dump", Function::HashDump, 1, &[H], Phases::ANY),
+    gives("vctx_conn_get", Function::ContextRead(Context::Connection), 1, &[T], Phases::ANY),
+    gives("vctx_mess_get", Function::ContextRead(Context::Message), 1, &[T], Phases::ANY),
+    acts("vctx_conn_set", Function::ContextWrite(Context::Connection), 2, &[T, T], Phases::ANY),
+    acts("vctx_mess_set", Function::ContextWrite(Context::Message), 2, &[T, T], Phases::ANY),
+    acts("vctx_conn_delete", Function::ContextDelete(Context::Connection), 1, &[T], Phases::ANY),
+    acts("vctx_mess_delete", Function::ContextDelete(Context::Message), 1, &[T], Phases::ANY),
+    arithmetic("ec_add", Operator::Add),
+    arithmetic("ec_sub", Operator::Subtract),
+    arithmetic("ec_mul", Operator::Multiply),
+    arithmetic("ec_div", Operator::Divide),
+    arithmetic("ec_mod", Operator::Remainder),
+    gives("split", Function::Split, 2, &[T, T], Phases::ANY),
+    gives("ec_explode", Function::Split, 2, &[T, T], Phases::ANY),
+    gives("join", Function::Join, 2, &[T, L], Phases::ANY),
+    gives("envelope", Function::Envelope, 1, &[T], Phases::ANY),
+    gives("ds_fetch", Function::Query(Fetch::First), 2, &[T, T, A], Phases::ANY),
+    gives("ds_fetch_hash", Function::Query(Fetch::FirstNamed), 2, &[T, T, A], Phases::ANY),
+    gives("ds_fetch_flat", Function::Query(Fetch::Flat), 2, &[T, T, A], Phases::ANY),
+    acts("ds_execute", Function::Query(Fetch::Execute), 2, &[T, T, A], Phases::ANY),
+];
+
+pub(crate) const TESTS: &[Row<Test>] = &[
+    test("ec_test", Test::Compare, &[L, L], Phases::ANY),
+    test("vctx", Test::Context(None), &[L, L], Phases::ANY),
+    test("vctx_conn", Test::Context(Some(Context::Connection)), &[L, L], Phases::ANY),
+    test("vctx_mess", Test::Context(Some(Context::Message)), &[L, L], Phases::ANY),
+    test("isset", Test::IsSet, &[A, T], Phases::ANY),
+    test("is_true", Test::IsTrue, &[T], Phases::ANY),
+    test("type", Test::Type, &[A, T], Phases::ANY),
+    test("header", Test::Header, &[L, L], Phases::MESSAGE),
+    test("address", Test::Address, &[L, L], Phases::MESSAGE),
+    test("envelope", Test::Envelope, &[L, L], Phases::ANY),
+    test("exists", Test::Exists, &[L], Phases::MESSAGE),
+    test("size", Test::Size, &[N], Phases::MESSAGE),
+    test("is_valid_ip", Test::ValidIp, &[T], Phases::ANY),
+    test("is_rfc821_ip", Test::Literal, &[T], Phases::ANY),
+];
+
+/// The row of a name; otherwise what to say, with the nearest name that is known.
+pub(crate) fn find<T: Copy>(
+    rows: &'static [Row<T>],
+    name: &str,
+    what: &str,
+    line: u32,
+) -> Result<&'static Row<T>, crate::error::Problem> {
+    rows.iter().find(|row| row.name == name).ok_or_else(|| {
+        let near = rows.iter().map(|row| (distance(name, row.name), row.name)).min();
+        let near = match near {
+            Some((distance, near)) if distance <= name.len() / 3 + 1 => format!("; did you mean '{near}'?"),
+            _ => String::new(),
+        };
+        crate::error::Problem::new(line, format!("expected a {what}; '{name}' is not supported{near}"))
+    })
+}
+
+/// Characters to insert, delete or replace.
+fn distance(a: &str, b: &str) -> usize {
+    // Names that are longer than any of ours are not worth the square of their length.
+    let a = a.as_bytes().get(..a.len().min(40)).unwrap_or_default();
+    let mut row: alloc::vec::Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.iter().enumerate() {
+        let mut diagonal = i;
+        let mut left = i.saturating_add(1);
+        for (to, cell) in b.as_bytes().iter().zip(row.iter_mut().skip(1)) {
+            let replaced = diagonal.saturating_add(usize::from(from != to));
+            diagonal = *cell;
+            left = replaced.min(left.saturating_add(1)).min(cell.saturating_add(1));
+            *cell = left;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i.saturating_add(1);
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}
