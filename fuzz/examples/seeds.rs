@@ -40,6 +40,7 @@ fn main() {
     replication();
     spool();
     throttle();
+    sieve();
 }
 
 fn configuration() {
@@ -445,4 +446,11 @@ fn throttle() {
     steps.extend(step(8, &[0; 3]));
     steps.extend(step(9, &[]));
     save("throttle_message", "slots", &steps);
+}
+
+fn sieve() {
+    for (number, sample) in postfleet_sieve::fuzz::SAMPLES.iter().enumerate() {
+        // The phase with most functions: the message is there, the session too.
+        save("sieve_script", &format!("sample{number}"), &[&[5], sample.as_bytes()].concat());
+    }
 }

@@ -7,7 +7,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     All,
-    LocalPart,
+    Local,
     Domain,
     User,
     Detail,
@@ -17,7 +17,7 @@ impl Part {
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "all" => Self::All,
-            "localpart" => Self::LocalPart,
+            "localpart" => Self::Local,
             "domain" => Self::Domain,
             "user" => Self::User,
             "detail" => Self::Detail,
@@ -30,7 +30,7 @@ impl Part {
         let (local, domain) = address.rsplit_once('@').unwrap_or((address, ""));
         match self {
             Self::All => address,
-            Self::LocalPart => local,
+            Self::Local => local,
             Self::Domain => domain,
             Self::User => local.split_once('+').map_or(local, |(user, _)| user),
             Self::Detail => local.split_once('+').map_or("", |(_, detail)| detail),
@@ -116,7 +116,8 @@ pub(crate) fn is_ip(text: &str) -> bool {
 /// Whether a text is an address literal of a mail command: `[192.0.2.1]`, `[IPv6:2001:db8::1]`.
 pub(crate) fn is_literal(text: &str) -> bool {
     let Some(inner) = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) else { return false };
-    let version_6 = inner.get(..5).filter(|tag| tag.eq_ignore_ascii_case("ipv6:")).and_then(|_| inner.get(5..));
+    let version_6 =
+        inner.get(..5).filter(|tag| tag.eq_ignore_ascii_case("ipv6:")).and_then(|_| inner.get(5..));
     match version_6 {
         Some(address) => address.parse::<Ipv6Addr>().is_ok(),
         None => inner.parse::<Ipv4Addr>().is_ok(),
@@ -138,7 +139,7 @@ mod tests {
 
     #[test]
     fn parts() {
-        let parts = [Part::All, Part::LocalPart, Part::Domain, Part::User, Part::Detail];
+        let parts = [Part::All, Part::Local, Part::Domain, Part::User, Part::Detail];
         let found = parts.map(|part| part.of("u+d@example.org"));
         assert_eq!(found, ["u+d@example.org", "u+d", "example.org", "u", "d"]);
         assert_eq!(Part::Domain.of("postmaster"), "");

@@ -10,8 +10,10 @@ use postfleet_datasource::{Params, Rows, Value as Cell};
 use crate::compile::Call;
 use crate::condition::path;
 use crate::error::Fault;
-use crate::functions::{Fetch, Function};
-use crate::host::{Change, Class, Events, Host, Kind, Place, Request, Scope, SeriesRead, SeriesWrite, Spread, Windows};
+use crate::functions::{Fetch, Function, HashCall, Terminal, ThrottleCall};
+use crate::host::{
+    Change, Class, Events, Host, Kind, Place, Request, Scope, SeriesRead, SeriesWrite, Spread, Windows,
+};
 use crate::number::Decimal;
 use crate::outcome::{Disposition, Reply};
 use crate::phase::Phase;
@@ -82,8 +84,10 @@ fn lifetime(text: &str) -> Result<Option<u64>, Fault> {
         Some((at, 'H' | 'h')) => (trimmed.get(..at), 3600),
         _ => (Some(trimmed), 1),
     };
-    let seconds = digits.and_then(|digits| digits.parse::<u64>().ok()).and_then(|number| number.checked_mul(unit));
-    let wrong = || Fault::new(format!("'{text}' is not a time; expected seconds, or minutes as 15M, or hours as 2H"));
+    let seconds =
+        digits.and_then(|digits| digits.parse::<u64>().ok()).and_then(|number| number.checked_mul(unit));
+    let wrong =
+        || Fault::new(format!("'{text}' is not a time; expected seconds, or minutes as 15M, or hours as 2H"));
     Ok(Some(seconds.ok_or_else(wrong)?).filter(|seconds| *seconds > 0))
 }
 
@@ -104,13 +108,12 @@ impl Execution {
             Function::Events(events) => Ok(text(self.events(host, events, &given)?)),
             Function::Series => Ok(text(self.series(host, &given)?)),
             Function::SeriesAdd => self.series_add(host, &given),
-            Function::Service => one(host.open_connections(Scope::Service(&given.text(0)?), &given.text(1)?)?),
+            Function::Service => {
+                one(host.open_connections(Scope::Service(&given.text(0)?), &given.text(1)?)?)
+            }
             Function::AllListeners => one(host.open_connections(Scope::Service("SMTP"), &given.text(0)?)?),
             Function::ThisListener => one(host.open_connections(Scope::ThisListener, &given.text(0)?)?),
-            Function::ThrottleCreate(_)
-            | Function::ThrottleChange(..)
-            | Function::ThrottleCheck(_)
-            | Function::ThrottleTarpit(_) => self.throttle(host, phase, call.function, &given),
+            Function::Throttle(kind, what) => self.throttle(host, phase, (kind, what), &given),
             Function::GaugeInit => {
                 let replicated = given.optional(3)?.map_or(Ok(0), |text| number::<u64>(&text))? != 0;
                 host.gauge_init(&given.text(0)?, given.number(1)?, given.number(2)?, replicated)?;
@@ -121,19 +124,15 @@ impl Execution {
                 Ok(Flow::Nothing)
             }
             Function::Gauge => Ok(text(host.gauge(&given.text(0)?, &given.text(1)?)?)),
-            Function::CacheRead => Ok(text(host.cache(&given.text(0)?, &given.text(1)?)?.unwrap_or_default())),
+            Function::CacheRead => {
+                Ok(text(host.cache(&given.text(0)?, &given.text(1)?)?.unwrap_or_default()))
+            }
             Function::CacheWrite => {
                 let ttl = lifetime(&given.text(3)?)?;
                 host.cache_set(&given.text(0)?, &given.text(1)?, &given.text(2)?, ttl)?;
                 Ok(Flow::Nothing)
             }
-            Function::Action
-            | Function::Disconnect
-            | Function::Keep
-            | Function::Stop
-            | Function::Discard
-            | Function::Reject
-            | Function::Redirect => Ok(Flow::End(terminal(host, place, call.function, &given)?)),
+            Function::End(how) => Ok(Flow::End(terminal(host, place, how, &given)?)),
             Function::Tarpit => {
                 let seconds = given.number(0)?;
                 count(host, place, given.optional(1)?, Class::Informational);
@@ -167,18 +166,19 @@ impl Execution {
                     "fail" => ErrorMode::Fail,
                     "continue" => ErrorMode::Continue,
                     mode => {
-                        return Err(Fault::new(format!("error mode '{mode}'; expected \"fail\" or \"continue\"")).into());
+                        return Err(Fault::new(format!(
+                            "error mode '{mode}'; expected \"fail\" or \"continue\""
+                        ))
+                        .into());
                     }
                 };
                 Ok(Flow::Nothing)
             }
             Function::HashCreate => Ok(Flow::Value(self.new_hash(BTreeMap::new())?)),
-            Function::HashSet
-            | Function::HashGet
-            | Function::HashKeys
-            | Function::HashValues
-            | Function::HashDump => self.hash_function(host, place, call.function, &given),
-            Function::ContextRead(context) => Ok(text(host.context(context, &given.text(0)?).unwrap_or_default())),
+            Function::Hash(what) => self.hash_function(host, place, what, &given),
+            Function::ContextRead(context) => {
+                Ok(text(host.context(context, &given.text(0)?).unwrap_or_default()))
+            }
             Function::ContextWrite(context) => {
                 host.set_context(context, &given.text(0)?, Some(&given.text(1)?));
                 Ok(Flow::Nothing)
@@ -202,12 +202,17 @@ impl Execution {
             Function::Envelope => {
                 let all = host.envelope(path(&given.text(0)?)?);
                 let mut parts: Vec<String> = all.iter().map(|address| call.part.of(address).into()).collect();
-                Ok(Flow::Value(if parts.len() > 1 { Value::List(parts) } else { Value::Text(parts.pop().unwrap_or_default()) }))
+                Ok(Flow::Value(if parts.len() > 1 {
+                    Value::List(parts)
+                } else {
+                    Value::Text(parts.pop().unwrap_or_default())
+                }))
             }
             Function::Query(fetch) => {
                 let params = self.params(&given)?;
                 let execute = fetch == Fetch::Execute;
-                let request = Request::Query { cache: given.text(0)?, query: given.text(1)?, params, execute };
+                let request =
+                    Request::Query { cache: given.text(0)?, query: given.text(1)?, params, execute };
                 Ok(Flow::Wait(request, Some(fetch)))
             }
         }
@@ -246,7 +251,12 @@ impl Execution {
         if let Some(hash) = self.form(given)? {
             let key = |name: &str| field(hash, name);
             let windows = windows(key("period_start")?.as_deref(), key("period_end")?.as_deref())?;
-            return host.events_sum(events, key("monitor")?.as_deref(), windows, mask(key("mask")?.as_deref())?);
+            return host.events_sum(
+                events,
+                key("monitor")?.as_deref(),
+                windows,
+                mask(key("mask")?.as_deref())?,
+            );
         }
         host.events_average(events, number(&given.text(0)?)?, mask(given.optional(1)?.as_deref())?)
     }
@@ -258,7 +268,13 @@ impl Execution {
             let windows = windows(key("period_start")?.as_deref(), key("period_end")?.as_deref())?;
             let (mask, address) = (mask(key("mask")?.as_deref())?, key("ip")?);
             let address = address.as_deref();
-            return host.series_sum(SeriesRead { series: &series, monitor: &monitor, windows, mask, address });
+            return host.series_sum(SeriesRead {
+                series: &series,
+                monitor: &monitor,
+                windows,
+                mask,
+                address,
+            });
         }
         if given.0.len() < 3 {
             return Err(Fault::new("expected a name, \"interval,number\" and a mask, or a hash"));
@@ -293,7 +309,8 @@ impl Execution {
             let (series, monitor) = (required(hash, "series")?, required(hash, "monitor")?);
             let (amount, address) = (amount(field(hash, "count")?)?, field(hash, "ip")?);
             let address = address.as_deref();
-            let write = SeriesWrite { series: &series, monitor: &monitor, amount, spread, address, serialize };
+            let write =
+                SeriesWrite { series: &series, monitor: &monitor, amount, spread, address, serialize };
             host.series_add(write)?;
             return Ok(Flow::Nothing);
         }
@@ -302,7 +319,14 @@ impl Execution {
         }
         let (series, monitor, amount) = (given.text(0)?, given.text(1)?, amount(given.optional(2)?)?);
         let (spread, address, serialize) = (Spread::None, None, false);
-        host.series_add(SeriesWrite { series: &series, monitor: &monitor, amount, spread, address, serialize })?;
+        host.series_add(SeriesWrite {
+            series: &series,
+            monitor: &monitor,
+            amount,
+            spread,
+            address,
+            serialize,
+        })?;
         Ok(Flow::Nothing)
     }
 
@@ -310,29 +334,31 @@ impl Execution {
         &mut self,
         host: &mut dyn Host,
         phase: Phase,
-        function: Function,
+        function: (Kind, ThrottleCall),
         given: &Arguments,
     ) -> Result<Flow, Raised> {
         let name = given.text(0)?;
         match function {
-            Function::ThrottleCreate(kind) => {
+            (kind, ThrottleCall::Create) => {
                 let epsilon = given.optional(2)?.unwrap_or_else(|| "0.95".into());
-                let number = epsilon.trim().parse::<f64>().ok().filter(|number| *number > 0.0 && *number < 1.0);
+                let number =
+                    epsilon.trim().parse::<f64>().ok().filter(|number| *number > 0.0 && *number < 1.0);
                 let wrong = || Fault::new(format!("epsilon '{epsilon}'; expected a number between 0 and 1"));
                 host.throttle_create(kind, &name, &given.text(1)?, number.ok_or_else(wrong)?)?;
             }
-            Function::ThrottleChange(kind, change) => host.throttle_change(kind, &name, change)?,
-            Function::ThrottleCheck(kind) => return Ok(text(host.throttle_exceeded(kind, &name)?)),
-            Function::ThrottleTarpit(Kind::Local) => {
+            (kind, ThrottleCall::Change(change)) => host.throttle_change(kind, &name, change)?,
+            (kind, ThrottleCall::Check) => return Ok(text(host.throttle_exceeded(kind, &name)?)),
+            (Kind::Local, ThrottleCall::Tarpit) => {
                 let ms = host.throttle_tarpit(&name)?;
                 self.hold(phase, ms);
             }
             // With no session to hold it counts, and there is nothing to wait for.
-            Function::ThrottleTarpit(Kind::Shared) if !phase.holds_a_session() => {
+            (Kind::Shared, ThrottleCall::Tarpit) if !phase.holds_a_session() => {
                 host.throttle_change(Kind::Shared, &name, Change::Increment)?;
             }
-            Function::ThrottleTarpit(Kind::Shared) => return Ok(Flow::Wait(Request::SharedTarpit { name }, None)),
-            _ => return Err(Fault::new("not a function of throttles").into()),
+            (Kind::Shared, ThrottleCall::Tarpit) => {
+                return Ok(Flow::Wait(Request::SharedTarpit { name }, None));
+            }
         }
         Ok(Flow::Nothing)
     }
@@ -341,31 +367,33 @@ impl Execution {
         &mut self,
         host: &mut dyn Host,
         place: Place<'_>,
-        function: Function,
+        function: HashCall,
         given: &Arguments,
     ) -> Result<Flow, Raised> {
         let hash = self.hash(given.value(0))?;
         Ok(match function {
-            Function::HashGet => {
+            HashCall::Get => {
                 let value = hash.get(&given.text(1)?).cloned();
                 Flow::Value(value.unwrap_or(Value::Text(String::new())))
             }
-            Function::HashKeys => Flow::Value(Value::List(hash.keys().cloned().collect())),
-            Function::HashValues => {
+            HashCall::Keys => Flow::Value(Value::List(hash.keys().cloned().collect())),
+            HashCall::Values => {
                 let texts = hash.values().filter_map(|value| match value {
                     Value::Text(text) => Some(text.clone()),
                     Value::Number(_) | Value::List(_) | Value::Hash(_) | Value::Tag(_) => None,
                 });
                 Flow::Value(Value::List(texts.collect()))
             }
-            Function::HashDump => {
+            HashCall::Dump => {
                 self.dump(host, place, given.value(0), "", 0);
                 Flow::Nothing
             }
-            _ => {
+            HashCall::Set => {
                 let Value::Text(key) = given.value(1) else {
                     let found = given.value(1).type_name();
-                    return Err(Fault::new(format!("the key of a hash must be a string, found a {found}")).into());
+                    return Err(
+                        Fault::new(format!("the key of a hash must be a string, found a {found}")).into()
+                    );
                 };
                 let value = given.value(2).clone();
                 self.spend(&Value::Text(key.clone()))?;
@@ -416,10 +444,13 @@ impl Execution {
         let first = rows.rows.first();
         Ok(match fetch {
             Fetch::Execute => Flow::Nothing,
-            Fetch::First => Flow::Value(Value::List(first.map(|row| row.iter().map(shown).collect()).unwrap_or_default())),
+            Fetch::First => {
+                Flow::Value(Value::List(first.map(|row| row.iter().map(shown).collect()).unwrap_or_default()))
+            }
             Fetch::Flat => Flow::Value(Value::List(rows.rows.iter().flatten().map(shown).collect())),
             Fetch::FirstNamed => {
-                let named = rows.columns.iter().cloned().zip(first.into_iter().flatten().map(shown).map(Value::Text));
+                let named =
+                    rows.columns.iter().cloned().zip(first.into_iter().flatten().map(shown).map(Value::Text));
                 Flow::Value(self.new_hash(named.collect())?)
             }
         })
@@ -429,39 +460,45 @@ impl Execution {
 fn terminal(
     host: &mut dyn Host,
     place: Place<'_>,
-    function: Function,
+    function: Terminal,
     given: &Arguments,
 ) -> Result<Disposition, Fault> {
     Ok(match function {
-        Function::Action | Function::Disconnect => {
+        Terminal::Action | Terminal::Disconnect => {
             let reply = Reply::new(given.text(0)?.trim(), &given.text(1)?)?;
             count(host, place, given.optional(2)?, reply.class());
-            if function == Function::Action { Disposition::Action(reply) } else { Disposition::Disconnect(reply) }
+            if function == Terminal::Action {
+                Disposition::Action(reply)
+            } else {
+                Disposition::Disconnect(reply)
+            }
         }
-        Function::Keep => {
+        Terminal::Keep => {
             count(host, place, given.optional(0)?, Class::Informational);
             Disposition::Keep
         }
-        Function::Discard => {
+        Terminal::Discard => {
             let reason = given.optional(0)?;
             count(host, place, reason.clone(), Class::Informational);
             Disposition::Discard { reason }
         }
-        Function::Reject => {
+        Terminal::Reject => {
             let text = given.text(0)?;
             count(host, place, given.optional(1)?, Class::Permanent);
             Disposition::Reject { text }
         }
-        Function::Redirect => {
+        Terminal::Redirect => {
             let address = given.text(0)?;
-            let valid = address.rsplit_once('@').is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty());
+            let valid = address
+                .rsplit_once('@')
+                .is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty());
             if !valid || address.chars().any(|c| c.is_control() || c == '<' || c == '>') {
                 return Err(Fault::new(format!("'{address}' is not an address to redirect to")));
             }
             count(host, place, None, Class::Informational);
             Disposition::Redirect { address }
         }
-        _ => Disposition::Stop,
+        Terminal::Stop => Disposition::Stop,
     })
 }
 
@@ -490,7 +527,9 @@ fn required(hash: &BTreeMap<String, Value>, name: &str) -> Result<String, Fault>
 fn cell(name: &str, value: &Value) -> Result<Cell, Fault> {
     Ok(match value {
         Value::Text(text) | Value::Tag(text) => Cell::Text(text.clone()),
-        Value::Number(number) => i64::try_from(*number).map_or_else(|_| Cell::Text(number.to_string()), Cell::Integer),
+        Value::Number(number) => {
+            i64::try_from(*number).map_or_else(|_| Cell::Text(number.to_string()), Cell::Integer)
+        }
         Value::List(list) => Cell::List(list.clone()),
         Value::Hash(_) => return Err(Fault::new(format!("parameter '{name}' is a hash; expected a string"))),
     })

@@ -1,5 +1,6 @@
 //! Match types, relations and comparators.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -101,12 +102,17 @@ pub(crate) struct Subjects {
     pub(crate) set: bool,
 }
 
+/// A key that subjects can be compared with.
+type Prepared<'a> = Box<dyn Fn(&str) -> Result<bool, Fault> + 'a>;
+
 impl Comparison {
     /// Whether any subject matches any key.
     pub(crate) fn any(self, subjects: &Subjects, keys: &[String]) -> Result<bool, Fault> {
         if let Match::Count(relation) = self.kind {
             let count = if subjects.set { subjects.strings.len() } else { 0 };
-            return Ok(keys.iter().any(|key| related(relation, Comparator::AsciiNumeric, &count.to_string(), key)));
+            return Ok(keys
+                .iter()
+                .any(|key| related(relation, Comparator::AsciiNumeric, &count.to_string(), key)));
         }
         for key in keys {
             let test = self.prepare(key)?;
@@ -119,18 +125,18 @@ impl Comparison {
         Ok(false)
     }
 
-    fn prepare<'a>(self, key: &'a str) -> Result<alloc::boxed::Box<dyn Fn(&str) -> Result<bool, Fault> + 'a>, Fault> {
+    fn prepare<'a>(self, key: &'a str) -> Result<Prepared<'a>, Fault> {
         let casemap = self.comparator == Comparator::AsciiCasemap;
         let folded = move |text: &str| if casemap { text.to_ascii_lowercase() } else { text.to_string() };
         Ok(match self.kind {
-            Match::Is => alloc::boxed::Box::new(move |subject| Ok(self.comparator.order(subject, key).is_eq())),
+            Match::Is => Box::new(move |subject| Ok(self.comparator.order(subject, key).is_eq())),
             Match::Contains => {
                 let key = folded(key);
-                alloc::boxed::Box::new(move |subject| Ok(folded(subject).contains(key.as_str())))
+                Box::new(move |subject| Ok(folded(subject).contains(key.as_str())))
             }
             Match::Matches => {
                 let key: Vec<char> = folded(key).chars().collect();
-                alloc::boxed::Box::new(move |subject| Ok(glob(&folded(subject), &key)))
+                Box::new(move |subject| Ok(glob(&folded(subject), &key)))
             }
             Match::Regex => {
                 let regex = RegexBuilder::new(key)
@@ -139,12 +145,14 @@ impl Comparison {
                     .delegate_size_limit(REGEX_BYTES_MAX)
                     .build()
                     .map_err(|error| Fault::new(format!("'{key}' is not a regular expression: {error}")))?;
-                alloc::boxed::Box::new(move |subject| {
-                    regex.is_match(subject).map_err(|error| Fault::new(format!("regular expression '{key}': {error}")))
+                Box::new(move |subject| {
+                    regex
+                        .is_match(subject)
+                        .map_err(|error| Fault::new(format!("regular expression '{key}': {error}")))
                 })
             }
             Match::Value(relation) | Match::Count(relation) => {
-                alloc::boxed::Box::new(move |subject| Ok(related(relation, self.comparator, subject, key)))
+                Box::new(move |subject| Ok(related(relation, self.comparator, subject, key)))
             }
         })
     }

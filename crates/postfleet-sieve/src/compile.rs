@@ -40,10 +40,20 @@ pub(crate) enum Condition {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Code {
-    Call { target: Option<Target>, call: Call },
-    Assign { target: Target, value: Expression },
+    Call {
+        target: Option<Target>,
+        call: Call,
+    },
+    Assign {
+        target: Target,
+        value: Expression,
+    },
     /// Goes to `otherwise` if the condition does not hold, to `end` if it cannot be told and the run goes on.
-    Unless { condition: Condition, otherwise: usize, end: usize },
+    Unless {
+        condition: Condition,
+        otherwise: usize,
+        end: usize,
+    },
     Jump(usize),
 }
 
@@ -68,9 +78,9 @@ impl Script {
     /// [`CompileError`] with the first problem.
     pub fn compile(file: &str, phase: Phase, text: &str) -> Result<Self, CompileError> {
         let mut compiler = Compiler { phase, steps: Vec::new() };
-        parse(text)
-            .and_then(|statements| compiler.statements(&statements))
-            .map_err(|problem| CompileError { file: file.into(), line: problem.line, problem: problem.text })?;
+        parse(text).and_then(|statements| compiler.statements(&statements)).map_err(|problem| {
+            CompileError { file: file.into(), line: problem.line, problem: problem.text }
+        })?;
         Ok(Self { file: file.into(), phase, steps: compiler.steps })
     }
 
@@ -158,7 +168,9 @@ impl Compiler {
                     }
                 }
                 for (test, next) in tests {
-                    if let Some(Step { code: Code::Unless { otherwise, end, .. }, .. }) = self.steps.get_mut(test) {
+                    if let Some(Step { code: Code::Unless { otherwise, end, .. }, .. }) =
+                        self.steps.get_mut(test)
+                    {
                         *otherwise = next;
                         *end = after;
                     }
@@ -176,7 +188,8 @@ impl Compiler {
     }
 
     fn condition(&self, tree: &Tree) -> Result<Condition, Problem> {
-        let all = |trees: &[Tree]| trees.iter().map(|tree| self.condition(tree)).collect::<Result<Vec<_>, _>>();
+        let all =
+            |trees: &[Tree]| trees.iter().map(|tree| self.condition(tree)).collect::<Result<Vec<_>, _>>();
         Ok(match tree {
             Tree::All(trees) => Condition::All(all(trees)?),
             Tree::Any(trees) => Condition::Any(all(trees)?),
@@ -186,14 +199,25 @@ impl Compiler {
                 if let Some(row) = FUNCTIONS.iter().find(|row| row.name == command.name)
                     && !TESTS.iter().any(|test| test.name == row.name)
                 {
-                    let text = format!("'{}' is not a test; assign its result and test the variable", row.name);
+                    let text =
+                        format!("'{}' is not a test; assign its result and test the variable", row.name);
                     return Err(Problem::new(command.line, text));
                 }
                 let row = find(TESTS, &command.name, "test", command.line)?;
                 let part = matches!(row.item, Test::Address | Test::Envelope);
                 let matching = match row.item {
-                    Test::Compare | Test::Context(_) | Test::Type | Test::Header | Test::Address | Test::Envelope => true,
-                    Test::IsSet | Test::IsTrue | Test::Exists | Test::Size | Test::ValidIp | Test::Literal => false,
+                    Test::Compare
+                    | Test::Context(_)
+                    | Test::Type
+                    | Test::Header
+                    | Test::Address
+                    | Test::Envelope => true,
+                    Test::IsSet
+                    | Test::IsTrue
+                    | Test::Exists
+                    | Test::Size
+                    | Test::ValidIp
+                    | Test::Literal => false,
                 };
                 let size = row.item == Test::Size;
                 let (tags, arguments) = self.check(row, command, Permitted { matching, part, size })?;
@@ -215,12 +239,16 @@ impl Compiler {
         let (line, name) = (command.line, &command.name);
         if !row.phases.contain(self.phase) {
             let (phase, allowed) = (self.phase.name(), row.phases.shown());
-            return Err(Problem::new(line, format!("'{name}' is not permitted in {phase}; it is in {allowed}")));
+            return Err(Problem::new(
+                line,
+                format!("'{name}' is not permitted in {phase}; it is in {allowed}"),
+            ));
         }
         let (tags, positional) = tags(command, permitted)?;
         let most = row.takes.len();
         if positional.len() < row.required || positional.len() > most {
-            let expected = if row.required == most { format!("{most}") } else { format!("{} to {most}", row.required) };
+            let expected =
+                if row.required == most { format!("{most}") } else { format!("{} to {most}", row.required) };
             let text = format!("'{name}' takes {expected} arguments, found {}", positional.len());
             return Err(Problem::new(line, text));
         }
@@ -281,12 +309,17 @@ fn tags(command: &Command, permitted: Permitted) -> Result<(Tags, Vec<&Argument>
             "contains" if permitted.matching => kind.replace(Match::Contains).is_some(),
             "matches" if permitted.matching => kind.replace(Match::Matches).is_some(),
             "regex" if permitted.matching => kind.replace(Match::Regex).is_some(),
-            "value" if permitted.matching => kind.replace(Match::Value(relation(value(relations)?)?)).is_some(),
-            "count" if permitted.matching => kind.replace(Match::Count(relation(value(relations)?)?)).is_some(),
+            "value" if permitted.matching => {
+                kind.replace(Match::Value(relation(value(relations)?)?)).is_some()
+            }
+            "count" if permitted.matching => {
+                kind.replace(Match::Count(relation(value(relations)?)?)).is_some()
+            }
             "comparator" if permitted.matching => {
                 let known = "i;octet, i;ascii-casemap or i;ascii-numeric";
                 let name = value(known)?;
-                let unknown = || Problem::new(line, format!("'{name}' is not a comparator; expected {known}"));
+                let unknown =
+                    || Problem::new(line, format!("'{name}' is not a comparator; expected {known}"));
                 comparator.replace(Comparator::from_name(name).ok_or_else(unknown)?).is_some()
             }
             "over" | "under" if permitted.size => over.replace(tag == "over").is_some(),
@@ -303,7 +336,10 @@ fn tags(command: &Command, permitted: Permitted) -> Result<(Tags, Vec<&Argument>
         Comparison { kind: kind.unwrap_or(Match::Is), comparator: comparator.unwrap_or(Comparator::Octet) };
     let in_part = matches!(comparison.kind, Match::Contains | Match::Matches | Match::Regex);
     if in_part && comparison.comparator == Comparator::AsciiNumeric {
-        return Err(Problem::new(line, "i;ascii-numeric compares numbers; expected :is, :value or :count with it"));
+        return Err(Problem::new(
+            line,
+            "i;ascii-numeric compares numbers; expected :is, :value or :count with it",
+        ));
     }
     Ok((Tags { comparison, part: part.unwrap_or(Part::All), over }, positional))
 }
@@ -314,7 +350,9 @@ fn expression(line: u32, argument: &Argument) -> Result<Expression, Problem> {
         Argument::Tag(name) => Expression::Tag(name.clone()),
         Argument::Text(text) => Expression::Text(template(text)?),
         Argument::Number(number) => Expression::Number(*number),
-        Argument::List(list) => Expression::List(list.iter().map(|text| template(text)).collect::<Result<_, _>>()?),
+        Argument::List(list) => {
+            Expression::List(list.iter().map(|text| template(text)).collect::<Result<_, _>>()?)
+        }
         Argument::Variable { name, index } => {
             let index = index.as_ref().map(|index| expression(line, index).map(Box::new)).transpose()?;
             Expression::Variable { name: name.clone(), index }

@@ -113,7 +113,9 @@ impl Execution {
                 let key = second.and_then(Value::text).unwrap_or_default();
                 return Ok(match first {
                     Some(Value::List(list)) => key.parse::<usize>().is_ok_and(|at| at < list.len()),
-                    Some(Value::Hash(id)) => self.hashes.get(id.0).is_some_and(|hash| hash.contains_key(&key)),
+                    Some(Value::Hash(id)) => {
+                        self.hashes.get(id.0).is_some_and(|hash| hash.contains_key(&key))
+                    }
                     Some(Value::Text(_) | Value::Number(_) | Value::Tag(_)) | None => false,
                 });
             }

@@ -267,7 +267,13 @@ pub trait Host {
     ///
     /// # Errors
     /// A bound that is not possible.
-    fn gauge_init(&mut self, name: &str, elements_max: u64, ttl_s: u64, replicated: bool) -> Result<(), Fault>;
+    fn gauge_init(
+        &mut self,
+        name: &str,
+        elements_max: u64,
+        ttl_s: u64,
+        replicated: bool,
+    ) -> Result<(), Fault>;
     /// Counts a key.
     ///
     /// # Errors

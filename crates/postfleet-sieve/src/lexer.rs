@@ -159,7 +159,8 @@ impl<'a> Lexer<'a> {
             "M" | "m" => 1 << 20,
             "G" | "g" => 1 << 30,
             _ => {
-                let text = format!("'{digits}{suffix}' is not a number; expected digits and K, M, G or nothing");
+                let text =
+                    format!("'{digits}{suffix}' is not a number; expected digits and K, M, G or nothing");
                 return Err(Problem::new(self.line, text));
             }
         };

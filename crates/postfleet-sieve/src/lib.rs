@@ -41,8 +41,8 @@ mod tests;
 pub use compile::Script;
 pub use error::{CompileError, Fault};
 pub use host::{
-    Answer, Change, Class, Context, Event, Events, Host, Kind, Path, Place, Request, Scope, SeriesRead, SeriesWrite,
-    Spread, Windows,
+    Answer, Change, Class, Context, Event, Events, Host, Kind, Path, Place, Request, Scope, SeriesRead,
+    SeriesWrite, Spread, Windows,
 };
 pub use lexer::SCRIPT_BYTES_MAX;
 pub use outcome::{Disposition, Outcome, Reply};

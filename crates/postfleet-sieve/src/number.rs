@@ -19,7 +19,9 @@ pub(crate) struct Decimal {
 impl Decimal {
     /// The first number in a text; 0 if there is none. A sign counts at the start of a word only: `10-3` begins with 10.
     pub(crate) fn first_in(text: &str) -> Self {
-        let Some(start) = text.find(|c: char| c.is_ascii_digit()) else { return Self { scaled: 0, fraction: false } };
+        let Some(start) = text.find(|c: char| c.is_ascii_digit()) else {
+            return Self { scaled: 0, fraction: false };
+        };
         let (before, number) = text.split_at(start);
         let mut before = before.chars().rev();
         let negative = before.next() == Some('-') && before.next().is_none_or(char::is_whitespace);
@@ -123,7 +125,8 @@ mod tests {
 
     #[test]
     fn the_first_number_counts() {
-        let check = |text, whole: i128| assert_eq!(Decimal::first_in(text).scaled, whole * 1_000_000_000, "{text}");
+        let check =
+            |text, whole: i128| assert_eq!(Decimal::first_in(text).scaled, whole * 1_000_000_000, "{text}");
         check("12 items", 12);
         check("", 0);
         check("about -3", -3);

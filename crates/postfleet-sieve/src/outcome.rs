@@ -24,7 +24,9 @@ impl Reply {
         let first = matches!(code.as_bytes().first(), Some(b'2' | b'4' | b'5'));
         let number = code.parse::<u16>().ok().filter(|_| three && first);
         let Some(code) = number else {
-            return Err(Fault::new(format!("'{code}' is not a reply code; expected three digits, the first 2, 4 or 5")));
+            return Err(Fault::new(format!(
+                "'{code}' is not a reply code; expected three digits, the first 2, 4 or 5"
+            )));
         };
         // No other line ends may reach the client: a lone CR could be taken for one.
         let clean = |line: &str| line.chars().filter(|c| *c != '\r').collect();

@@ -292,7 +292,9 @@ impl Parser {
             return Ok(list);
         }
         loop {
-            let Kind::Text(text) = self.peek().clone() else { return Err(self.unexpected("a string of the list")) };
+            let Kind::Text(text) = self.peek().clone() else {
+                return Err(self.unexpected("a string of the list"));
+            };
             self.next();
             list.push(text);
             if self.found(']') {

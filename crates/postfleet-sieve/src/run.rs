@@ -39,7 +39,12 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { instructions_max: 100_000, value_bytes_max: 1 << 20, total_bytes_max: 64 << 20, includes_max: 16 }
+        Self {
+            instructions_max: 100_000,
+            value_bytes_max: 1 << 20,
+            total_bytes_max: 64 << 20,
+            includes_max: 16,
+        }
     }
 }
 
@@ -183,7 +188,8 @@ impl Execution {
                 }
             },
             Code::Assign { target, value } => {
-                let value = self.evaluate(host, value).map(|value| value.unwrap_or(Value::Text(String::new())));
+                let value =
+                    self.evaluate(host, value).map(|value| value.unwrap_or(Value::Text(String::new())));
                 self.settle(host, place, Some(target), value.map(Flow::Value), script);
             }
             Code::Call { target, call } => {
@@ -375,7 +381,9 @@ impl Execution {
             Some(Value::Hash(hash)) => Ok(self.hashes.get(hash.0).and_then(|hash| hash.get(&text)).cloned()),
             Some(Value::List(list)) => match text.parse::<usize>() {
                 Ok(at) => Ok(list.get(at).cloned().map(Value::Text)),
-                Err(_) => Err(Fault::new(format!("'${name}' is a list; '{text}' is not a position in it")).into()),
+                Err(_) => {
+                    Err(Fault::new(format!("'${name}' is a list; '{text}' is not a position in it")).into())
+                }
             },
             // A statement that was skipped leaves an empty string where a list or hash was expected.
             Some(Value::Text(text)) if text.is_empty() => Ok(None),
@@ -396,9 +404,9 @@ impl Execution {
                 }
                 Piece::Variable(name) => match self.variables.get(name) {
                     None => continue,
-                    Some(value) => value
-                        .text()
-                        .ok_or_else(|| Fault::new(format!("'${name}' is a hash; name an element of it in a string")))?,
+                    Some(value) => value.text().ok_or_else(|| {
+                        Fault::new(format!("'${name}' is a hash; name an element of it in a string"))
+                    })?,
                 },
                 Piece::Context(Some(context), key) => host.context(*context, key).unwrap_or_default(),
                 Piece::Context(None, key) => either_context(host, key).unwrap_or_default(),

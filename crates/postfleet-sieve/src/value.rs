@@ -46,7 +46,9 @@ impl Value {
     pub(crate) fn size(&self) -> usize {
         match self {
             Self::Text(text) | Self::Tag(text) => text.len(),
-            Self::List(list) => list.iter().fold(0, |sum: usize, text| sum.saturating_add(text.len()).saturating_add(24)),
+            Self::List(list) => {
+                list.iter().fold(0, |sum: usize, text| sum.saturating_add(text.len()).saturating_add(24))
+            }
             Self::Number(_) | Self::Hash(_) => 8,
         }
     }
