@@ -135,6 +135,11 @@ impl SharedThrottles {
         lines.map(|line| line.demand(index)).sum::<u64>() + entry.shadow_wanted
     }
 
+    /// Units to claim: none while this member leaves. It would give back what it got, alone without end.
+    fn claimable(&self, index: u32) -> u64 {
+        if self.leaving { 0 } else { self.wanted(index) }
+    }
+
     /// Idle units that may be used without pushing in before anybody.
     pub(crate) fn at_hand(&mut self, now: Monotonic, index: u32) -> u64 {
         let fresh = self.fleet.is_fresh(now);
@@ -312,7 +317,7 @@ impl SharedThrottles {
             || entry.gives_unsent > 0
             || entry.dropping == Say::Unsent
             || entry.expiring.values().any(|say| *say == Say::Unsent)
-            || claim(entry, self.fleet.own, self.wanted(index)).is_some()
+            || claim(entry, self.fleet.own, self.claimable(index)).is_some()
     }
 
     /// Operations that are due, as a message.
@@ -324,7 +329,7 @@ impl SharedThrottles {
                 break;
             }
             self.outgoing.remove(&index);
-            let wanted = self.wanted(index);
+            let wanted = self.claimable(index);
             let (own, registry) = (self.fleet.own, &self.fleet.registry);
             let place = usize::try_from(index).ok().and_then(|index| self.entries.get_mut(index));
             if let Some((_, Some(entry))) = place {

@@ -564,6 +564,29 @@ fn replication_9_4_5_an_orderly_leave_gives_what_is_idle() {
 }
 
 #[test]
+fn replication_9_4_5_who_leaves_and_is_alone_claims_nothing_of_what_it_gives() {
+    for before in [false, true] {
+        let mut fleet = Fleet::new(2, "2/60", "0.95", Partition::Share);
+        fleet.request(0, 5);
+        fleet.flush(&[0, 1]);
+        let now = fleet.now;
+        if before {
+            fleet.members[0].table.leave(now);
+            fleet.members[0].table.lost(now);
+        } else {
+            fleet.members[0].table.lost(now);
+            fleet.members[0].table.leave(now);
+        }
+        // Three still wait when the two have cooled.
+        let later = now + seconds(61.0);
+        fleet.members[0].table.handle_timeout(later);
+        let why = fleet.members[0].table.why(later, "throttle").unwrap();
+        assert_eq!(why.value, 0, "everything was given");
+        assert_eq!(why.members.iter().map(|member| member.used + member.held).sum::<u64>(), 0);
+    }
+}
+
+#[test]
 fn replication_9_4_6_a_new_rate_is_in_force_when_it_is_delivered() {
     let mut fleet = Fleet::new(2, "10/60", "0.95", Partition::Share);
     let all = [0, 1];
