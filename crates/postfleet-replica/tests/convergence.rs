@@ -50,6 +50,7 @@ fn action() -> impl Strategy<Value = Action> {
         2 => Just(Start),
         4 => any::<u8>().prop_map(|p| At(p, JoinGroup)),
         1 => any::<u8>().prop_map(|p| At(p, LeaveGroup)),
+        1 => any::<u8>().prop_map(|p| At(p, Retire)),
         2 => any::<u8>().prop_map(|p| At(p, Kill)),
         2 => any::<u8>().prop_map(|p| At(p, Lose)),
         3 => any::<u8>().prop_map(|p| At(p, Reconnect)),

@@ -15,6 +15,8 @@ pub enum Event {
     Listen,
     JoinGroup,
     LeaveGroup,
+    /// The process will end in good order; it lives on until it is killed, or all come together.
+    Retire,
     Kill,
     Lose,
     Reconnect,
@@ -68,6 +70,7 @@ impl Fleet {
             Event::Listen => self.processes[at].listening ^= true,
             Event::JoinGroup => self.join_group(at),
             Event::LeaveGroup => self.leave_group(at),
+            Event::Retire => self.retire(at),
             Event::Kill => self.kill(at),
             Event::Lose => self.lose(at),
             Event::Reconnect => {
@@ -87,6 +90,11 @@ impl Fleet {
 
     /// Brings all that live to one side and into the group.
     pub fn reunite(&mut self) {
+        for at in self.alive() {
+            if self.processes[at].retiring {
+                self.kill(at);
+            }
+        }
         self.merge(0, 1);
         for at in self.alive() {
             if self.processes[at].side.is_none() {

@@ -58,6 +58,8 @@ pub struct Process {
     sent: u64,
     pub notices: Vec<String>,
     pub alive: bool,
+    /// It has said that it leaves.
+    pub retiring: bool,
     /// Its cluster listener takes connections.
     pub listening: bool,
     /// Its fetches.
@@ -142,6 +144,7 @@ impl Fleet {
             sent: 0,
             notices: Vec::new(),
             alive: true,
+            retiring: false,
             listening: true,
             links: Vec::new(),
             frames: 0,
@@ -260,6 +263,14 @@ impl Fleet {
                 cause,
             });
         }
+    }
+
+    /// The process prepares to end in good order.
+    pub fn retire(&mut self, at: usize) {
+        let now = self.now;
+        self.processes[at].retiring = true;
+        self.processes[at].replica.leave(now);
+        self.turn_ends(at);
     }
 
     /// The process dies.
