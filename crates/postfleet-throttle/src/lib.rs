@@ -32,6 +32,7 @@ mod record;
 mod reference;
 mod rules;
 mod shared;
+mod slot_locals;
 mod slot_pool;
 mod slot_why;
 mod slots;

@@ -90,9 +90,14 @@ impl SlotPool {
     }
 
     /// The path over those keys, when somebody has an entry on it. The names ascend.
-    pub(crate) fn path_of(&self, names: &[&str]) -> Option<PathId> {
-        let keys: Option<Vec<KeyId>> = names.iter().map(|name| self.key_of(name)).collect();
+    pub(crate) fn path_of(&self, names: &[impl AsRef<str>]) -> Option<PathId> {
+        let keys: Option<Vec<KeyId>> = names.iter().map(|name| self.key_of(name.as_ref())).collect();
         self.path_keys.get(&keys?).copied()
+    }
+
+    /// Whether somebody has an entry on a path of that number.
+    pub(crate) fn has_path(&self, path: PathId) -> bool {
+        self.paths.contains_key(&path)
     }
 
     pub(crate) fn path_names(&self, path: PathId) -> Vec<&str> {

@@ -2,7 +2,8 @@
 
 use crate::fleet::{Configuration, Fleet};
 use crate::reference::Partition;
-use crate::slot_pool::{Entry, KeyId, SlotPool};
+use crate::slot_locals::{Local, LocalId, Locals};
+use crate::slot_pool::{Entry, Key, KeyId, PathId, SlotPool};
 use crate::verdicts::Verdicts;
 use crate::wire::{Body, NAME_BYTES_MAX, Op, OpsWriter, PATH_KEYS_MAX, read};
 use alloc::borrow::ToOwned;
@@ -37,7 +38,12 @@ impl Default for SlotOptions {
 ///
 /// Of two limits on one thing the smaller counts. A limit of 0 is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Path(Vec<(String, u64)>);
+pub struct Path {
+    /// Ascending.
+    names: Vec<String>,
+    /// Of each name; none is 0.
+    limits: Vec<u64>,
+}
 
 /// Why keys make no path. The caller is at fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -69,69 +75,27 @@ impl Path {
         if keys.len() > PATH_KEYS_MAX {
             return Err(PathError::TooMany(keys.len()));
         }
-        Ok(Self(keys.into_iter().map(|(key, limit)| (key.to_owned(), limit)).collect()))
+        let (names, limits) = keys.into_iter().map(|(key, limit)| (key.to_owned(), limit)).unzip();
+        Ok(Self { names, limits })
     }
 
     /// No cluster limit governs the connection.
     #[must_use]
     pub const fn is_free(&self) -> bool {
-        self.0.is_empty()
+        self.names.is_empty()
     }
 
     /// Its keys and limits, by key.
     pub fn keys(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.0.iter().map(|(key, limit)| (key.as_str(), *limit))
+        self.names.iter().map(String::as_str).zip(self.limits.iter().copied())
     }
 
-    fn names(&self) -> Vec<&str> {
-        self.0.iter().map(|(key, _)| key.as_str()).collect()
-    }
-}
-
-/// What this member does on one path.
-#[derive(Debug, Default)]
-pub(crate) struct Local {
-    pub(crate) names: Vec<String>,
-    /// The limits as this member's configuration has them.
-    pub(crate) limits: Vec<u64>,
-    /// Open connections.
-    pub(crate) used: u64,
-    /// Of these, the ones that have been told to end at a message boundary.
-    pub(crate) closing: u64,
-    /// Connections wanted beyond those that are open.
-    pub(crate) wanted: u64,
-    pub(crate) gives_unsent: u64,
-    pub(crate) gives_under_way: u64,
-    pub(crate) adopts_unsent: u64,
-    pub(crate) adopts_under_way: u64,
-    pub(crate) claiming: bool,
-    pub(crate) idle_since: Monotonic,
-    /// When each owned slot was granted, oldest first.
-    pub(crate) since: VecDeque<Monotonic>,
-    /// It has been said that a slot is idle.
-    pub(crate) told: bool,
-    /// Its time in the table's `due`.
-    pub(crate) due: Option<Monotonic>,
-}
-
-impl Local {
-    pub(crate) const fn gives(&self) -> u64 {
-        self.gives_unsent + self.gives_under_way
+    pub(crate) fn names(&self) -> &[String] {
+        &self.names
     }
 
-    /// Slots that are owned, not used and not on their way to somebody else.
-    fn idle(&self, own: u64) -> u64 {
-        let adopts = self.adopts_unsent + self.adopts_under_way;
-        (own + adopts).saturating_sub(self.gives()).saturating_sub(self.used)
-    }
-
-    pub(crate) fn is_unused(&self, own: u64) -> bool {
-        own == 0
-            && self.used == 0
-            && self.wanted == 0
-            && self.gives() == 0
-            && self.adopts_unsent + self.adopts_under_way == 0
-            && !self.claiming
+    pub(crate) fn limits(&self) -> &[u64] {
+        &self.limits
     }
 }
 
@@ -146,12 +110,11 @@ pub struct Slots {
     pub(crate) options: SlotOptions,
     pub(crate) fleet: Fleet,
     pub(crate) pool: SlotPool,
-    pub(crate) locals: BTreeMap<Vec<String>, Local>,
-    /// The paths of `locals` by each of their keys.
-    pub(crate) paths_on: BTreeMap<String, BTreeSet<Vec<String>>>,
-    pub(crate) dirty: BTreeSet<Vec<String>>,
-    pub(crate) outgoing: BTreeSet<Vec<String>>,
-    pub(crate) due: BTreeSet<(Monotonic, Vec<String>)>,
+    pub(crate) locals: Locals,
+    pub(crate) dirty: BTreeSet<LocalId>,
+    /// Paths that have something to say.
+    pub(crate) outgoing: BTreeSet<LocalId>,
+    pub(crate) due: BTreeSet<(Monotonic, LocalId)>,
     pub(crate) ready: VecDeque<Path>,
     pub(crate) verdicts: Verdicts,
     pub(crate) leaving: bool,
@@ -166,8 +129,7 @@ impl Slots {
             options,
             fleet: Fleet::new(own, options.partition, options.grace),
             pool: SlotPool::default(),
-            locals: BTreeMap::new(),
-            paths_on: BTreeMap::new(),
+            locals: Locals::default(),
             dirty: BTreeSet::new(),
             outgoing: BTreeSet::new(),
             due: BTreeSet::new(),
@@ -185,10 +147,10 @@ impl Slots {
         if path.is_free() {
             return;
         }
-        let local = self.local(path);
+        let (id, local) = self.locals.make(path);
         local.wanted = connections;
         local.told = false;
-        self.changed(path);
+        self.dirty.insert(id);
         self.settle(now);
     }
 
@@ -200,11 +162,11 @@ impl Slots {
         if !self.has_idle(now, path) {
             return false;
         }
-        let local = self.local(path);
+        let (id, local) = self.locals.make(path);
         local.used += 1;
         local.wanted = local.wanted.saturating_sub(1);
         local.told = false;
-        self.changed(path);
+        self.dirty.insert(id);
         self.settle(now);
         true
     }
@@ -212,7 +174,8 @@ impl Slots {
     /// Whether a slot of the path is owned and idle.
     #[must_use]
     pub fn has_idle(&self, now: Monotonic, path: &Path) -> bool {
-        path.is_free() || self.fleet.is_fresh(now) && self.idle(path) > 0 && self.excess(path) == 0
+        let idle = |id| self.idle(id) > 0 && self.excess(id) == 0;
+        path.is_free() || self.fleet.is_fresh(now) && self.locals.find(path).is_some_and(idle)
     }
 
     /// A connection was opened without a slot, while the bus was gone or the fleet in the middle of an upgrade: it
@@ -221,10 +184,10 @@ impl Slots {
         if path.is_free() {
             return;
         }
-        let local = self.local(path);
+        let (id, local) = self.locals.make(path);
         local.used += 1;
         local.adopts_unsent += 1;
-        self.changed(path);
+        self.dirty.insert(id);
         self.settle(now);
     }
 
@@ -234,14 +197,14 @@ impl Slots {
         if path.is_free() || self.fleet.is_merging() {
             return false;
         }
-        let closing = self.locals.get(&path_key(path)).map_or(0, |local| local.closing);
-        let used = self.locals.get(&path_key(path)).map_or(0, |local| local.used);
-        if closing >= used {
-            return used > 0;
+        let Some(id) = self.locals.find(path) else { return false };
+        let Some(local) = self.locals.get(id) else { return false };
+        if local.closing >= local.used {
+            return local.used > 0;
         }
-        let ends = self.leaving || self.excess(path) > 0 || self.passes(now, path);
-        if ends {
-            self.local(path).closing += 1;
+        let ends = self.leaving || self.excess(id) > 0 || self.passes(now, id);
+        if ends && let Some(local) = self.locals.get_mut(id) {
+            local.closing += 1;
         }
         ends
     }
@@ -251,10 +214,8 @@ impl Slots {
         if path.is_free() {
             return;
         }
-        let local = self.local(path);
-        if local.used == 0 {
-            return;
-        }
+        let Some(id) = self.locals.find(path) else { return };
+        let Some(local) = self.locals.get_mut(id).filter(|local| local.used > 0) else { return };
         local.used -= 1;
         local.idle_since = now;
         if local.closing > 0 {
@@ -263,7 +224,7 @@ impl Slots {
             local.since.pop_front();
         }
         local.told = false;
-        self.changed(path);
+        self.dirty.insert(id);
         self.settle(now);
     }
 
@@ -297,7 +258,7 @@ impl Slots {
     /// This member will leave in good order: connections end at their next message boundary.
     pub fn leave(&mut self, now: Monotonic) {
         self.leaving = true;
-        self.dirty.extend(self.locals.keys().cloned());
+        self.dirty.extend(self.locals.ids());
         self.settle(now);
     }
 
@@ -312,7 +273,7 @@ impl Slots {
         let stale = !self.fleet.is_fresh(now);
         self.fleet.heard(sent);
         if stale {
-            self.dirty.extend(self.locals.keys().cloned());
+            self.dirty.extend(self.locals.ids());
         }
         self.settle(now);
     }
@@ -346,12 +307,12 @@ impl Slots {
         self.fleet.handle_timeout(now);
         while let Some((due, _)) = self.due.first()
             && *due <= now
-            && let Some((_, path)) = self.due.pop_first()
+            && let Some((_, id)) = self.due.pop_first()
         {
-            if let Some(local) = self.locals.get_mut(&path) {
+            if let Some(local) = self.locals.get_mut(id) {
                 local.due = None;
             }
-            self.dirty.insert(path);
+            self.dirty.insert(id);
         }
         self.settle(now);
     }
@@ -359,12 +320,8 @@ impl Slots {
     /// Whether [`Slots::drain_outbox`] has a message.
     #[must_use]
     pub fn wants_to_send(&self) -> bool {
-        let ops = || {
-            self.outgoing.iter().filter_map(|key| Some((key, self.locals.get(key)?))).any(|(key, local)| {
-                local.gives_unsent > 0 || local.adopts_unsent > 0 || self.claim(key, local).is_some()
-            })
-        };
-        self.fleet.has_outgoing() || self.fleet.is_live() && (ops() || self.verdicts.is_unsent())
+        self.fleet.has_outgoing()
+            || self.fleet.is_live() && (!self.outgoing.is_empty() || self.verdicts.is_unsent())
     }
 
     /// The next message for the bus, of at most about `bytes_max` bytes.
@@ -422,43 +379,34 @@ impl Slots {
 
     /// Own slots on a key that no connection uses.
     pub(crate) fn held_on(&self, name: &str) -> u64 {
-        self.locals_on(name).map(|(key, local)| local.idle(self.own(key).own)).sum()
+        self.locals_on(name).map(|(id, local)| local.idle(self.own(id).own)).sum()
     }
 
     // The owner's rules.
 
-    fn local(&mut self, path: &Path) -> &mut Local {
-        let Self { locals, paths_on, .. } = self;
-        let local = locals.entry(path_key(path)).or_insert_with_key(|key| {
-            for name in key {
-                paths_on.entry(name.clone()).or_default().insert(key.clone());
-            }
-            Local {
-                names: key.clone(),
-                limits: path.0.iter().map(|(_, limit)| *limit).collect(),
-                ..Local::default()
-            }
-        });
-        // The configuration may have changed.
-        for (known, (_, limit)) in local.limits.iter_mut().zip(&path.0) {
-            *known = *limit;
-        }
-        local
+    /// The path in the pool; `None` while nobody has an entry on it.
+    fn path(&self, id: LocalId) -> Option<PathId> {
+        let local = self.locals.get(id)?;
+        let known = local.path.filter(|path| self.pool.has_path(*path));
+        known.or_else(|| self.pool.path_of(&local.names))
     }
 
-    fn changed(&mut self, path: &Path) {
-        self.dirty.insert(path_key(path));
-        self.outgoing.insert(path_key(path));
+    /// The keys of a path that the pool knows.
+    fn keys(&self, id: LocalId) -> impl Iterator<Item = (KeyId, &Key)> {
+        let path = self.path(id);
+        let known = path.map(|path| self.pool.path_keys(path)).unwrap_or_default();
+        let names = self.locals.get(id).filter(|_| path.is_none());
+        let named =
+            names.into_iter().flat_map(|local| &local.names).filter_map(|name| self.pool.key_of(name));
+        known.iter().copied().chain(named).filter_map(|key| Some((key, self.pool.key(key)?)))
     }
 
-    fn own(&self, key: &[String]) -> Entry {
-        let names: Vec<&str> = key.iter().map(String::as_str).collect();
-        self.pool.path_of(&names).map(|path| self.pool.entry(self.fleet.own, path)).unwrap_or_default()
+    fn own(&self, id: LocalId) -> Entry {
+        self.path(id).map(|path| self.pool.entry(self.fleet.own, path)).unwrap_or_default()
     }
 
-    fn idle(&self, path: &Path) -> u64 {
-        let key = path_key(path);
-        self.locals.get(&key).map_or(0, |local| local.idle(self.own(&key).own))
+    fn idle(&self, id: LocalId) -> u64 {
+        self.locals.get(id).map_or(0, |local| local.idle(self.own(id).own))
     }
 
     /// Slots on a key that are about to be given by this member.
@@ -466,38 +414,27 @@ impl Slots {
         self.locals_on(name).map(|(_, local)| local.gives() + local.closing).sum()
     }
 
-    fn locals_on(&self, name: &str) -> impl Iterator<Item = (&Vec<String>, &Local)> {
-        let paths = self.paths_on.get(name).into_iter().flatten();
-        paths.filter_map(|path| self.locals.get_key_value(path))
+    fn locals_on(&self, name: &str) -> impl Iterator<Item = (LocalId, &Local)> {
+        self.locals.on(name).filter_map(|id| Some((id, self.locals.get(id)?)))
     }
 
     /// Forgets a path on which this member has nothing.
-    pub(crate) fn forget_if_unused(&mut self, key: &Vec<String>) -> bool {
-        let own = self.own(key).own;
-        if !self.locals.get(key).is_some_and(|local| local.is_unused(own)) {
+    pub(crate) fn forget_if_unused(&mut self, id: LocalId) -> bool {
+        let own = self.own(id).own;
+        if !self.locals.get(id).is_some_and(|local| local.is_unused(own)) {
             return false;
         }
-        if let Some(local) = self.locals.remove(key)
-            && let Some(due) = local.due
-        {
-            self.due.remove(&(due, key.clone()));
+        if let Some(due) = self.locals.remove(id).and_then(|local| local.due) {
+            self.due.remove(&(due, id));
         }
-        for name in key {
-            if let Some(paths) = self.paths_on.get_mut(name) {
-                paths.remove(key);
-                if paths.is_empty() {
-                    self.paths_on.remove(name);
-                }
-            }
-        }
-        self.outgoing.remove(key);
+        self.outgoing.remove(&id);
+        self.dirty.remove(&id);
         true
     }
 
     /// Slots above the limit of some key of the path.
-    fn excess(&self, path: &Path) -> u64 {
-        let keys = path.0.iter().filter_map(|(name, _)| self.pool.key(self.pool.key_of(name)?));
-        let over = keys.filter(|key| key.whole > 0).map(|key| {
+    fn excess(&self, id: LocalId) -> u64 {
+        let over = self.keys(id).filter(|(_, key)| key.whole > 0).map(|(_, key)| {
             let over = key.owned.saturating_sub(key.limit);
             if over == 0 { 0 } else { over.saturating_sub(self.leaving_on(&key.name)) }
         });
@@ -505,22 +442,21 @@ impl Slots {
     }
 
     /// Whether a slot of the path is for somebody else who waits on a full key of it.
-    fn passes(&self, now: Monotonic, path: &Path) -> bool {
-        let names = path.names();
-        let Some(id) = self.pool.path_of(&names) else { return false };
+    fn passes(&self, now: Monotonic, id: LocalId) -> bool {
+        let Some(path) = self.path(id) else { return false };
         let own = self.fleet.own;
-        let Some(local) = self.locals.get(&path_key(path)) else { return false };
+        let Some(local) = self.locals.get(id) else { return false };
         let away = local.gives() + local.closing;
-        let mine = self.pool.entry(own, id).own.saturating_sub(away);
+        let mine = self.pool.entry(own, path).own.saturating_sub(away);
         let handover = self.options.handover;
         let ripe = local.since.front().is_some_and(|since| now.since(*since) >= handover);
-        let keys: Vec<KeyId> = self.pool.path_keys(id).to_vec();
-        let full = |key: &KeyId| self.pool.key(*key).is_some_and(crate::slot_pool::Key::is_full);
+        let keys = self.pool.path_keys(path);
+        let full = |key: &KeyId| self.pool.key(*key).is_some_and(Key::is_full);
         let mut waiting: Vec<(u64, usize, Entry, bool)> = Vec::new();
         let mut seen = BTreeSet::new();
         for key in keys.iter().filter(|key| full(key)) {
             for (member, other, entry) in self.pool.waiting(*key) {
-                if (member, other) == (own, id) || !seen.insert((member, other)) {
+                if (member, other) == (own, path) || !seen.insert((member, other)) {
                     continue;
                 }
                 // What is full elsewhere as well would not be served by this slot alone.
@@ -548,8 +484,8 @@ impl Slots {
 
     pub(crate) fn settle(&mut self, now: Monotonic) {
         loop {
-            while let Some(key) = self.dirty.pop_first() {
-                self.run(now, &key);
+            while let Some(id) = self.dirty.pop_first() {
+                self.run(now, id);
             }
             if !self.fleet.is_alone() {
                 return;
@@ -563,17 +499,17 @@ impl Slots {
         }
     }
 
-    fn run(&mut self, now: Monotonic, key: &Vec<String>) {
-        let Some(local) = self.locals.get(key) else { return };
-        let own = self.own(key).own;
-        let path = Path(local.names.iter().cloned().zip(local.limits.iter().copied()).collect());
-        let idle = local.idle(own);
+    fn run(&mut self, now: Monotonic, id: LocalId) {
+        let path = self.path(id);
+        let own = path.map_or(0, |path| self.pool.entry(self.fleet.own, path).own);
+        let excess = self.excess(id);
+        let others = self.others_wait(id);
         let merging = self.fleet.is_merging();
-        let excess = self.excess(&path);
-        let others = self.others_wait(&path);
         let fresh = self.fleet.is_fresh(now);
         let leaving = self.leaving;
-        let Some(local) = self.locals.get_mut(key) else { return };
+        let Some(local) = self.locals.get_mut(id) else { return };
+        local.path = path;
+        let idle = local.idle(own);
         // Slots that came are as old as their grant.
         let held = usize::try_from(own.saturating_sub(local.gives())).unwrap_or(usize::MAX);
         while local.since.len() < held.min(1 << 20) {
@@ -602,36 +538,43 @@ impl Slots {
         let idle = local.idle(own);
         if idle > 0 && local.wanted > 0 && fresh && excess == 0 && !local.told {
             local.told = true;
-            self.ready.push_back(path);
+            self.ready.push_back(Path { names: local.names.clone(), limits: local.limits.clone() });
         }
         let before = core::mem::replace(&mut local.due, due);
         if before != due {
             if let Some(before) = before {
-                self.due.remove(&(before, key.clone()));
+                self.due.remove(&(before, id));
             }
             if let Some(due) = due {
-                self.due.insert((due, key.clone()));
+                self.due.insert((due, id));
             }
         }
-        self.outgoing.insert(key.clone());
+        if self.has_ops(id) {
+            self.outgoing.insert(id);
+        } else {
+            self.outgoing.remove(&id);
+        }
     }
 
-    /// Whether another entry waits on a full key of the path.
-    fn others_wait(&self, path: &Path) -> bool {
-        let names = path.names();
-        let own = (self.fleet.own, self.pool.path_of(&names));
-        let mut keys = names.iter().filter_map(|name| self.pool.key_of(name));
-        keys.any(|key| {
-            self.pool.key(key).is_some_and(crate::slot_pool::Key::is_full)
-                && self.pool.waiting(key).any(|(member, path, _)| (member, Some(path)) != own)
+    fn has_ops(&self, id: LocalId) -> bool {
+        self.locals.get(id).is_some_and(|local| {
+            local.gives_unsent > 0 || local.adopts_unsent > 0 || self.claim(id, local).is_some()
         })
     }
 
-    fn claim(&self, key: &[String], local: &Local) -> Option<u64> {
+    /// Whether another entry waits on a full key of the path.
+    fn others_wait(&self, id: LocalId) -> bool {
+        let own = (self.fleet.own, self.path(id));
+        self.keys(id)
+            .filter(|(_, key)| key.is_full())
+            .any(|(key, _)| self.pool.waiting(key).any(|(member, path, _)| (member, Some(path)) != own))
+    }
+
+    fn claim(&self, id: LocalId, local: &Local) -> Option<u64> {
         if local.claiming {
             return None;
         }
-        let entry = self.own(key);
+        let entry = self.own(id);
         let wanted = if self.leaving { 0 } else { local.wanted.saturating_sub(local.idle(entry.own)) };
         // More than the smallest limit is never of use.
         let wanted = wanted.min(local.limits.iter().copied().min().unwrap_or(0));
@@ -643,12 +586,13 @@ impl Slots {
         let mut writer = OpsWriter::new(self.fleet.epoch(), now);
         self.verdicts.write(self.fleet.is_first(), &mut writer);
         while writer.len() < bytes_max
-            && let Some(key) = self.outgoing.pop_first()
+            && let Some(id) = self.outgoing.pop_first()
         {
-            let Some(local) = self.locals.get(&key) else { continue };
-            let claim = self.claim(&key, local);
-            let names: Vec<&str> = key.iter().map(String::as_str).collect();
-            let known = self.pool.path_of(&names).is_some();
+            let Some(local) = self.locals.get(id) else { continue };
+            let claim = self.claim(id, local);
+            let known = self.path(id).is_some();
+            let Some(local) = self.locals.get_mut(id) else { continue };
+            let names: Vec<&str> = local.names.iter().map(String::as_str).collect();
             if claim.is_some_and(|units| units > 0) || local.adopts_unsent > 0 {
                 // The last limit delivered is in force; one that is in force already need not be said.
                 for (name, limit) in names.iter().zip(&local.limits) {
@@ -659,7 +603,6 @@ impl Slots {
                     }
                 }
             }
-            let Some(local) = self.locals.get_mut(&key) else { continue };
             if local.adopts_unsent > 0 {
                 writer.push(&Op::SlotAdopt { path: names.clone(), units: local.adopts_unsent });
                 local.adopts_under_way += core::mem::take(&mut local.adopts_unsent);
@@ -675,8 +618,4 @@ impl Slots {
         }
         writer.finish()
     }
-}
-
-fn path_key(path: &Path) -> Vec<String> {
-    path.0.iter().map(|(name, _)| name.clone()).collect()
 }

@@ -3,8 +3,9 @@
 use crate::fleet::{Change, Departure, SideTable};
 use crate::member::MemberId;
 use crate::reference::Reference;
+use crate::slot_locals::{Local, LocalId};
 use crate::slot_pool::{Entry, SlotPool};
-use crate::slots::{Local, Slots};
+use crate::slots::Slots;
 use crate::wire::{Body, MessageError, Op, Row, read};
 use alloc::borrow::ToOwned;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -141,28 +142,27 @@ impl Slots {
                 | Op::Drop { .. } => return self.look_at_all(),
             }
         }
-        let paths = touched.into_iter().filter_map(|name| self.paths_on.get(name)).flatten();
-        let paths: BTreeSet<Vec<String>> = paths.cloned().collect();
+        let paths: BTreeSet<LocalId> = touched.into_iter().flat_map(|name| self.locals.on(name)).collect();
         self.look_at(paths);
     }
 
     fn returned(&mut self, own: bool, path: &[&str], change: impl FnOnce(&mut Local)) {
-        if own {
-            let key: Vec<String> = path.iter().map(|name| (*name).to_owned()).collect();
-            if let Some(local) = self.locals.get_mut(&key) {
-                change(local);
-            }
+        if own
+            && let Some(id) = self.locals.find_names(path)
+            && let Some(local) = self.locals.get_mut(id)
+        {
+            change(local);
         }
     }
 
     pub(crate) fn look_at_all(&mut self) {
-        self.look_at(self.locals.keys().cloned().collect());
+        self.look_at(self.locals.ids().collect());
     }
 
     /// Runs the rules for paths, and forgets those on which this member has nothing.
-    fn look_at(&mut self, paths: BTreeSet<Vec<String>>) {
+    fn look_at(&mut self, paths: BTreeSet<LocalId>) {
         for path in paths {
-            if !self.forget_if_unused(&path) {
+            if !self.forget_if_unused(path) {
                 self.dirty.insert(path);
             }
         }
@@ -276,6 +276,8 @@ impl Slots {
         }
         pool.forget_unused_keys();
         self.pool = pool;
+        // Numbers of the old pool mean nothing in this one.
+        self.locals.values_mut().for_each(|local| local.path = None);
         self.set_limits(now);
         self.look_at_all();
     }
