@@ -45,6 +45,8 @@ pub(crate) struct Departed {
 #[derive(Debug, Default)]
 pub(crate) struct Heirs {
     members: BTreeSet<PrivateName>,
+    /// Who was told, or will be, and is there: they hear from this member of what it learns later.
+    told: BTreeSet<PrivateName>,
     parts: VecDeque<Bytes>,
     /// Whom the parts are for.
     to: BTreeSet<PrivateName>,
@@ -54,10 +56,12 @@ pub(crate) struct Heirs {
 impl Heirs {
     pub(crate) fn add(&mut self, member: &PrivateName) {
         self.members.insert(member.clone());
+        self.told.insert(member.clone());
     }
 
     pub(crate) fn forget(&mut self, member: &PrivateName) {
         self.members.remove(member);
+        self.told.remove(member);
         self.to.remove(member);
     }
 
@@ -270,13 +274,13 @@ impl Replica {
             && data.inherit(origin, from, &part, limit, now)
         {
             self.counters.heritage_received += 1;
-            // Who came meanwhile was told by this member what it had then.
-            if self.leads() {
-                let present = self.peers.iter().filter(|(name, peer)| peer.origin.is_some() && *name != from);
-                for (name, _) in present {
-                    self.heirs.add(name);
-                }
-            }
+            // Who came meanwhile was told what was known then, by this member or, if it is the oldest now, by one that was.
+            let leads = self.leads();
+            let told = |name: &PrivateName| leads || self.heirs.told.contains(name);
+            let present = self.peers.iter().filter(|(name, peer)| peer.origin.is_some() && *name != from);
+            let later: Vec<PrivateName> =
+                present.map(|(name, _)| name.clone()).filter(|name| told(name)).collect();
+            later.iter().for_each(|name| self.heirs.add(name));
         }
         Ok(())
     }

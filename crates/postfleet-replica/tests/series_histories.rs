@@ -293,3 +293,21 @@ fn histories_meet_columns_of_the_departed() {
     }
     assert!(heritage > 2 && departed > 4, "{heritage} parts, {departed} columns");
 }
+
+#[test]
+fn a_member_that_comes_while_columns_are_being_told_is_told_too() {
+    use Event::*;
+    let actions = [
+        Action::Add(95, 0),
+        Action::At(106, Lose),
+        Action::At(20, Deliver(2)),
+        Action::At(95, Sequence),
+        Action::At(108, Deliver(3)),
+        Action::At(108, Deliver(5)),
+        Action::Start,
+        Action::At(86, Kill),
+        Action::At(21, Lose),
+        Action::At(235, Reconnect),
+    ];
+    history(&actions, false, false);
+}
