@@ -73,6 +73,7 @@
 extern crate alloc;
 
 mod address;
+pub mod client;
 mod command;
 mod content;
 mod envelope;
@@ -85,7 +86,7 @@ mod session;
 mod settings;
 mod trace;
 
-pub use address::{Address, DOMAIN_OCTETS_MAX, Domain, LOCAL_PART_OCTETS_MAX, ReversePath};
+pub use address::{Address, AddressError, DOMAIN_OCTETS_MAX, Domain, LOCAL_PART_OCTETS_MAX, ReversePath};
 pub use envelope::{
     Body, Envelope, MailFrom, MessageFacts, Notify, Origin, OriginalRecipient, Protocol, Recipient, Return,
     TlsFacts,
