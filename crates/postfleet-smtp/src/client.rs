@@ -342,8 +342,11 @@ impl Client {
             (Phase::Handshake, _) => Stage::Handshake,
             (_, Some(awaited)) => awaited.stage(),
             (Phase::Idle, None) => Stage::Idle,
+            // A message is looked at, or policy, before anything is said.
+            (Phase::Opening, None) => Stage::AfterEhlo,
+            (Phase::Busy, None) if !self.sends_content() => Stage::AfterEhlo,
             (Phase::Busy, None) => Stage::Body,
-            (Phase::Opening | Phase::Quitting, None) => Stage::Unknown,
+            (Phase::Quitting, None) => Stage::Unknown,
         }
     }
 

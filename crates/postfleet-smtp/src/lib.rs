@@ -4,6 +4,8 @@
 //! messages that begin and end exactly where RFC 5321 says; never to a panic, and never to memory beyond the formula
 //! in docs/smtp.md.
 //!
+//! The other direction is [`client`]: one outbound connection, with a contract of its own. What follows is the server.
+//!
 //! Pure: no socket, clock, file, task or randomness. `postfleet-node` owns those: it accepts, reads and writes,
 //! does TLS, spools, and asks policy.
 //!

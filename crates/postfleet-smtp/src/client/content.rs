@@ -133,7 +133,8 @@ mod tests {
             prop_assert_eq!(&out, &encoded(&input, true, strip, 1000));
             let plain = encoded(&input, false, strip, piece);
             let text = String::from_utf8_lossy(&framed).replace("\r\n.", "\r\n");
-            prop_assert_eq!(text, String::from_utf8_lossy(&[b"\r\n", plain.as_slice()].concat()));
+            let plain = [b"\r\n", plain.as_slice()].concat();
+            prop_assert_eq!(text, String::from_utf8_lossy(&plain));
         }
     }
 }

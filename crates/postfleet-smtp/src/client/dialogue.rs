@@ -189,9 +189,11 @@ impl Client {
 
     /// What came is no reply, or no reply came.
     pub(super) fn unanswered(&mut self) {
-        let text = match self.stage() {
-            Stage::Banner => String::from("4.4.2 [internal] no banner"),
-            stage => format!("4.4.2 [internal] no {} response", stage.word()),
+        let stage = self.stage();
+        let text = if stage == Stage::Banner {
+            String::from("4.4.2 [internal] no banner")
+        } else {
+            format!("4.4.2 [internal] no {} response", stage.word())
         };
         self.lose(PeerReply::internal(451, text), true);
     }

@@ -173,11 +173,8 @@ impl Client {
     /// A reply came that belongs to the transaction.
     pub(super) fn transaction_replied(&mut self, awaited: Awaited, reply: PeerReply) {
         let verdict = reply.verdict();
-        let fits = match awaited {
-            Awaited::Data => verdict != Verdict::Done,
-            Awaited::Nobody => true,
-            _ => verdict != Verdict::GoOn,
-        };
+        let misfit = if awaited == Awaited::Data { Verdict::Done } else { Verdict::GoOn };
+        let fits = verdict != misfit || awaited == Awaited::Nobody;
         if !fits {
             return self.unanswered();
         }
@@ -204,10 +201,7 @@ impl Client {
                 return self.become_ready();
             }
             (Awaited::Data, None) => return self.content_may_come(),
-            (Awaited::Chunk, None) => {
-                self.content_wanted(false);
-                return;
-            }
+            (Awaited::Chunk, None) => return,
             (_, None) => {}
             (_, Some(refused)) => self.settle_open(&refused),
         }
@@ -249,29 +243,26 @@ impl Client {
             }
             Body::Before(Framing::Dots, encoder) => {
                 transaction.body = Body::Data(encoder);
-                self.content_wanted(true);
+                self.events.push_back(Event::ContentWanted);
             }
             Body::Before(Framing::Chunks, encoder) => {
                 transaction.body = Body::Chunks(encoder, BytesMut::new());
-                self.content_wanted(true);
+                self.events.push_back(Event::ContentWanted);
             }
             other @ (Body::Data(_) | Body::Chunks(..) | Body::After) => transaction.body = other,
         }
     }
 
-    fn content_wanted(&mut self, first: bool) {
-        if first {
-            self.events.push_back(Event::ContentWanted);
-        }
+    /// Whether content was asked for and is not complete.
+    pub(super) fn sends_content(&self) -> bool {
+        let body = self.transaction.as_ref().map(|transaction| &transaction.body);
+        matches!(body, Some(Body::Data(_) | Body::Chunks(..)))
     }
 
     /// Whether the next piece of content may be handed in.
     #[must_use]
     pub fn wants_content(&self) -> bool {
-        let body = self.transaction.as_ref().map(|transaction| &transaction.body);
-        matches!(body, Some(Body::Data(_) | Body::Chunks(..)))
-            && self.awaited.is_empty()
-            && self.output.len() < OUTPUT_OCTETS_MAX
+        self.sends_content() && self.awaited.is_empty() && self.output.len() < OUTPUT_OCTETS_MAX
     }
 
     /// Hands in the next piece of the content. Hand in the next one when this one is written: the deadline moves.
@@ -334,8 +325,7 @@ impl Client {
     /// # Errors
     /// [`OutOfTurn`] when no content is being sent.
     pub fn content_failed(&mut self) -> Result<(), OutOfTurn> {
-        let body = self.transaction.as_ref().map(|transaction| &transaction.body);
-        if !matches!(body, Some(Body::Data(_) | Body::Chunks(..))) {
+        if !self.sends_content() {
             return Err(OutOfTurn);
         }
         let text = String::from("4.3.0 [internal] the message cannot be read from the spool");
