@@ -77,7 +77,7 @@ fn normalised(content: &[u8]) -> Vec<u8> {
 }
 
 fn address(at: usize) -> String {
-    format!("r{at}@{}", if at % 2 == 0 { "example.org" } else { "elsewhere.example" })
+    format!("r{at}@{}", if at.is_multiple_of(2) { "example.org" } else { "elsewhere.example" })
 }
 
 impl Pair {
