@@ -5,7 +5,7 @@
 //! with checked arguments, so that every language sees the same objects with the same errors.
 //!
 //! Pure: no clock, socket, file, task or randomness. `postfleet-node` is the host.
-#![no_std]
+#![cfg_attr(not(test), no_std)]
 
 extern crate alloc;
 
