@@ -178,6 +178,21 @@ impl CidrColumns {
             .filter(|(_, count)| *count > 0)
     }
 
+    /// As [`CidrColumns::leaves`], from an address on: for those who read a large object piece by piece.
+    pub fn leaves_from(&self, view: View, from: IpAddr) -> impl Iterator<Item = (IpAddr, u64)> + '_ {
+        let plane = self.plane(view);
+        let (v4, v6) = match normalised(from) {
+            IpAddr::V4(v4) => (Some(v4.to_bits()), 0),
+            IpAddr::V6(v6) => (None, v6.to_bits()),
+        };
+        let v4 =
+            plane.zip(v4).and_then(|(plane, from)| self.v4.leaves_from(plane, from)).into_iter().flatten();
+        let v6 = plane.and_then(|plane| self.v6.leaves_from(plane, v6)).into_iter().flatten();
+        v4.map(|(key, count)| (key.address(), count))
+            .chain(v6.map(|(key, count)| (key.address(), count)))
+            .filter(|(_, count)| *count > 0)
+    }
+
     /// The rows of a display: every branch and leaf with a length in the range, and for every leaf the blocks of
     /// the first and the last length; ascending, shorter first, without those at 0.
     #[must_use]

@@ -473,6 +473,11 @@ impl<K: Bits> Tree<K> {
         self.planes.get(plane).map(|plane| Leaves { tree: self, plane, path: self.first() })
     }
 
+    /// As [`Tree::leaves`], from a key on.
+    pub(crate) fn leaves_from(&self, plane: usize, key: K) -> Option<Leaves<'_, K>> {
+        self.planes.get(plane).map(|plane| Leaves { tree: self, plane, path: self.locate(key) })
+    }
+
     /// The leaf behind the one that a path leads to, as a path to its first key.
     pub(crate) fn next_leaf(&self, path: &Path) -> Option<Path> {
         let mut next = *path;

@@ -170,6 +170,14 @@ impl GaugeColumns {
             .filter(|(_, count)| *count > 0)
     }
 
+    /// As [`GaugeColumns::leaves`], from a key on: for those who read a large object piece by piece.
+    pub fn leaves_from<'a>(&'a self, view: View, from: &str) -> impl Iterator<Item = (&'a str, u64)> + 'a {
+        self.numbers
+            .range::<str, _>((Bound::Included(from), Bound::Unbounded))
+            .map(move |(key, number)| (&**key, self.cell(view, *number)))
+            .filter(|(_, count)| *count > 0)
+    }
+
     /// The rows of a display, ascending by the bytes of the key, without those at 0.
     #[must_use]
     pub fn rows(&self, view: View) -> Vec<(&str, u64)> {

@@ -1,6 +1,7 @@
 //! One node: what all its tasks share, and its life from start to stop.
 
 use crate::audit::{self, Audit};
+use crate::clock;
 use crate::counts::{OpenConnections, SMTP};
 use crate::datasource::Datasources;
 use crate::edge::Budgets;
@@ -91,6 +92,7 @@ pub(crate) async fn run(
     background.spawn(store.watch_space());
     background.spawn(prune(Arc::clone(&node)));
     background.spawn(audit::maintain(Arc::clone(&node)));
+    background.spawn(audit::keep(Arc::clone(&node)));
     let reloading = Arc::clone(&node);
     background.spawn(async move {
         while reloads.recv().await.is_some() {
@@ -130,6 +132,7 @@ pub(crate) async fn run(
         () = enough => {}
     }
     node.audit.save().await;
+    node.audit.end_period(clock::wall()).await;
     if let Some(fleet) = &node.fleet {
         fleet.leave();
         let left = async { while connections.join_next().await.is_some() {} };

@@ -3,6 +3,7 @@
 //!
 //! Series are windows of the time of day: hand it over ([`Replica::set_wall`]) before anything that counts or reads.
 
+use crate::SeriesRow;
 use crate::counts::Origin;
 use crate::metrics::wire::OwnedId;
 use crate::metrics::{CountError, Metrics, SeriesId};
@@ -221,6 +222,31 @@ impl Replica {
     /// All objects of series and gauge caches.
     pub fn all_metrics(&self) -> impl Iterator<Item = &Metrics> {
         self.datas().filter_map(|data| data.counts.metrics())
+    }
+
+    /// The series that all nodes share, ascending by name and windows, and whether who comes is told what there is.
+    #[must_use]
+    pub fn cluster_series(&self) -> Vec<(SeriesRow, bool)> {
+        let mut list = Vec::new();
+        for object in self.objects.iter().filter(|object| object.spec.kind == ObjectKind::Metrics) {
+            let metrics = object.data.as_ref().and_then(|data| data.counts.metrics());
+            for row in metrics.map(Metrics::list).unwrap_or_default() {
+                let read = self.shared_series(Mode::Cluster, &row.name);
+                if read.is_some_and(|read| read.kind(&row.name, row.monitor).is_some()) {
+                    list.push((row, object.spec.snapped()));
+                }
+            }
+        }
+        list.sort_by(|(a, _), (b, _)| (&a.name, a.monitor).cmp(&(&b.name, b.monitor)));
+        list.dedup_by(|(a, _), (b, _)| a == b);
+        list
+    }
+
+    /// Whether no counts of other members are on their way to the series that all nodes share.
+    #[must_use]
+    pub fn cluster_series_complete(&self) -> bool {
+        let mut names = self.objects.iter().filter(|object| object.spec.kind == ObjectKind::Metrics);
+        names.all(|object| self.object(&object.spec.name).is_ok_and(|view| view.missing().is_empty()))
     }
 
     /// Drops shared series in which nobody has counted anything for their whole span, unless they are to be kept.

@@ -52,7 +52,7 @@ pub use metrics::{CountError, Metrics, SeriesId, SeriesRow};
 pub use object::{MetricWord, ObjectKind, ObjectSpec, Structure};
 pub use ordered::TableOptions;
 pub use postfleet_cache::GaugeLimits;
-pub use postfleet_series::{Key, Monitor, Query, Range, SeriesKind};
+pub use postfleet_series::{Key, Monitor, Place, Query, Range, SeriesKind};
 pub use postfleet_types::{Notice, Severity};
 pub use reads::{ColumnPhase, ColumnStatus, ListRow, ObjectView, Of, ReadError, Rows, Show};
 pub use replica::{Counted, Counters, JOIN_PATIENCE, Outbound, Outgoing, Replica, ReplicaOptions};

@@ -24,6 +24,9 @@ const LINE_BYTES_MAX: usize = 65_536;
 /// What begins the second line of a file whose column was shared.
 const PUBLISHED: &str = "# published ";
 
+/// What begins the second line of a file that was merged from others.
+const MERGED: &str = "# merged from ";
+
 /// The first line of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
@@ -110,12 +113,18 @@ pub enum FileError {
     },
 }
 
-/// `<series>.<timestamp>`, the time in UTC: `spam.20080424T200000`.
+/// The name of a file, `<series>.<timestamp>`, the time in UTC: `spam.20080424T200000`.
 #[must_use]
 pub fn name(series: &str, at: WallTime) -> String {
+    alloc::format!("{}.{}", stem(series), stamp(at))
+}
+
+/// A time in the basic form of ISO 8601, in UTC: `20080424T200000`.
+#[must_use]
+pub fn stamp(at: WallTime) -> String {
     let at = at.civil();
     alloc::format!(
-        "{series}.{:04}{:02}{:02}T{:02}{:02}{:02}",
+        "{:04}{:02}{:02}T{:02}{:02}{:02}",
         at.year,
         at.month,
         at.day,
@@ -123,6 +132,61 @@ pub fn name(series: &str, at: WallTime) -> String {
         at.minute,
         at.second
     )
+}
+
+/// The name of a series as part of that of a file: nothing in it leads elsewhere.
+#[must_use]
+pub fn stem(series: &str) -> String {
+    let mut name = String::new();
+    for (at, c) in series.chars().enumerate() {
+        if c == '/' || c == '%' || c.is_control() || c == '.' && at == 0 {
+            for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+                let _ = write!(name, "%{byte:02X}");
+            }
+        } else {
+            name.push(c);
+        }
+    }
+    name
+}
+
+/// The series and the time in the name of a file; `None` for any other file.
+#[must_use]
+pub fn split_name(file: &str) -> Option<(String, WallTime)> {
+    let (stem, stamp) = file.rsplit_once('.')?;
+    let at = timestamp(stamp).filter(|_| stamp.len() > 8)?;
+    let series = unescaped(stem).filter(|series| !series.is_empty())?;
+    Some((series.into_owned(), at))
+}
+
+/// A time in the basic form of ISO 8601, in UTC: `20080423`, which is its midnight, or `20080605T120000`.
+#[must_use]
+pub fn timestamp(text: &str) -> Option<WallTime> {
+    let (date, time) = match text.split_once('T') {
+        Some((date, time)) => (date, time),
+        None => (text, "000000"),
+    };
+    if date.len() != 8 || time.len() != 6 || !(date.bytes().chain(time.bytes())).all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let number = |text: &str, at: core::ops::Range<usize>| text.get(at)?.parse::<u64>().ok();
+    WallTime::from_civil(
+        (number(date, 0..4)?, number(date, 4..6)?, number(date, 6..8)?),
+        (number(time, 0..2)?, number(time, 2..4)?, number(time, 4..6)?),
+    )
+}
+
+/// The line that says that a file has all that files of its series have whose time is not before `first`, up to its own.
+#[must_use]
+pub fn merger(first: WallTime) -> String {
+    alloc::format!("{MERGED}{}\n", first.unix_seconds())
+}
+
+/// From which time on a file has what others of its series have, when it was merged from them.
+#[must_use]
+pub fn merged(text: &str) -> Option<WallTime> {
+    let seconds = text.lines().take(2).find_map(|line| line.strip_prefix(MERGED)?.parse().ok())?;
+    Some(WallTime::from_unix_seconds(seconds))
 }
 
 /// A view of a series as text.
@@ -243,6 +307,7 @@ fn escaped(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// The name behind the stem of a file, or behind a name in its first line.
 fn unescaped(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains('%') {
         return Some(Cow::Borrowed(text));

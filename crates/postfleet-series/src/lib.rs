@@ -13,10 +13,15 @@
 extern crate alloc;
 
 pub mod file;
+mod journal;
 mod monitor;
+mod piece;
+pub mod query;
 mod series;
 mod signed;
 mod window;
 
+pub use journal::Journal;
 pub use monitor::{Monitor, MonitorError};
+pub use piece::{OwnedKey, Place};
 pub use series::{BookError, Booked, Key, Query, Range, Series, SeriesKind};

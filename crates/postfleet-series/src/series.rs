@@ -10,6 +10,7 @@ use core::net::IpAddr;
 use postfleet_types::{ColumnId, Prefix, View, WallTime, normalised};
 
 use crate::monitor::Monitor;
+use crate::piece::Place;
 use crate::window::Window;
 
 /// What a series counts by.
@@ -339,6 +340,25 @@ impl Series {
             for key in keys {
                 visit(WallTime::from_unix_seconds(begin), key, window.count(view, key));
             }
+        }
+    }
+
+    /// As [`Series::for_each`], about `limit` keys from a place on; returns the place where to go on, `None` at the end. What
+    /// is counted between two calls is told, or not, by where it is.
+    pub fn piece(
+        &self,
+        view: View,
+        from: &Place,
+        limit: usize,
+        visit: &mut dyn FnMut(WallTime, Key<'_>, i64),
+    ) -> Option<Place> {
+        let mut windows = self.windows.iter().skip_while(|window| window.index < from.window);
+        let window = windows.next()?;
+        let after = from.after.as_ref().filter(|_| window.index == from.window);
+        let begin = self.monitor.begin(window.index);
+        match window.piece(view, after, limit.max(1), &mut |key, count| visit(begin, key, count)) {
+            Some(last) => Some(Place { window: window.index, after: Some(last) }),
+            None => windows.next().map(|next| Place { window: next.index, after: None }),
         }
     }
 

@@ -5,7 +5,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 
 use postfleet_cidr::CidrColumns;
 use postfleet_gauge::GaugeColumns;
@@ -20,7 +20,7 @@ pub(crate) struct Signed<T> {
 
 /// What both structures can do here.
 pub(crate) trait Columns: Default {
-    type Key<'a>: Copy;
+    type Key<'a>: Copy + Ord;
     type Query<'a>: Copy;
 
     fn insert_column(&mut self) -> ColumnId;
@@ -30,6 +30,8 @@ pub(crate) trait Columns: Default {
     fn sum(&self, view: View, query: Self::Query<'_>) -> u64;
     fn erase(&mut self, key: Self::Key<'_>, columns: &[ColumnId]);
     fn for_each<'a>(&'a self, view: View, visit: &mut dyn FnMut(Self::Key<'a>));
+    /// The first `limit` keys behind one.
+    fn behind<'a>(&'a self, view: View, after: Option<Self::Key<'_>>, limit: usize) -> Vec<Self::Key<'a>>;
     fn is_empty(&self, view: View) -> bool;
     fn memory_bytes(&self) -> usize;
     /// Frees a part of the memory; `true` when the rest can be dropped in a moment.
@@ -91,6 +93,12 @@ impl Columns for CidrColumns {
         self.leaves(view).for_each(|(key, _)| visit(key));
     }
 
+    fn behind(&self, view: View, after: Option<IpAddr>, limit: usize) -> Vec<IpAddr> {
+        let from = after.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let keys = self.leaves_from(view, from).map(|(key, _)| key);
+        keys.filter(|key| Some(*key) != after).take(limit).collect()
+    }
+
     fn is_empty(&self, view: View) -> bool {
         self.total(view) == 0
     }
@@ -138,6 +146,11 @@ impl Columns for GaugeColumns {
 
     fn for_each<'a>(&'a self, view: View, visit: &mut dyn FnMut(&'a str)) {
         self.leaves(view).for_each(|(key, _)| visit(key));
+    }
+
+    fn behind<'a>(&'a self, view: View, after: Option<&str>, limit: usize) -> Vec<&'a str> {
+        let keys = self.leaves_from(view, after.unwrap_or_default()).map(|(key, _)| key);
+        keys.filter(|key| Some(*key) != after).take(limit).collect()
     }
 
     fn is_empty(&self, view: View) -> bool {
@@ -222,6 +235,32 @@ impl<T: Columns> Signed<T> {
             });
         }
         keys
+    }
+
+    /// The keys behind one, ascending, at most twice `limit`, some of which may be at 0; and the last of them where
+    /// there are more.
+    pub(crate) fn piece<'a>(
+        &'a self,
+        view: View,
+        after: Option<T::Key<'_>>,
+        limit: usize,
+    ) -> (Vec<T::Key<'a>>, Option<T::Key<'a>>) {
+        let mut keys = self.added.behind(view, after, limit);
+        let mut bound = keys.last().copied().filter(|_| keys.len() == limit);
+        if let Some(taken) = &self.taken {
+            let more = taken.behind(view, after, limit);
+            let end = more.last().copied().filter(|_| more.len() == limit);
+            // Behind the bound, one of the two has not been read yet.
+            bound = match (bound, end) {
+                (Some(one), Some(other)) => Some(one.min(other)),
+                (one, other) => one.or(other),
+            };
+            keys.extend(more);
+            keys.sort_unstable();
+            keys.dedup();
+            keys.retain(|key| bound.is_none_or(|bound| *key <= bound));
+        }
+        (keys, bound)
     }
 
     pub(crate) fn is_empty(&self, view: View) -> bool {

@@ -9,6 +9,7 @@ use postfleet_cidr::CidrColumns;
 use postfleet_gauge::GaugeColumns;
 use postfleet_types::{ColumnId, View, normalised};
 
+use crate::piece::OwnedKey;
 use crate::series::{Key, Query};
 use crate::signed::Signed;
 
@@ -121,6 +122,43 @@ impl Window {
         match (&self.counts, self.view(view)) {
             (Counts::Texts(counts), Some(view)) => counts.keys(view),
             _ => Vec::new(),
+        }
+    }
+
+    /// Calls `visit` for the keys behind one whose count is not 0, about `limit` of them; returns the last key looked at
+    /// when there are more.
+    pub(crate) fn piece(
+        &self,
+        view: View,
+        after: Option<&OwnedKey>,
+        limit: usize,
+        visit: &mut dyn FnMut(Key<'_>, i64),
+    ) -> Option<OwnedKey> {
+        let view = self.view(view)?;
+        let mut told = |key: Key<'_>, count: i64| {
+            if count != 0 {
+                visit(key, count);
+            }
+        };
+        match &self.counts {
+            Counts::Addresses(counts) => {
+                let after = match after {
+                    Some(OwnedKey::Address(address)) => Some(*address),
+                    Some(OwnedKey::Text(_)) | None => None,
+                };
+                let (keys, bound) = counts.piece(view, after, limit);
+                keys.into_iter().for_each(|key| told(Key::Address(key), counts.count(view, key)));
+                bound.map(OwnedKey::Address)
+            }
+            Counts::Texts(counts) => {
+                let after = match after {
+                    Some(OwnedKey::Text(text)) => Some(&**text),
+                    Some(OwnedKey::Address(_)) | None => None,
+                };
+                let (keys, bound) = counts.piece(view, after, limit);
+                keys.into_iter().for_each(|key| told(Key::Text(key), counts.count(view, key)));
+                bound.map(|text| OwnedKey::Text(text.into()))
+            }
         }
     }
 

@@ -111,6 +111,31 @@ impl WallTime {
             weekday: (days + 4) % 7,
         }
     }
+
+    /// The moment of a date and time of day in UTC; `None` for one that the calendar does not have, or before 1970.
+    #[must_use]
+    pub fn from_civil(date: (u64, u64, u64), time: (u64, u64, u64)) -> Option<Self> {
+        let (year, month, day) = date;
+        let (hour, minute, second) = time;
+        if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+            return None;
+        }
+        if hour > 23 || minute > 59 || second > 59 {
+            return None;
+        }
+        // The way back of `civil`, after the same source.
+        let year_of = if month <= 2 { year - 1 } else { year };
+        let era = year_of / 400;
+        let year_of_era = year_of % 400;
+        let shifted_month = (month + 9) % 12;
+        let day_of_year = (153 * shifted_month + 2) / 5 + day - 1;
+        let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+        let days = (era * 146_097 + day_of_era).checked_sub(719_468)?;
+        let at = Self::from_unix_seconds(days * 86_400 + hour * 3600 + minute * 60 + second);
+        let civil = at.civil();
+        // The 30th of February would be the 1st or 2nd of March.
+        ((civil.year, civil.month, civil.day) == date).then_some(at)
+    }
 }
 
 /// A date and time of day. `weekday` counts from Sunday = 0, `month` and `day` from 1.

@@ -1,6 +1,7 @@
 //! The program `postfleet`: one command for each job, all in one file to install.
 
 mod check;
+mod cidr;
 mod console;
 mod corosync_conf;
 mod demo;
@@ -35,6 +36,12 @@ enum Command {
     },
     /// Validate configuration files; every problem with file, line, column and remedy
     Check(check::CheckArguments),
+    /// Ask the files that as_logger writes for counts
+    Cidr(cidr::CidrArguments),
+    /// Answer such questions on a TCP port
+    CidrServer(cidr::CidrServerArguments),
+    /// Delete old files of series and merge those of one day
+    CidrMaintain(cidr::CidrMaintainArguments),
     /// Write a corosync.conf for the hosts of a fleet, with the reason for each setting
     CorosyncConf(corosync_conf::CorosyncConfArguments),
     /// Simulate whole fleets with faults, one from each seed, and check what they promise
@@ -59,15 +66,18 @@ fn main() -> ExitCode {
     if called_as == "ec_console" {
         return console::main(arguments.map(|word| word.to_string_lossy().into_owned()));
     }
-    let check = match called_as.to_str() {
-        Some("validate_config") => Some(None),
-        Some("ec_dump_config") => Some(Some("--dump")),
-        Some("ec_migrate_conf") => Some(Some("--migrate")),
+    let words: Option<&[&str]> = match called_as.to_str() {
+        Some("validate_config") => Some(&["check"]),
+        Some("ec_dump_config") => Some(&["check", "--dump"]),
+        Some("ec_migrate_conf") => Some(&["check", "--migrate"]),
+        Some("cidr_cli") => Some(&["cidr"]),
+        Some("cidr_server") => Some(&["cidr-server"]),
+        Some("cidr_maintain") => Some(&["cidr-maintain"]),
         Some(_) | None => None,
     };
-    let cli = match check {
-        Some(flag) => {
-            let words = ["postfleet", "check"].into_iter().chain(flag).map(OsString::from);
+    let cli = match words {
+        Some(words) => {
+            let words = ["postfleet"].iter().chain(words).map(OsString::from);
             Cli::parse_from(words.chain(arguments))
         }
         None => Cli::parse(),
@@ -79,6 +89,9 @@ fn main() -> ExitCode {
         }
         Command::Console { arguments } => Ok(console::main(arguments)),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Cidr(arguments) => cidr::run(&arguments),
+        Command::CidrServer(arguments) => cidr::serve(&arguments),
+        Command::CidrMaintain(arguments) => cidr::maintain(&arguments),
         Command::CorosyncConf(arguments) => corosync_conf::run(&arguments),
         Command::Sim(arguments) => sim::run(&arguments),
     };

@@ -228,3 +228,51 @@ fn console_17_show_ip_on_a_lone_node() {
     assert_eq!(error("sievelib gauge_cache show none x"), "no such gauge cache 'none'\n");
     assert!(error("inbound_audit add connect 300,6 192.0.2.1 1").contains("built-in series"));
 }
+
+/// What all files of a series have for an address.
+fn journalled(directory: &Path, address: &str) -> String {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_postfleet"))
+        .args(["cidr", "--base-dir"])
+        .arg(directory)
+        .arg(format!("show count for {address} in abuse"))
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn as_logger_writes_what_the_fleet_counted_once() {
+    let mut fleet = Fleet::start(2);
+    configure(&fleet, "audit_series;snapshot");
+    let directory = fleet.dir.path().join("periods");
+    let text = std::fs::read_to_string(&fleet.nodes[1].config).unwrap();
+    let logger = format!(
+        "as_logger {{ base_dir = \"{}\" log_interval = 1 series_include = ( ^abuse$ ) }}\n",
+        directory.display()
+    );
+    std::fs::write(&fleet.nodes[1].config, format!("{text}{logger}")).unwrap();
+    assert!(fleet.console(1, "config reload").ends_with("Reconfigure complete\n"));
+    for node in 0..2 {
+        for series in ["abuse", "other"] {
+            assert_eq!(
+                fleet.console(node, &format!("inbound_audit define {series} cidr {MONITOR} cluster")),
+                ""
+            );
+            fleet.console(node, &format!("inbound_audit add {series} {MONITOR} 192.0.2.1 {}", 10 + node));
+        }
+    }
+    let holds = |expected: &str| {
+        wait_until(PATIENCE, expected, || journalled(&directory, "192.0.2.1") == expected);
+    };
+    holds("192.0.2.1/32       :        21\n");
+    // Another start goes on where the files end.
+    fleet.kill(1);
+    fleet.restart(1);
+    fleet.console(0, &format!("inbound_audit add abuse {MONITOR} 192.0.2.1 4"));
+    holds("192.0.2.1/32       :        25\n");
+    let names: Vec<String> = std::fs::read_dir(&directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert!(names.iter().all(|name| name.starts_with("abuse.")), "{names:?}");
+}

@@ -22,8 +22,7 @@ pub(crate) const CRATES: &[(&str, Kind, &[&str])] = &[
     ("postfleet-gauge", Kind::Pure, &["postfleet-types"]),
     ("postfleet-cache", Kind::Pure, &["postfleet-types"]),
     ("postfleet-datasource", Kind::Pure, &["postfleet-types"]),
-    ("postfleet-policy", Kind::Pure, &["postfleet-types", "postfleet-datasource"]),
-    ("postfleet-sieve", Kind::Pure, &["postfleet-types", "postfleet-datasource", "postfleet-policy"]),
+    ("postfleet-sieve", Kind::Pure, &["postfleet-types", "postfleet-datasource"]),
     ("postfleet-series", Kind::Pure, &["postfleet-types", "postfleet-cidr", "postfleet-gauge"]),
     ("postfleet-throttle", Kind::Pure, &["postfleet-types"]),
     (
@@ -93,6 +92,8 @@ pub(crate) const CRATES: &[(&str, Kind, &[&str])] = &[
             "postfleet-node",
             "postfleet-config",
             "postfleet-console",
+            // Files of series, which it answers questions about.
+            "postfleet-series",
             "postfleet-sim",
         ],
     ),

@@ -92,7 +92,7 @@ const fn logs(name: &'static str, kind: Kind, default: Default, effect: &'static
 const SUBSCRIBERS: &[Scope] = &[Scope::Logs, Scope::Manager, Scope::Node];
 
 const fn aggregate(name: &'static str, kind: Kind, default: Default, effect: &'static str) -> Row {
-    Row::new(name, kind, default, effect).at(Chain::M, &[Scope::AsLogger]).stored()
+    Row::new(name, kind, default, effect).at(Chain::M, &[Scope::AsLogger])
 }
 
 #[rustfmt::skip]

@@ -450,8 +450,8 @@ const SECTIONS: &[Section] = &[
     ),
     section(
         "The manager",
-        "Stanzas `Logs`, `Manager`, `Node` and `as_logger`, on the manager only. The block of another manager is checked \
-         and not used.",
+        "Stanzas `Logs`, `Manager` and `Node`, on the manager only, and `as_logger`, which a node may have too. The block of \
+         another manager is checked and not used.",
         &[logger::MANAGER],
     ),
     section("Scripts", "Stanzas `sieve`, `scriptlet` and `script`.", &[module::SCRIPTS]),

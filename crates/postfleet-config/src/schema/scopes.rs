@@ -267,7 +267,7 @@ pub(super) const ROWS: &[ScopeRow] = &[
     named(Scope::EcLogger, "ec_logger", InstanceName::Exact, G),
     named(Scope::BounceLogger, "bounce_logger", InstanceName::Exact, G),
     named(Scope::CustomLogger, "custom_logger", InstanceName::Exact, G),
-    anonymous(Scope::AsLogger, "as_logger", G).manager(),
+    anonymous(Scope::AsLogger, "as_logger", G),
     named(Scope::Sieve, "sieve", InstanceName::Exact, G),
     named(Scope::Scriptlet, "scriptlet", InstanceName::Exact, G),
     named(Scope::Script, "script", InstanceName::Exact, &[Scope::Scriptlet]),

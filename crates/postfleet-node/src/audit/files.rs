@@ -26,20 +26,7 @@ pub(crate) struct Loaded {
     pub(crate) old: usize,
 }
 
-/// The name of a series as that of a file: nothing in it leads elsewhere.
-fn file_name(series: &str) -> String {
-    let mut name = String::new();
-    for (at, c) in series.chars().enumerate() {
-        if c == '/' || c == '%' || c.is_control() || c == '.' && at == 0 {
-            c.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| name.push_str(&format!("%{byte:02X}")));
-        } else {
-            name.push(c);
-        }
-    }
-    name
-}
-
-fn write_whole(path: &Path, text: &str) -> anyhow::Result<()> {
+pub(super) fn write_whole(path: &Path, text: &str) -> anyhow::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("/"));
     std::fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
     let mut beside = path.as_os_str().to_owned();
@@ -54,7 +41,7 @@ fn write_whole(path: &Path, text: &str) -> anyhow::Result<()> {
     write().with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn read_whole(path: &Path) -> anyhow::Result<String> {
+pub(super) fn read_whole(path: &Path) -> anyhow::Result<String> {
     let told = || format!("cannot read {}", path.display());
     let length = std::fs::metadata(path).with_context(told)?.len();
     anyhow::ensure!(
@@ -66,7 +53,7 @@ fn read_whole(path: &Path) -> anyhow::Result<String> {
 }
 
 /// Runs what waits for a disk.
-async fn on_disk<T: Send + 'static>(
+pub(super) async fn on_disk<T: Send + 'static>(
     work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
 ) -> anyhow::Result<T> {
     tokio::task::spawn_blocking(work).await.context("the task of the file ended")?
@@ -106,7 +93,7 @@ impl Audit {
             let before = self.locked().written.get(&key).cloned().unwrap_or_default();
             let text = changes(&name, definition.kind, monitor, &before, &now);
             if let Some(text) = text {
-                let path = self.options().log_dir.join(file::name(&file_name(&name), clock::wall()));
+                let path = self.options().log_dir.join(file::name(&name, clock::wall()));
                 if let Err(error) = on_disk(move || write_whole(&path, &text)).await {
                     notice(
                         Severity::Error,
@@ -129,7 +116,7 @@ impl Audit {
             for ((begin, key), count) in self.own_cells(&name, monitor) {
                 add_line(&mut text, definition.kind, begin, &key, count);
             }
-            let path = self.options().serialize_dir.join(file_name(&name));
+            let path = self.options().serialize_dir.join(file::stem(&name));
             if let Err(error) = on_disk(move || write_whole(&path, &text)).await {
                 notice(Severity::Error, format_args!("series '{name}' is not kept: {error:#}"));
             }
@@ -149,7 +136,7 @@ impl Audit {
         monitor: Monitor,
         definition: Definition,
     ) -> anyhow::Result<Loaded> {
-        let path = self.options().serialize_dir.join(file_name(name));
+        let path = self.options().serialize_dir.join(file::stem(name));
         if !path.exists() {
             return Ok(Loaded::default());
         }
@@ -167,7 +154,7 @@ impl Audit {
     pub(crate) async fn load(&self, name: &str, file: Option<&str>) -> anyhow::Result<Loaded> {
         let options = self.options();
         let path: PathBuf = match file {
-            None => options.serialize_dir.join(file_name(name)),
+            None => options.serialize_dir.join(file::stem(name)),
             // An absolute path replaces the directory.
             Some(file) => options.log_dir.join(file),
         };
@@ -268,7 +255,7 @@ mod tests {
 
     #[test]
     fn names_of_series_lead_nowhere_else() {
-        let check = |series: &str, file: &str| assert_eq!(file_name(series), file);
+        let check = |series: &str, file: &str| assert_eq!(file::stem(series), file);
         check("spam", "spam");
         check("../../etc/passwd", "%2E.%2F..%2Fetc%2Fpasswd");
         check(".", "%2E");

@@ -5,11 +5,15 @@
 //! the network, and only the file functions for a disk.
 
 mod files;
+mod journal;
+
+pub(crate) use journal::keep;
 
 use crate::clock;
 use crate::fleet::Fleet;
 use crate::node::Node;
 use crate::notices::{Severity, notice};
+use postfleet_config::AsLoggerSettings;
 use postfleet_replica::{
     CountError, GaugeLimits, Key, MetricWord, Metrics, Mode, Monitor, Query, Range, Reading, SeriesId,
     SeriesKind,
@@ -31,6 +35,8 @@ pub(crate) struct AuditOptions {
     pub(crate) log_dir: PathBuf,
     /// Where series are kept over a restart.
     pub(crate) serialize_dir: PathBuf,
+    /// `as_logger`: which series of the fleet are written, period by period.
+    pub(crate) journal: Option<AsLoggerSettings>,
 }
 
 impl Default for AuditOptions {
@@ -40,6 +46,7 @@ impl Default for AuditOptions {
             maintenance_interval: Duration::from_secs(300),
             log_dir: "/var/log/ecelerity/audit_series_logs".into(),
             serialize_dir: "/var/log/ecelerity/audit_series_persist".into(),
+            journal: None,
         }
     }
 }
@@ -87,13 +94,15 @@ struct Inner {
 pub(crate) struct Audit {
     inner: Mutex<Inner>,
     fleet: Option<Arc<Fleet>>,
+    /// What was written of the fleet's series. Held while files are written.
+    journals: tokio::sync::Mutex<journal::Journals>,
 }
 
 impl Audit {
     pub(crate) fn new(options: AuditOptions, fleet: Option<Arc<Fleet>>) -> Self {
         let local = Metrics::new(clock::wall());
         let inner = Inner { options, local, defined: BTreeMap::new(), written: BTreeMap::new() };
-        Self { inner: Mutex::new(inner), fleet }
+        Self { inner: Mutex::new(inner), fleet, journals: tokio::sync::Mutex::default() }
     }
 
     fn locked(&self) -> MutexGuard<'_, Inner> {

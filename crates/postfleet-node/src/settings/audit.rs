@@ -1,4 +1,4 @@
-//! The `inbound_audit` stanza.
+//! The stanzas `inbound_audit` and `as_logger`.
 
 use crate::audit::AuditOptions;
 use anyhow::Context as _;
@@ -7,8 +7,9 @@ use postfleet_replica::Monitor;
 
 /// Reads the stanza. Without one, or when it is switched off, no series by client are kept.
 pub(super) fn read(config: &Config) -> anyhow::Result<AuditOptions> {
+    let journal = config.as_logger().filter(|logger| logger.enabled);
     let Some(audit) = config.inbound_audit().filter(|audit| audit.enabled) else {
-        return Ok(AuditOptions::default());
+        return Ok(AuditOptions { journal, ..AuditOptions::default() });
     };
     let monitor = |monitor: &postfleet_config::Monitor| {
         let (interval, number) = (monitor.window_seconds.get(), monitor.windows.get());
@@ -21,5 +22,6 @@ pub(super) fn read(config: &Config) -> anyhow::Result<AuditOptions> {
         maintenance_interval: audit.maintenance_interval,
         log_dir: audit.log_dir.into(),
         serialize_dir: audit.serialize_dir.into(),
+        journal,
     })
 }

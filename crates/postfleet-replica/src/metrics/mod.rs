@@ -20,7 +20,7 @@ use core::time::Duration;
 use gauges::SharedGauge;
 use pending::{InFlight, Item, Own, Pending, bounded};
 use postfleet_cache::GaugeLimits;
-use postfleet_series::{Key, Monitor, Query, Range, Series, SeriesKind};
+use postfleet_series::{Key, Monitor, Place, Query, Range, Series, SeriesKind};
 use postfleet_types::{ColumnId, Monotonic, PrivateName, View, WallTime};
 use wire::{Encoder, OwnedId, OwnedKey, name_fits};
 
@@ -239,6 +239,19 @@ impl Metrics {
         }
     }
 
+    /// Calls `visit` for a piece of what all columns of a series have together: when the window begins, the key, the
+    /// count. Returns where to go on; `None` at the end.
+    pub fn piece_of_all(
+        &self,
+        name: &str,
+        monitor: Monitor,
+        from: &Place,
+        limit: usize,
+        visit: &mut dyn FnMut(WallTime, Key<'_>, i64),
+    ) -> Option<Place> {
+        self.find(name, monitor)?.series.piece(View::Global, from, limit, visit)
+    }
+
     /// Every key of the own column of a series with its counts from window 0 to the oldest, ascending.
     #[must_use]
     pub fn own_rows(&self, name: &str, monitor: Monitor) -> Vec<(String, Vec<i64>)> {
@@ -443,10 +456,6 @@ impl Own for Metrics {
 
     fn limits(&self, name: &str) -> Option<GaugeLimits> {
         self.gauges.get(name).map(SharedGauge::limits)
-    }
-
-    fn in_flight(&self) -> &InFlight {
-        &self.in_flight
     }
 }
 

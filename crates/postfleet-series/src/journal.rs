@@ -1,0 +1,180 @@
+//! What has been counted since the last look: the contents of files that hold one period each.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use postfleet_types::WallTime;
+
+use crate::file;
+use crate::monitor::Monitor;
+use crate::piece::OwnedKey;
+use crate::series::{Key, SeriesKind};
+
+/// What was written of one key in one window.
+#[derive(Clone, Copy, Debug, Default)]
+struct Written {
+    count: i64,
+    /// The look that found it last. One that a look does not find is at 0.
+    seen: u64,
+}
+
+/// What was written of a series, and what the look under way has found.
+///
+/// A look tells every key of every window that is not at 0 ([`Journal::see`], in pieces, while counting goes on), and
+/// ends with [`Journal::text`]. Once the text is safe, [`Journal::written`] takes it as the state that the next look
+/// is compared with; a text that is not will be in the next one.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    name: String,
+    kind: SeriesKind,
+    monitor: Monitor,
+    /// By the beginning of a window.
+    known: BTreeMap<u64, BTreeMap<OwnedKey, Written>>,
+    /// What this look found to be otherwise: when the window begins, the key, what it has now.
+    found: Vec<(u64, OwnedKey, i64)>,
+    look: u64,
+}
+
+impl Journal {
+    /// Nothing has been written.
+    #[must_use]
+    pub fn new(name: &str, kind: SeriesKind, monitor: Monitor) -> Self {
+        Self { name: name.into(), kind, monitor, known: BTreeMap::new(), found: Vec::new(), look: 1 }
+    }
+
+    /// Adds what an earlier file has.
+    pub fn seed(&mut self, begin: WallTime, key: Key<'_>, count: i64) {
+        let cell =
+            self.known.entry(begin.unix_seconds()).or_default().entry(OwnedKey::from(key)).or_default();
+        cell.count = cell.count.saturating_add(count);
+    }
+
+    /// A key that is not at 0 in a window.
+    pub fn see(&mut self, begin: WallTime, key: Key<'_>, count: i64) {
+        let (begin, key, look) = (begin.unix_seconds(), OwnedKey::from(key), self.look);
+        if let Some(written) = self.known.get_mut(&begin).and_then(|cells| cells.get_mut(&key)) {
+            written.seen = look;
+            if written.count == count {
+                return;
+            }
+        }
+        self.found.push((begin, key, count));
+    }
+
+    /// The file of this look; `None` when nothing has changed. Windows that left the series meanwhile are forgotten.
+    pub fn text(&mut self, now: WallTime) -> Option<String> {
+        let index = self.monitor.index(now.unix_seconds());
+        let oldest = self.monitor.begin(index.saturating_sub(self.monitor.number().into())).unix_seconds();
+        self.known = self.known.split_off(&oldest);
+        let look = self.look;
+        for (begin, cells) in &self.known {
+            let gone = cells.iter().filter(|(_, written)| written.seen != look && written.count != 0);
+            self.found.extend(gone.map(|(key, _)| (*begin, key.clone(), 0)));
+        }
+        self.look += 1;
+        self.found.sort_unstable();
+        let mut text = file::head(&self.name, self.kind, self.monitor);
+        let head = text.len();
+        for (begin, key, count) in &self.found {
+            let before = self.known.get(begin).and_then(|cells| cells.get(key)).map_or(0, |cell| cell.count);
+            if *count != before {
+                let begin = WallTime::from_unix_seconds(*begin);
+                file::line(&mut text, begin, key.key(), count.saturating_sub(before));
+            }
+        }
+        if text.len() == head {
+            self.found.clear();
+            return None;
+        }
+        Some(text)
+    }
+
+    /// The text is safe.
+    pub fn written(&mut self) {
+        let seen = self.look - 1;
+        for (begin, key, count) in self.found.drain(..) {
+            let cells = self.known.entry(begin).or_default();
+            if count == 0 {
+                cells.remove(&key);
+            } else {
+                cells.insert(key, Written { count, seen });
+            }
+        }
+        self.known.retain(|_, cells| !cells.is_empty());
+    }
+
+    /// The text is not safe: what it had is in the next one.
+    pub fn failed(&mut self) {
+        self.found.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::net::IpAddr;
+
+    fn key(text: &str) -> Key<'static> {
+        Key::Address(text.parse::<IpAddr>().unwrap())
+    }
+
+    const fn at(seconds: u64) -> WallTime {
+        WallTime::from_unix_seconds(seconds)
+    }
+
+    /// The lines of a text behind its head, and all taken as written.
+    fn lines(journal: &mut Journal, now: u64) -> Vec<String> {
+        let text = journal.text(at(now));
+        journal.written();
+        text.map_or_else(Vec::new, |text| text.lines().skip(1).map(String::from).collect())
+    }
+
+    #[test]
+    fn a_file_has_what_was_counted_since_the_one_before() {
+        let mut journal = Journal::new("spam", SeriesKind::Cidr, Monitor::new(300, 2).unwrap());
+        journal.see(at(600), key("10.0.0.1"), 3);
+        journal.see(at(600), key("10.0.0.2"), 1);
+        assert_eq!(
+            journal.text(at(700)).unwrap(),
+            "# series spam cidr 300 2\n600\t10.0.0.1\t3\n600\t10.0.0.2\t1\n"
+        );
+        journal.written();
+        journal.see(at(600), key("10.0.0.1"), 5);
+        journal.see(at(600), key("10.0.0.2"), 1);
+        journal.see(at(900), key("10.0.0.1"), 2);
+        assert_eq!(lines(&mut journal, 950), ["600\t10.0.0.1\t2", "900\t10.0.0.1\t2"]);
+        // What was taken away or removed is told as well.
+        journal.see(at(900), key("10.0.0.1"), 2);
+        assert_eq!(lines(&mut journal, 960), ["600\t10.0.0.1\t-5", "600\t10.0.0.2\t-1"]);
+        journal.see(at(900), key("10.0.0.1"), 2);
+        assert_eq!(lines(&mut journal, 970), [] as [String; 0]);
+    }
+
+    #[test]
+    fn a_window_that_has_aged_out_is_not_taken_away() {
+        let mut journal = Journal::new("spam", SeriesKind::Cidr, Monitor::new(300, 1).unwrap());
+        journal.see(at(600), key("10.0.0.1"), 3);
+        assert_eq!(lines(&mut journal, 700).len(), 1);
+        assert_eq!(lines(&mut journal, 1200), [] as [String; 0]);
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_in_the_next_file() {
+        let mut journal = Journal::new("s", SeriesKind::Text, Monitor::new(60, 5).unwrap());
+        journal.see(at(60), Key::Text("a b"), 3);
+        assert!(journal.text(at(61)).is_some());
+        journal.failed();
+        journal.see(at(60), Key::Text("a b"), 4);
+        assert_eq!(lines(&mut journal, 62), ["60\ta%20b\t4"]);
+    }
+
+    #[test]
+    fn a_restart_goes_on_behind_what_the_files_have() {
+        let mut journal = Journal::new("spam", SeriesKind::Cidr, Monitor::new(300, 2).unwrap());
+        journal.seed(at(600), key("10.0.0.1"), 3);
+        journal.seed(at(600), key("10.0.0.1"), 2);
+        journal.see(at(600), key("10.0.0.1"), 6);
+        assert_eq!(lines(&mut journal, 700), ["600\t10.0.0.1\t1"]);
+    }
+}
