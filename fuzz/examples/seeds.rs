@@ -34,6 +34,7 @@ fn save(target: &str, name: &str, bytes: &[u8]) {
 fn main() {
     configuration();
     smtp();
+    smtp_client();
     console();
     bus();
     local();
@@ -65,6 +66,33 @@ fn configuration() {
         save("migration", name, text.as_bytes());
     }
     save("configuration", "damaged", b"ESMTP_Listener {\n Listen \":25\" {\n Idle_Time = -1x \"\n");
+}
+
+fn smtp_client() {
+    // Four bytes choose settings, messages, cuts (2: a line at a time) and how the connection ends.
+    let client = |name: &str, choices: [u8; 4], text: &str| {
+        save("smtp_client", name, &[&choices, text.as_bytes()].concat());
+    };
+    let replies = "250 ok\r\n250 ok\r\n354 go\r\n250 taken\r\n";
+    client("stepwise", [0x80, 8, 2, 0], &format!("220 mx\r\n250 mx\r\n{replies}221 bye\r\n"));
+    client(
+        "pipelined",
+        [0x80, 16, 2, 9],
+        &format!(
+            "220 mx\r\n250-mx\r\n250 PIPELINING\r\n250 ok\r\n550 5.1.1 no\r\n452 4.5.3 no\r\n354 go\r\n{replies}"
+        ),
+    );
+    client(
+        "chunks",
+        [0xc0, 8, 0x42, 0],
+        "220 mx\r\n250-mx\r\n250 CHUNKING\r\n250 ok\r\n250 ok\r\n250 ok\r\n250 taken\r\n421 bye\r\n",
+    );
+    client("helo", [0x80, 9, 3, 1], "220-a\n220 b\n502 what\n250 mx\n421 bye\n");
+    client(
+        "tls",
+        [0x82, 0x88, 2, 0],
+        &format!("220 mx\r\n250-mx\r\n250 STARTTLS\r\n220 go\r\n250 mx\r\n{replies}"),
+    );
 }
 
 fn smtp() {

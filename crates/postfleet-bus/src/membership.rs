@@ -304,6 +304,7 @@ impl Membership {
         let sequence = self.numbering.next_own();
         let view = self.view.as_ref().map_or(ViewId::default(), |view| view.id);
         let body = match self.queue.control.front() {
+            None if self.admission.holds_data() => return None,
             None => return self.queue.build(self.epoch, sequence, view),
             Some(Control::Round(round)) => Body::Round(round.clone()),
             Some(Control::Install(install)) => Body::Install(install.clone()),
@@ -622,6 +623,10 @@ impl Membership {
             self.end(LostReason::Daemon);
         } else if waited >= self.watchdog_patience() && !self.watchdog_warned {
             self.watchdog_warned = true;
+            // Whoever is no member sends nothing else behind a question that has vanished, and would not notice.
+            if self.admission.is_asking() {
+                self.ask_round(Vec::new());
+            }
             let (messages, bytes) = self.queue.waiting();
             let text = format!(
                 "Own messages have not come back from the bus for {} s: {} under way, {messages} ({bytes} bytes) \

@@ -311,3 +311,21 @@ fn a_member_that_comes_while_columns_are_being_told_is_told_too() {
     ];
     history(&actions, false, false);
 }
+
+#[test]
+fn a_key_removed_by_two_members_at_once_is_gone() {
+    use Event::*;
+    let actions = [
+        Action::Start,
+        Action::At(34, Deliver(2)),
+        Action::At(169, Deliver(2)),
+        Action::Add(238, 131),
+        Action::At(0, JoinGroup),
+        Action::Add(29, 100),
+        Action::Add(0, 0),
+        Action::Remove(5, 181),
+        Action::At(9, Deliver(2)),
+        Action::Remove(46, 231),
+    ];
+    history(&actions, false, true);
+}

@@ -9,16 +9,16 @@ use postfleet_datasource::{Params, Rows, Value as Cell};
 
 use crate::compile::Call;
 use crate::condition::path;
-use crate::error::Fault;
 use crate::functions::{Fetch, Function, HashCall, Terminal, ThrottleCall};
-use crate::host::{
-    Change, Class, Events, Host, Kind, Place, Request, Scope, SeriesRead, SeriesWrite, Spread, Windows,
-};
 use crate::number::Decimal;
-use crate::outcome::{Disposition, Reply};
-use crate::phase::Phase;
 use crate::run::{ErrorMode, Execution, Flow, Raised};
 use crate::value::Value;
+use postfleet_policy::Fault;
+use postfleet_policy::Phase;
+use postfleet_policy::{
+    Change, Class, Events, Host, Kind, Place, Request, Scope, SeriesRead, SeriesWrite, Spread, Windows,
+};
+use postfleet_policy::{Disposition, Reply};
 
 /// Characters of a line of `ec_log`; the rest is cut. The paniclog of the reference has this bound.
 const LOG_CHARACTERS_MAX: usize = 1972;
@@ -155,7 +155,7 @@ impl Execution {
                 Ok(Flow::Nothing)
             }
             Function::Include => {
-                let script = host.include(&given.text(0)?)?;
+                let script = self.included(phase, &given.text(0)?)?;
                 if given.0.len() > 1 {
                     self.variables.insert("args".into(), Value::List(given.strings(1)?));
                 }
@@ -211,8 +211,13 @@ impl Execution {
             Function::Query(fetch) => {
                 let params = self.params(&given)?;
                 let execute = fetch == Fetch::Execute;
-                let request =
-                    Request::Query { cache: given.text(0)?, query: given.text(1)?, params, execute };
+                let request = Request::Query {
+                    cache: given.text(0)?,
+                    query: given.text(1)?,
+                    params,
+                    execute,
+                    fresh: false,
+                };
                 Ok(Flow::Wait(request, Some(fetch)))
             }
         }

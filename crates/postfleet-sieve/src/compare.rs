@@ -8,8 +8,8 @@ use core::cmp::Ordering;
 
 use fancy_regex::RegexBuilder;
 
-use crate::error::Fault;
 use crate::number::Decimal;
+use postfleet_policy::Fault;
 
 /// Steps that an expression may go back before it counts as an error, and bytes that its compiled form may have.
 const REGEX_STEPS_MAX: usize = 1_000_000;

@@ -10,8 +10,8 @@ use crate::compare::{Comparator, Comparison, Match, Relation};
 use crate::error::{CompileError, Problem};
 use crate::functions::{FUNCTIONS, Function, Row, TESTS, Takes, Test, find};
 use crate::parser::{Argument, Command, Source, Statement, Target, Tree, parse};
-use crate::phase::Phase;
 use crate::template::Template;
+use postfleet_policy::Phase;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Expression {

@@ -7,12 +7,12 @@ use alloc::vec::Vec;
 use crate::address::{Part, addresses, is_ip, is_literal};
 use crate::compare::{Comparison, Subjects};
 use crate::compile::Condition;
-use crate::error::Fault;
 use crate::functions::Test;
-use crate::host::{Host, Path};
 use crate::number::Decimal;
 use crate::run::{Execution, Raised, either_context};
 use crate::value::Value;
+use postfleet_policy::Fault;
+use postfleet_policy::{Host, Path};
 
 /// What a test compares and where it looks.
 struct How {

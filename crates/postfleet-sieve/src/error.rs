@@ -24,15 +24,3 @@ impl Problem {
         Self { line, text: text.into() }
     }
 }
-
-/// A runtime error of a statement; the error mode decides what becomes of the run.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Fault(pub String);
-
-impl Fault {
-    /// A fault with this text.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-}

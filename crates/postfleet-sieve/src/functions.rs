@@ -3,9 +3,9 @@
 use alloc::format;
 use alloc::string::String;
 
-use crate::host::{Change, Context, Event, Events, Kind};
 use crate::number::Operator;
-use crate::phase::Phase;
+use postfleet_policy::Phase;
+use postfleet_policy::{Change, Context, Event, Events, Kind};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Function {

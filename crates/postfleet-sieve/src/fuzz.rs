@@ -3,9 +3,10 @@
 use alloc::sync::Arc;
 
 use crate::compile::Script;
-use crate::model::Model;
-use crate::phase::Phase;
 use crate::run::Limits;
+use crate::running::{Shelf, run};
+use postfleet_policy::Phase;
+use postfleet_policy::model::Model;
 
 /// Scripts that use the whole language, to be cut and changed.
 pub const SAMPLES: &[&str] = &[
@@ -38,14 +39,11 @@ pub fn script(bytes: &[u8]) {
                 includes_max: 4,
             };
             let script = Arc::new(script);
-            let mut model = Model::default();
-            model.includes.insert("self".into(), Arc::clone(&script));
-            let first = model.run(&script, limits);
+            let shelf = Shelf([("self".into(), Arc::clone(&script))].into());
+            let first = run(&mut Model::default(), &script, limits, &shelf);
             assert!(phase.holds_a_session() || first.hold_ms == 0, "held where there is no session");
             // The same host gives the same run.
-            let mut model = Model::default();
-            model.includes.insert("self".into(), Arc::clone(&script));
-            assert_eq!(model.run(&script, limits), first);
+            assert_eq!(run(&mut Model::default(), &script, limits, &shelf), first);
         }
         Err(error) => {
             let lines = text.split('\n').count();

@@ -21,12 +21,10 @@ mod compile;
 mod condition;
 mod error;
 mod functions;
-mod host;
 mod lexer;
+mod library;
 mod number;
-mod outcome;
 mod parser;
-mod phase;
 mod run;
 mod template;
 mod value;
@@ -34,18 +32,17 @@ mod value;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
 #[cfg(any(test, feature = "fuzzing"))]
-mod model;
+mod running;
 #[cfg(test)]
 mod tests;
 
 pub use compile::Script;
-pub use error::{CompileError, Fault};
-pub use host::{
-    Answer, Change, Class, Context, Event, Events, Host, Kind, Path, Place, Request, Scope, SeriesRead,
-    SeriesWrite, Spread, Windows,
-};
+pub use error::CompileError;
 pub use lexer::SCRIPT_BYTES_MAX;
-pub use outcome::{Disposition, Outcome, Reply};
+pub use library::Library;
 pub use parser::DEPTH_MAX;
-pub use phase::Phase;
+pub use postfleet_policy::{
+    Answer, Change, Class, Context, Disposition, Event, Events, Fault, Host, Kind, Outcome, Path, Phase,
+    Place, Reply, Request, Scope, SeriesRead, SeriesWrite, Spread, Windows,
+};
 pub use run::{ErrorMode, Execution, Limits, Step};

@@ -3,7 +3,7 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 
-use crate::error::Fault;
+use postfleet_policy::Fault;
 
 /// Digits kept after the point, and the unit that they make.
 const DIGITS: usize = 9;

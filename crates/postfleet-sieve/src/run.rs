@@ -7,13 +7,14 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::compile::{Code, Expression, Script};
-use crate::error::Fault;
 use crate::functions::Fetch;
-use crate::host::{Answer, Context, Host, Place, Request};
-use crate::outcome::{Disposition, Outcome, Reply};
+use crate::library::Library;
 use crate::parser::Target;
 use crate::template::{Piece, Template};
 use crate::value::{HashId, Value};
+use postfleet_policy::Fault;
+use postfleet_policy::{Answer, Context, Host, Phase, Place, Request};
+use postfleet_policy::{Disposition, Outcome, Reply};
 
 /// What becomes of a run after a runtime error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +105,7 @@ pub struct Execution {
     bytes: usize,
     waiting: Option<Waiting>,
     outcome: Option<Outcome>,
+    library: Option<Arc<dyn Library>>,
 }
 
 impl Execution {
@@ -121,7 +123,20 @@ impl Execution {
             bytes: 0,
             waiting: None,
             outcome: None,
+            library: None,
         }
+    }
+
+    /// The same run with scripts that it may include.
+    #[must_use]
+    pub fn with_library(mut self, library: Arc<dyn Library>) -> Self {
+        self.library = Some(library);
+        self
+    }
+
+    pub(crate) fn included(&self, phase: Phase, uri: &str) -> Result<Arc<Script>, Fault> {
+        let none = || Fault::new(format!("no script '{uri}'; nothing can be included here"));
+        self.library.as_ref().ok_or_else(none)?.script(phase, uri)
     }
 
     /// Answers what the run waits for; without effect if it waits for nothing. The next [`Self::step`] goes on.
@@ -258,7 +273,7 @@ impl Execution {
                 Ok(Flow::Nothing)
             }
             (None, Answer::Failed(fault)) => Err(fault.into()),
-            (Some(_), Answer::HoldMs(_)) | (None, Answer::Rows(_)) => {
+            (_, Answer::Slept) | (Some(_), Answer::HoldMs(_)) | (None, Answer::Rows(_)) => {
                 Err(Fault::new("the answer does not belong to what was asked").into())
             }
         };

@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use crate::host::Context;
+use postfleet_policy::Context;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Piece {

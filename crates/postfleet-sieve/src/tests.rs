@@ -4,19 +4,37 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use postfleet_datasource::{Params, Rows, Value as Cell};
+use postfleet_policy::model::Model;
 use proptest::prelude::*;
 
 use crate::fuzz::{SAMPLES, script};
-use crate::model::Model;
+use crate::running::{Shelf, run};
 use crate::{
     Answer, Class, Disposition, ErrorMode, Execution, Fault, Limits, Phase, Reply, Request, SCRIPT_BYTES_MAX,
     Script, Step,
 };
 
+/// Compiles and runs a script; the outcome's disposition.
+fn check(model: &mut Model, phase: Phase, text: &str) -> Disposition {
+    check_with(model, phase, text, &Shelf::default())
+}
+
+fn check_with(model: &mut Model, phase: Phase, text: &str, shelf: &Shelf) -> Disposition {
+    match Script::compile("test.sieve", phase, text) {
+        Ok(script) => run(model, &Arc::new(script), Limits::default(), shelf).disposition,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// How long a script holds.
+fn hold(model: &mut Model, script: &Arc<Script>) -> u64 {
+    run(model, script, Limits::default(), &Shelf::default()).hold_ms
+}
+
 /// What a script logs.
 fn logged(model: &mut Model, phase: Phase, text: &str) -> Vec<String> {
     model.logged.clear();
-    let disposition = model.check(phase, text);
+    let disposition = check(model, phase, text);
     assert_eq!(disposition, Disposition::End, "{:?}", model.errors);
     std::mem::take(&mut model.logged)
 }
@@ -31,12 +49,12 @@ fn value(before: &str, string: &str) -> String {
 
 fn holds(test: &str) -> bool {
     let mut model = Model::default();
-    model.check(Phase::Mailfrom, &format!("if {test} {{ keep; }}")) == Disposition::Keep
+    check(&mut model, Phase::Mailfrom, &format!("if {test} {{ keep; }}")) == Disposition::Keep
 }
 
 fn failure(text: &str) -> String {
     let mut model = Model::default();
-    assert_eq!(model.check(Phase::Mailfrom, text), Disposition::Failed(Reply::policy_failure()));
+    assert_eq!(check(&mut model, Phase::Mailfrom, text), Disposition::Failed(Reply::policy_failure()));
     model.errors.join("|")
 }
 
@@ -92,7 +110,7 @@ fn policy_p03_average_and_exact_sums() {
 #[test]
 fn policy_p06_an_unknown_monitor_fails_or_is_skipped() {
     let mut model = Model::default();
-    let found = model.check(Phase::Connect, "$x = ec_ip_connections \"2\" \"32\"; keep;");
+    let found = check(&mut model, Phase::Connect, "$x = ec_ip_connections \"2\" \"32\"; keep;");
     let Disposition::Failed(reply) = found else { panic!("{found:?}") };
     assert_eq!(reply.rendered(), ["451 4.3.0 temporary policy failure"]);
     assert_eq!(model.errors, ["test.sieve:1: no monitor 2; 2 are configured"]);
@@ -122,11 +140,11 @@ if ec_test :value "gt" :comparator "i;ascii-numeric""${test}" "10" {
     let mut model = Model::default();
     model.connection.insert("auth_user".into(), "alice".into());
     for run in 1..=10 {
-        assert_eq!(model.check(Phase::Mailfrom, text), Disposition::End, "run {run}");
+        assert_eq!(check(&mut model, Phase::Mailfrom, text), Disposition::End, "run {run}");
     }
-    assert_eq!(model.check(Phase::Mailfrom, text), action("550", "Too much spamming"));
+    assert_eq!(check(&mut model, Phase::Mailfrom, text), action("550", "Too much spamming"));
     model.now_ms += 301_000;
-    assert_eq!(model.check(Phase::Mailfrom, text), Disposition::End);
+    assert_eq!(check(&mut model, Phase::Mailfrom, text), Disposition::End);
     assert_eq!(model.connection["seen"], "1");
 }
 
@@ -152,14 +170,14 @@ $v = ec_throttle_check "foo";
 if ec_test :is $v "true" { ec_action 451 "4.7.1 later"; }"#;
     let mut model = Model::default();
     for message in 1..=30 {
-        assert_eq!(model.check(Phase::Mailfrom, text), Disposition::End, "message {message}");
+        assert_eq!(check(&mut model, Phase::Mailfrom, text), Disposition::End, "message {message}");
     }
-    assert_eq!(model.check(Phase::Mailfrom, text), action("451", "4.7.1 later"));
+    assert_eq!(check(&mut model, Phase::Mailfrom, text), action("451", "4.7.1 later"));
 
     let text = "ec_throttle_create \"foo\" \"30/1\"; ec_throttle_tarpit \"foo\";";
     let script = Arc::new(Script::compile("t", Phase::Mailfrom, text).expect("it compiles"));
     let mut model = Model::default();
-    let holds: Vec<u64> = (1..=31).map(|_| model.run(&script, Limits::default()).hold_ms).collect();
+    let holds: Vec<u64> = (1..=31).map(|_| hold(&mut model, &script)).collect();
     assert_eq!(holds[..30], [0; 30]);
     assert_eq!(holds[30], 1000);
 }
@@ -168,14 +186,14 @@ if ec_test :is $v "true" { ec_action 451 "4.7.1 later"; }"#;
 fn policy_p17_a_shared_throttle_is_exceeded_and_forgotten() {
     let mut model = Model::default();
     let create = "ec_shared_throttle_create \"bar\" \"10/60\";";
-    model.check(Phase::Mailfrom, create);
+    check(&mut model, Phase::Mailfrom, create);
     for _ in 0..11 {
-        model.check(Phase::Mailfrom, "ec_shared_throttle_inc \"bar\";");
+        check(&mut model, Phase::Mailfrom, "ec_shared_throttle_inc \"bar\";");
     }
-    let check = "$v = ec_shared_throttle_check \"bar\"; ec_log $v;";
-    assert_eq!(logged(&mut model, Phase::Mailfrom, check), ["true"]);
+    let read = "$v = ec_shared_throttle_check \"bar\"; ec_log $v;";
+    assert_eq!(logged(&mut model, Phase::Mailfrom, read), ["true"]);
     model.now_ms += 61_000;
-    assert_eq!(model.check(Phase::Mailfrom, check), Disposition::Failed(Reply::policy_failure()));
+    assert_eq!(check(&mut model, Phase::Mailfrom, read), Disposition::Failed(Reply::policy_failure()));
     assert_eq!(model.errors, ["test.sieve:1: no such throttle 'bar'"]);
 }
 
@@ -195,7 +213,8 @@ fn policy_p18_comparisons_in_scripts() {
 #[test]
 fn policy_p19_a_reply_of_two_lines() {
     let mut model = Model::default();
-    let found = model.check(Phase::Mailfrom, "ec_action 550 text:\n5.7.1 first line\nsecond line\n.\n;");
+    let found =
+        check(&mut model, Phase::Mailfrom, "ec_action 550 text:\n5.7.1 first line\nsecond line\n.\n;");
     let Disposition::Action(reply) = found else { panic!("{found:?}") };
     assert_eq!(reply.rendered(), ["550-5.7.1 first line", "550 second line"]);
     let counters: Vec<_> = model.counters.into_iter().collect();
@@ -205,7 +224,7 @@ fn policy_p19_a_reply_of_two_lines() {
 #[test]
 fn policy_p21_contexts_of_connection_and_message() {
     let mut model = Model::default();
-    model.check(Phase::Mailfrom, "vctx_conn_set \"a\" \"1\"; vctx_mess_set \"b\" \"2\";");
+    check(&mut model, Phase::Mailfrom, "vctx_conn_set \"a\" \"1\"; vctx_mess_set \"b\" \"2\";");
     let read = "$a = vctx_conn_get \"a\"; $b = vctx_mess_get \"b\"; ec_log \"<${a}><${b}>\";";
     assert_eq!(logged(&mut model, Phase::Mailfrom, read), ["<1><2>"]);
     model.message.clear();
@@ -316,7 +335,7 @@ fn contexts_are_compared() {
     model.connection.insert("k".into(), "c".into());
     model.message.insert("k".into(), "m".into());
     let text = "if allof (vctx \"k\" \"m\", vctx_conn \"k\" \"c\", vctx_mess [\"x\", \"k\"] [\"y\", \"m\"]) { keep; }";
-    assert_eq!(model.check(Phase::Data, text), Disposition::Keep);
+    assert_eq!(check(&mut model, Phase::Data, text), Disposition::Keep);
 }
 
 #[test]
@@ -326,7 +345,7 @@ fn tests_of_messages() {
     let fields = [("Subject", "Buy now"), ("From", "A <a@example.org>")];
     model.headers = Some(fields.map(|(name, value)| (name.into(), value.into())).to_vec());
     let mut check = |test: &str, expected: bool| {
-        let found = model.check(Phase::Data, &format!("if {test} {{ keep; }}")) == Disposition::Keep;
+        let found = check(&mut model, Phase::Data, &format!("if {test} {{ keep; }}")) == Disposition::Keep;
         assert_eq!(found, expected, "{test}");
     };
     check("header :contains \"subject\" \"Buy\"", true);
@@ -363,7 +382,7 @@ fn branches_take_one_way() {
 fn terminal_actions_end_the_script() {
     let check = |text: &str, expected: Disposition, counter: Option<(&str, Class)>| {
         let mut model = Model::default();
-        assert_eq!(model.check(Phase::Data, &format!("{text} ec_log \"after\";")), expected);
+        assert_eq!(check(&mut model, Phase::Data, &format!("{text} ec_log \"after\";")), expected);
         assert!(model.logged.is_empty());
         let counted: Vec<_> = model.counters.keys().map(|(name, class)| (name.as_str(), *class)).collect();
         assert_eq!(counted, counter.into_iter().collect::<Vec<_>>());
@@ -397,7 +416,7 @@ fn holds_add_up_while_there_is_a_session() {
                     ec_shared_throttle_tarpit \"t\"; ec_tarpit 2; ec_tarpit \"3\" \"slow\";";
         let script = Arc::new(Script::compile("t", phase, text).expect("it compiles"));
         let mut model = Model::default();
-        (model.run(&script, Limits::default()).hold_ms, model.errors.len(), model.asked.len())
+        (hold(&mut model, &script), model.errors.len(), model.asked.len())
     };
     assert_eq!(run(Phase::Data), (65_000, 0, 2));
     assert_eq!(run(Phase::Spool), (0, 2, 0));
@@ -410,7 +429,13 @@ fn queries_wait_for_their_answers() {
     let mut model = Model::default();
     let mut execution = Execution::new(&script, ErrorMode::Fail, Limits::default());
     let params = Params::Positional(vec![Cell::Text("x".into())]);
-    let request = Request::Query { cache: "db".into(), query: "SELECT a, b".into(), params, execute: false };
+    let request = Request::Query {
+        cache: "db".into(),
+        query: "SELECT a, b".into(),
+        params,
+        execute: false,
+        fresh: false,
+    };
     assert_eq!(execution.step(&mut model), Step::Wait(request.clone()));
     assert_eq!(execution.step(&mut model), Step::Wait(request));
     let row = vec![Cell::Integer(1), Cell::Text("two".into())];
@@ -429,7 +454,13 @@ fn queries_wait_for_their_answers() {
     let named = Params::Named([("n".into(), Cell::Integer(1))].into());
     assert_eq!(
         last,
-        Some(&Request::Query { cache: "db".into(), query: "q".into(), params: named, execute: true })
+        Some(&Request::Query {
+            cache: "db".into(),
+            query: "q".into(),
+            params: named,
+            execute: true,
+            fresh: false
+        })
     );
 
     model.rows = Err(Fault::new("away"));
@@ -442,22 +473,23 @@ fn queries_wait_for_their_answers() {
 #[test]
 fn included_scripts_share_variables_and_end_the_phase() {
     let mut model = Model::default();
+    let mut shelf = Shelf::default();
     let mut add = |name: &str, phase, text: &str| {
         let script = Script::compile(name, phase, text).expect("it compiles");
-        model.includes.insert(name.into(), Arc::new(script));
+        shelf.0.insert(name.into(), Arc::new(script));
     };
     add("log", Phase::Data, "ec_log \"${x} ${args}\";");
     add("stop", Phase::Data, "stop;");
     add("other", Phase::Ehlo, "stop;");
     add("again", Phase::Data, "ec_include \"again\";");
     let text = "$x = \"1\"; ec_include \"log\" [\"a\", \"b\"]; ec_include \"stop\"; ec_log \"after\";";
-    assert_eq!(model.check(Phase::Data, text), Disposition::Stop);
+    assert_eq!(check_with(&mut model, Phase::Data, text, &shelf), Disposition::Stop);
     assert_eq!(model.logged, ["1 a b"]);
     for (name, expected) in
         [("missing", "no script"), ("other", "compiled for ehlo"), ("again", "more than 16 scripts")]
     {
         model.errors.clear();
-        let found = model.check(Phase::Data, &format!("ec_include \"{name}\";"));
+        let found = check_with(&mut model, Phase::Data, &format!("ec_include \"{name}\";"), &shelf);
         assert_eq!(found, Disposition::Failed(Reply::policy_failure()));
         assert!(model.errors.iter().any(|error| error.contains(expected)), "{:?}", model.errors);
     }
@@ -467,23 +499,26 @@ fn included_scripts_share_variables_and_end_the_phase() {
 fn bounds_of_a_run() {
     let mut model = Model::default();
     let twice = "$x = \"0123456789\"; $x = \"${x}${x}\"; ".to_owned() + &"$x = \"${x}${x}\"; ".repeat(30);
-    assert_eq!(model.check(Phase::Data, &twice), Disposition::Failed(Reply::policy_failure()));
+    assert_eq!(check(&mut model, Phase::Data, &twice), Disposition::Failed(Reply::policy_failure()));
     assert!(model.errors[0].contains("at most 1048576 are kept"), "{:?}", model.errors);
 
     let script = |text: &str| Arc::new(Script::compile("self", Phase::Data, text).expect("it compiles"));
     let endless =
         script("ec_error_mode \"continue\"; ec_include \"self\"; ec_include \"self\"; $x = ec_div 1 0;");
-    model.includes.insert("self".into(), Arc::clone(&endless));
+    let shelf = Shelf([("self".into(), Arc::clone(&endless))].into());
     model.errors.clear();
     assert_eq!(
-        model.run(&endless, Limits::default()).disposition,
+        run(&mut model, &endless, Limits::default(), &shelf).disposition,
         Disposition::Failed(Reply::policy_failure())
     );
     assert!(model.errors.last().is_some_and(|error| error.contains("more than 100000 steps")));
 
     let tight = Limits { total_bytes_max: 64, ..Limits::default() };
     let text = "ec_error_mode \"continue\"; ".to_owned() + &"$x = \"0123456789\"; ".repeat(10);
-    assert_eq!(model.run(&script(&text), tight).disposition, Disposition::Failed(Reply::policy_failure()));
+    assert_eq!(
+        run(&mut model, &script(&text), tight, &Shelf::default()).disposition,
+        Disposition::Failed(Reply::policy_failure())
+    );
 }
 
 #[test]

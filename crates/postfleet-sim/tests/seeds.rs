@@ -53,6 +53,13 @@ fn replication_17_more_seeds_keep_the_promises() {
     check(some(1_000_001), &small());
 }
 
+/// Whole fleets that once failed: accepted questions that vanished (652, 909), a member that was cut off while an INSTALL
+/// was under way (1840).
+#[test]
+fn seeds_that_failed_once() {
+    check([652, 909, 1840].into_iter(), &RunOptions::default());
+}
+
 #[test]
 fn the_same_seed_gives_the_same_bytes() {
     let text = |seed| {

@@ -3,6 +3,7 @@
 use alloc::string::{String, ToString};
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::str::FromStr;
 
 /// Longest local part, in octets.
 pub const LOCAL_PART_OCTETS_MAX: usize = 64;
@@ -75,6 +76,23 @@ impl fmt::Display for Address {
     }
 }
 
+impl FromStr for Address {
+    type Err = AddressError;
+
+    /// Reads an address without brackets, such as one that was accepted and written down. Dots may stand where only
+    /// pedantic rules forbid them.
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let rules = PathRules {
+            pedantic: false,
+            allow_literal: true,
+            whitespace: false,
+            unqualified_domain: None,
+            postmaster_domain: None,
+        };
+        parse_mailbox(text, rules).map_err(|PathError| AddressError)
+    }
+}
+
 impl fmt::Display for Domain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -103,6 +121,11 @@ impl fmt::Display for ReversePath {
         }
     }
 }
+
+/// The text is no mail address. Nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a mail address")]
+pub struct AddressError;
 
 /// The client wrote something that is no path. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,8 @@
 //! Entry points for fuzz targets and properties. Each drives the crate with octets from outside and panics when
 //! an invariant does not hold.
 
+mod client;
+
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -13,6 +15,8 @@ use crate::{
     Answer, ConnectRefusal, DateRule, Event, Extensions, Failure, FormatRules, Injection, LineRule, LoneRule,
     MessageStart, Questions, Reply, Session, SessionFacts, SessionSettings, parse_proxy_header,
 };
+
+pub use client::fuzz_client;
 
 /// What a session said and handed out, in an order that does not depend on how its input was cut.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -4,6 +4,8 @@
 //! messages that begin and end exactly where RFC 5321 says; never to a panic, and never to memory beyond the formula
 //! in docs/smtp.md.
 //!
+//! The other direction is [`client`]: one outbound connection, with a contract of its own. What follows is the server.
+//!
 //! Pure: no socket, clock, file, task or randomness. `postfleet-node` owns those: it accepts, reads and writes,
 //! does TLS, spools, and asks policy.
 //!
@@ -73,6 +75,7 @@
 extern crate alloc;
 
 mod address;
+pub mod client;
 mod command;
 mod content;
 mod envelope;
@@ -85,7 +88,7 @@ mod session;
 mod settings;
 mod trace;
 
-pub use address::{Address, DOMAIN_OCTETS_MAX, Domain, LOCAL_PART_OCTETS_MAX, ReversePath};
+pub use address::{Address, AddressError, DOMAIN_OCTETS_MAX, Domain, LOCAL_PART_OCTETS_MAX, ReversePath};
 pub use envelope::{
     Body, Envelope, MailFrom, MessageFacts, Notify, Origin, OriginalRecipient, Protocol, Recipient, Return,
     TlsFacts,

@@ -22,7 +22,8 @@ pub(crate) const CRATES: &[(&str, Kind, &[&str])] = &[
     ("postfleet-gauge", Kind::Pure, &["postfleet-types"]),
     ("postfleet-cache", Kind::Pure, &["postfleet-types"]),
     ("postfleet-datasource", Kind::Pure, &["postfleet-types"]),
-    ("postfleet-sieve", Kind::Pure, &["postfleet-types", "postfleet-datasource"]),
+    ("postfleet-policy", Kind::Pure, &["postfleet-types", "postfleet-datasource"]),
+    ("postfleet-sieve", Kind::Pure, &["postfleet-types", "postfleet-datasource", "postfleet-policy"]),
     ("postfleet-series", Kind::Pure, &["postfleet-types", "postfleet-cidr", "postfleet-gauge"]),
     ("postfleet-throttle", Kind::Pure, &["postfleet-types"]),
     (

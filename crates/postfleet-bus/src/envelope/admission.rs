@@ -12,6 +12,9 @@ use postfleet_types::{Epoch, GroupName, Reader, WireError, Writer};
 pub struct Round {
     /// Keeps answers to an earlier round from being counted.
     pub nonce: u64,
+    /// Whether it may end in an INSTALL: members hold back what they have to send from their HELLO on. The other kind
+    /// only finds out who is silent.
+    pub decides: bool,
     /// Epochs that may not be admitted; normally none.
     pub excluded: Vec<Epoch>,
 }
@@ -62,7 +65,7 @@ pub struct Install {
 
 impl Round {
     pub(super) fn encode(&self, writer: &mut Writer) {
-        writer.u64(self.nonce).count(self.excluded.len());
+        writer.u64(self.nonce).u8(u8::from(self.decides)).count(self.excluded.len());
         for epoch in &self.excluded {
             writer.u64(epoch.0);
         }
@@ -70,12 +73,17 @@ impl Round {
 
     pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, WireError> {
         let nonce = reader.u64()?;
+        let decides = match reader.u8()? {
+            0 => false,
+            1 => true,
+            _ => return Err(reader.invalid("kind of round")),
+        };
         let count = reader.count(8)?;
         let mut excluded = Vec::with_capacity(count);
         for _ in 0..count {
             excluded.push(Epoch(reader.u64()?));
         }
-        Ok(Self { nonce, excluded })
+        Ok(Self { nonce, decides, excluded })
     }
 }
 

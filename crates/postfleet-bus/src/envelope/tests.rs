@@ -59,7 +59,7 @@ fn every_type_comes_back() {
         load: Load { queue: 3, connections: 4 },
         wall: WallTime::from_unix_millis(5),
     }));
-    check(Body::Round(Round { nonce: 1, excluded: vec![Epoch(7)] }));
+    check(Body::Round(Round { nonce: 1, decides: true, excluded: vec![Epoch(7)] }));
 }
 
 /// The example of docs/formats/bus-envelope.md.
@@ -126,7 +126,7 @@ fn destinations_that_do_not_fit_are_known_beforehand() {
 /// A later version may append to a body; this one reads what it knows.
 #[test]
 fn later_fields_are_skipped() {
-    let round = Round { nonce: 1, excluded: Vec::new() };
+    let round = Round { nonce: 1, decides: false, excluded: Vec::new() };
     let body = Body::Round(round.clone());
     let mut bytes = Header::new(&body, Epoch(1), 1, ViewId::default()).encode(&body).to_vec();
     bytes.extend_from_slice(b"later");

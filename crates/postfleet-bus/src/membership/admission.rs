@@ -3,6 +3,11 @@
 //! A raw event that leaves attachments without membership needs a round. The lowest attachment sends ROUND,
 //! everybody answers HELLO, the sender of the ROUND decides and sends INSTALL. All of these have one order, so
 //! all members of a component take the same step at the same place. Nonces keep answers to an earlier round out.
+//!
+//! From its HELLO to the INSTALL a member sends no data. So no message of a member lies between the last HELLO and the
+//! INSTALL, where whoever is cut off just then has a hole: it would deliver its own messages in the old view while
+//! others deliver them in the new. A round that somebody is silent in is therefore given up soon, followed by one that
+//! only waits, and that by one that decides without waiting for the silent.
 
 use super::Membership;
 use super::queue::Control;
@@ -14,8 +19,10 @@ use alloc::vec::Vec;
 use core::time::Duration;
 use postfleet_types::{Epoch, Monotonic, NodeType};
 
-/// How long a round waits for attachments that are not members.
-pub(super) const NEW_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a round that only waits does so for attachments that are not members.
+pub(super) const NEW_PATIENCE: Duration = Duration::from_millis(1500);
+/// How long a round that decides waits for anybody; members hold back their data meanwhile.
+pub(super) const DECISION_PATIENCE: Duration = Duration::from_millis(500);
 /// From one attachment's turn to send a ROUND to the next one's.
 const TURN: Duration = Duration::from_secs(1);
 /// From the end of a round's patience until others take over.
@@ -26,12 +33,20 @@ const OVERDUE: Duration = Duration::from_secs(2);
 pub(super) struct Running {
     pub(super) nonce: u64,
     pub(super) sender: RawId,
+    decides: bool,
     pub(super) excluded: Vec<Epoch>,
     pub(super) started: Monotonic,
     pub(super) hellos: BTreeMap<RawId, (Epoch, Hello)>,
     /// When the last HELLO that was waited for came.
     complete: Option<Monotonic>,
-    decided: bool,
+    /// Its sender has said what comes of it.
+    over: bool,
+}
+
+impl Running {
+    const fn least_patience(&self) -> Duration {
+        if self.decides { DECISION_PATIENCE } else { NEW_PATIENCE }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -59,6 +74,11 @@ impl Admission {
 
     pub(super) const fn is_asking(&self) -> bool {
         self.asked
+    }
+
+    /// Whether data must wait for the end of the round.
+    pub(super) fn holds_data(&self) -> bool {
+        self.round.as_ref().is_some_and(|round| round.decides)
     }
 
     /// A message of this attachment has come.
@@ -104,9 +124,13 @@ impl Membership {
 
     /// Asks for a round that excludes these epochs.
     pub(super) fn ask_round(&mut self, excluded: Vec<Epoch>) {
+        self.ask_round_that(true, excluded);
+    }
+
+    fn ask_round_that(&mut self, decides: bool, excluded: Vec<Epoch>) {
         let nonce = self.random.next_u64();
         self.queue.cancel(|control| matches!(control, Control::Round(_)));
-        self.queue.control.push_back(Control::Round(Round { nonce, excluded }));
+        self.queue.control.push_back(Control::Round(Round { nonce, decides, excluded }));
         self.admission.asked = true;
         self.counters.rounds_sent += 1;
     }
@@ -126,11 +150,12 @@ impl Membership {
         self.admission.round = Some(Running {
             nonce: round.nonce,
             sender: from,
+            decides: round.decides,
             excluded: round.excluded,
             started: now,
             hellos: BTreeMap::new(),
             complete: None,
-            decided: false,
+            over: false,
         });
         self.queue.control.push_back(Control::Hello);
     }
@@ -162,12 +187,20 @@ impl Membership {
         if missing.is_empty() && round.complete.is_none() {
             round.complete = Some(now);
         }
-        let own_hello = round.hellos.contains_key(&self.own);
-        let ready = missing.values().all(|patience| now >= round.started + *patience);
-        if round.sender == self.own && !round.decided && own_hello && ready {
-            round.decided = true;
-            if let Some(install) = self.decide() {
-                self.queue.control.push_back(Control::Install(install));
+        let has_ended = missing.values().all(|patience| now >= round.started + *patience);
+        if round.sender == self.own && !round.over && has_ended && round.hellos.contains_key(&self.own) {
+            round.over = true;
+            let excluded = round.excluded.clone();
+            match (round.decides, missing.is_empty()) {
+                (true, true) => {
+                    let install = self.decide();
+                    self.queue.control.extend(install.map(Control::Install));
+                }
+                (true, false) => self.ask_round_that(false, excluded),
+                (false, _) => {
+                    self.admission.were_silent(missing.into_keys());
+                    self.ask_round_that(true, excluded);
+                }
             }
         } else if let Some(due) = self.round_due()
             && now >= due
@@ -186,7 +219,7 @@ impl Membership {
             Some(round) => {
                 let end = round.complete.unwrap_or_else(|| {
                     let patience = self.missing().into_values().max().unwrap_or_default();
-                    round.started + patience.max(NEW_PATIENCE)
+                    round.started + patience.max(round.least_patience())
                 });
                 let rank = self.rank((round.sender != self.own).then_some(round.sender));
                 Some(end + OVERDUE + TURN.saturating_mul(rank))
@@ -213,7 +246,11 @@ impl Membership {
                 || self.admission.silent.contains(raw)
                 || self.numbering.is_gapped(*raw);
             if !settled {
-                let patience = installed.map_or(NEW_PATIENCE, |i| heartbeat_limit(&i.member.info));
+                let patience = match installed {
+                    _ if round.decides => DECISION_PATIENCE,
+                    Some(installed) => heartbeat_limit(&installed.member.info),
+                    None => NEW_PATIENCE,
+                };
                 missing.insert(*raw, patience);
             }
         }
@@ -223,7 +260,7 @@ impl Membership {
     pub(super) fn admission_deadline(&self) -> Option<Monotonic> {
         let due = self.round_due();
         let Some(round) = &self.admission.round else { return due };
-        if round.sender == self.own && !round.decided && round.hellos.contains_key(&self.own) {
+        if round.sender == self.own && !round.over && round.hellos.contains_key(&self.own) {
             let patience = self.missing().into_values().max().unwrap_or_default();
             return due.into_iter().chain([round.started + patience]).min();
         }

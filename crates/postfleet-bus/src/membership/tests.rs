@@ -1,7 +1,7 @@
 use super::*;
 use crate::carrier::{Carrier, CarrierEvent, RawReason};
 use crate::connection::Connection;
-use crate::envelope::{self, Install};
+use crate::envelope::{self, Install, Round};
 use crate::scripted::{Network, Scripted, Timing};
 use crate::solo::Solo;
 use core::task::{Context, Poll, Waker};
@@ -154,6 +154,79 @@ fn change(members: &[RawId], joined: &[RawId]) -> CarrierEvent {
     CarrierEvent::Change { members: members.to_vec(), left: Vec::new(), joined: joined.to_vec() }
 }
 
+/// How long somebody who says nothing holds up an admission.
+const SILENCE: Duration = admission::DECISION_PATIENCE.saturating_add(admission::NEW_PATIENCE);
+
+/// Gives the only one that speaks what it submits, and lets time pass, until another view is in force; how long was it?
+fn until_view(member: &mut Membership, own: RawId, now: Monotonic) -> Duration {
+    let (mut at, before) = (now, member.view_id());
+    while member.view_id() == before {
+        while let Some(bytes) = member.poll_submit() {
+            member.submitted(at, bytes.clone(), Submit::Accepted);
+            member.handle_carrier(at, CarrierEvent::Deliver { from: own, bytes });
+        }
+        if member.view_id() == before {
+            at = member.poll_deadline().expect("something is waited for").max(at);
+            member.handle_timeout(at);
+        }
+    }
+    at.since(now)
+}
+
+/// Whoever is cut off while an INSTALL is under way sees its own messages in the old view, others see them in the new:
+/// so there must be none behind the HELLO. Rounds that only wait hold up nobody.
+#[test]
+fn data_wait_from_the_hello_to_the_install() {
+    let (a, b) = (RawId { major: 1, minor: 1 }, RawId { major: 2, minor: 2 });
+    let mut member = Membership::new(a, info("a", "192.0.2.1"), Random::seeded(1), Options::default());
+    let back = |member: &mut Membership, at: Monotonic| {
+        let bytes = member.poll_submit().expect("something to submit");
+        member.submitted(at, bytes.clone(), Submit::Accepted);
+        member.handle_carrier(at, CarrierEvent::Deliver { from: a, bytes: bytes.clone() });
+        envelope::decode(&bytes).expect("an envelope").1
+    };
+    member.handle_carrier(NOW, change(&[a], &[a]));
+    assert_eq!(until_view(&mut member, a, NOW), Duration::ZERO);
+    member.handle_carrier(NOW, change(&[a, b], &[b]));
+    let send = |member: &mut Membership| {
+        member.send(&to("g"), 1, Bytes::new(), SendOptions::default()).expect("a member may send");
+    };
+    assert!(matches!(back(&mut member, NOW), Body::Round(Round { decides: true, .. })));
+    send(&mut member);
+    assert!(matches!(back(&mut member, NOW), Body::Hello(_)));
+    assert_eq!(member.poll_submit(), None);
+    // B says nothing: the next round only waits, and data go out.
+    let waits = NOW + admission::DECISION_PATIENCE;
+    member.handle_timeout(waits);
+    assert!(matches!(back(&mut member, waits), Body::Round(Round { decides: false, .. })));
+    assert!(matches!(back(&mut member, waits), Body::Hello(_)));
+    assert!(matches!(back(&mut member, waits), Body::Data(_)));
+    let decides = waits + admission::NEW_PATIENCE;
+    member.handle_timeout(decides);
+    send(&mut member);
+    assert!(matches!(back(&mut member, decides), Body::Round(Round { decides: true, .. })));
+    assert!(matches!(back(&mut member, decides), Body::Hello(_)));
+    assert!(matches!(back(&mut member, decides), Body::Install(_)));
+    assert!(matches!(back(&mut member, decides), Body::Data(_)));
+}
+
+/// The engine lost what it had accepted. A member that has no view sends nothing else that would tell.
+#[test]
+fn a_question_that_vanished_is_asked_again() {
+    let a = RawId { major: 1, minor: 1 };
+    let mut member = Membership::new(a, info("a", "192.0.2.1"), Random::seeded(1), Options::default());
+    member.set_carrier_state(Duration::from_secs(4), true);
+    member.handle_carrier(NOW, change(&[a], &[a]));
+    submit_one(&mut member);
+    let patience = Monotonic::from_millis(8000);
+    member.handle_timeout(patience);
+    let bytes = submit_one(&mut member);
+    assert!(matches!(envelope::decode(&bytes), Ok((_, Body::Round(_)))));
+    member.handle_carrier(patience, CarrierEvent::Deliver { from: a, bytes });
+    assert_eq!(member.ended(), Some(LostReason::OwnGap));
+    assert_eq!(member.reconnect(), Reconnect::Now);
+}
+
 #[test]
 fn bus_case_23_an_install_after_a_raw_event_is_ignored() {
     let (a, b) = (RawId { major: 1, minor: 1 }, RawId { major: 2, minor: 2 });
@@ -178,11 +251,7 @@ fn bus_case_23_an_install_after_a_raw_event_is_ignored() {
         back(&mut member, &bytes);
     }
     assert_eq!(member.poll_submit(), None);
-    let later = member.poll_deadline().expect("the end of the patience");
-    assert_eq!(later, NOW + admission::NEW_PATIENCE);
-    member.handle_timeout(later);
-    let bytes = submit_one(&mut member);
-    back(&mut member, &bytes);
+    assert_eq!(until_view(&mut member, a, NOW), SILENCE);
     assert_eq!(member.view_id().map(|id| id.counter), Some(1));
 }
 
@@ -194,32 +263,17 @@ fn ghosts_hold_up_one_round_only() {
     let ghosts: Vec<RawId> = (1..=20).map(raw).collect();
     let mut all: Vec<RawId> = ghosts.iter().copied().chain([own]).collect();
     let mut member = Membership::new(own, info("a", "192.0.2.1"), Random::seeded(1), Options::default());
-    // Plays a round as far as it goes without waiting, then until its end; how long did it take?
-    let play = |member: &mut Membership, now: Monotonic| {
-        let (mut at, before) = (now, member.view_id());
-        while member.view_id() == before {
-            while let Some(bytes) = member.poll_submit() {
-                member.submitted(at, bytes.clone(), Submit::Accepted);
-                member.handle_carrier(at, CarrierEvent::Deliver { from: own, bytes });
-            }
-            if member.view_id() == before {
-                at = member.poll_deadline().expect("something is waited for").max(at);
-                member.handle_timeout(at);
-            }
-        }
-        at.since(now)
-    };
     member.handle_carrier(NOW, change(&all, &all));
-    assert_eq!(play(&mut member, NOW), Duration::from_secs(20) + admission::NEW_PATIENCE);
+    assert_eq!(until_view(&mut member, own, NOW), Duration::from_secs(20) + SILENCE);
     // Somebody new: it is our turn at once, and only the new one is waited for.
     let now = Monotonic::from_millis(60_000);
     all.push(next);
     member.handle_carrier(now, change(&all, &[next]));
-    assert_eq!(play(&mut member, now), admission::NEW_PATIENCE);
+    assert_eq!(until_view(&mut member, own, now), SILENCE);
     // One that comes anew may speak now.
     let now = Monotonic::from_millis(120_000);
     member.handle_carrier(now, change(&all, &[ghosts[0]]));
-    assert_eq!(play(&mut member, now), Duration::from_secs(1) + admission::NEW_PATIENCE);
+    assert_eq!(until_view(&mut member, own, now), Duration::from_secs(1) + SILENCE);
     // When somebody goes, nobody new is there, and nothing is needed.
     let now = Monotonic::from_millis(180_000);
     all.pop();

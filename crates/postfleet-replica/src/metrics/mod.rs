@@ -457,6 +457,10 @@ impl Own for Metrics {
     fn limits(&self, name: &str) -> Option<GaugeLimits> {
         self.gauges.get(name).map(SharedGauge::limits)
     }
+
+    fn in_flight(&self) -> &InFlight {
+        &self.in_flight
+    }
 }
 
 /// Whether a series of that kind counts such a key.

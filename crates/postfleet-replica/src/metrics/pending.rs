@@ -1,7 +1,7 @@
 //! What of the own columns waits to be sent, and what was sent and has not come back.
 
 use super::wire::{Encoder, OwnedId, OwnedKey, Section, SeriesId, decode, decode_window};
-use crate::entries::NUMBER_MAX;
+use crate::entries::{CountKey, NUMBER_MAX};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
@@ -43,6 +43,7 @@ pub(super) trait Own {
     fn cells(&self, id: SeriesId<'_>, key: Key<'_>) -> Vec<(u64, i64)>;
     fn gauge(&self, name: &str, key: &str) -> i64;
     fn limits(&self, name: &str) -> Option<GaugeLimits>;
+    fn in_flight(&self) -> &InFlight;
 }
 
 fn add<K: Ord + ?Sized, O: Ord + core::borrow::Borrow<K>>(
@@ -164,17 +165,30 @@ impl Pending {
         }
         for item in &self.restates {
             // As before the changes that follow.
+            // What is restated stands behind a removal that waits, or is under way: that one counts as done.
+            let removed = self.removes.contains(item);
             encoder.operation(&match item {
                 Item::Series(id, key) => {
-                    let mut cells: BTreeMap<u64, i64> = own.cells(id.id(), key.key()).into_iter().collect();
-                    for (index, delta) in self.cells(id.id(), key) {
-                        *cells.entry(index).or_default() -= delta;
+                    let mut cells = BTreeMap::new();
+                    if !removed && let Some(behind) = own.in_flight().cells_behind_removal(id.id(), key) {
+                        for (index, delta) in behind {
+                            *cells.entry(index).or_default() += delta;
+                        }
+                    } else if !removed {
+                        cells.extend(own.cells(id.id(), key.key()));
+                        for (index, delta) in self.cells(id.id(), key) {
+                            *cells.entry(index).or_default() -= delta;
+                        }
                     }
                     let cells = cells.into_iter().filter(|(_, count)| *count != 0).collect();
                     Section::Restate { id: id.id(), key: key.clone(), cells }
                 }
                 Item::Gauge(name, key) => {
-                    let value = own.gauge(name, key).saturating_sub(self.gauge(name, key));
+                    let value = match own.in_flight().gauge_behind_removal(name, key) {
+                        _ if removed => 0,
+                        Some(behind) => behind,
+                        None => own.gauge(name, key).saturating_sub(self.gauge(name, key)),
+                    };
                     Section::RestateGauge { name, key, value }
                 }
             });
@@ -245,16 +259,47 @@ impl InFlight {
             if let Section::Window { id: found, index, entries } = section
                 && *found == id
             {
-                // Own bodies can be read.
-                let _ = decode_window::<WireError>(id.kind, entries, |found, delta| {
-                    if OwnedKey::from(found) == *key {
-                        cells.push((*index, delta));
+                cells.extend(changes_of(id, key, entries).into_iter().map(|delta| (*index, delta)));
+            }
+        });
+        cells
+    }
+
+    /// The changes of a key that are under way behind its removal, by window; `None` when no removal is.
+    pub(super) fn cells_behind_removal(&self, id: SeriesId<'_>, key: &OwnedKey) -> Option<Vec<(u64, i64)>> {
+        let mut behind = None;
+        self.each(|section| match section {
+            Section::Remove { id: found, key: removed } if *found == id && removed == key => {
+                behind = Some(Vec::new());
+            }
+            Section::Window { id: found, index, entries } if *found == id => {
+                let Some(cells) = &mut behind else { return };
+                cells.extend(changes_of(id, key, entries).into_iter().map(|delta| (*index, delta)));
+            }
+            _ => {}
+        });
+        behind
+    }
+
+    /// As [`InFlight::cells_behind_removal`], of a gauge.
+    pub(super) fn gauge_behind_removal(&self, name: &str, key: &str) -> Option<i64> {
+        let mut behind = None;
+        self.each(|section| match section {
+            Section::RemoveGauge { name: found, key: removed } if *found == name && *removed == key => {
+                behind = Some(0);
+            }
+            Section::Gauges { name: found, entries, .. } if *found == name => {
+                let Some(sum) = &mut behind else { return };
+                let _ = str::decode::<WireError>(entries, |found, delta| {
+                    if found == key {
+                        *sum = i64::saturating_add(*sum, delta);
                     }
                     Ok(())
                 });
             }
+            _ => {}
         });
-        cells
+        behind
     }
 
     /// Whether something is under way that says what the column has for a key.
@@ -282,4 +327,17 @@ impl InFlight {
             });
         }
     }
+}
+
+/// The changes of a key in a window of an own body.
+fn changes_of(id: SeriesId<'_>, key: &OwnedKey, entries: &[u8]) -> Vec<i64> {
+    let mut changes = Vec::new();
+    // Own bodies can be read.
+    let _ = decode_window::<WireError>(id.kind, entries, |found, delta| {
+        if OwnedKey::from(found) == *key {
+            changes.push(delta);
+        }
+        Ok(())
+    });
+    changes
 }

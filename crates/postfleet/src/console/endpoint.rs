@@ -25,9 +25,9 @@ impl Default for Endpoint {
 
 impl Endpoint {
     /// The endpoint that `word` names, or `None` when it begins a command. Only words that cannot be commands are
-    /// endpoints: `/…`, `[…`, `ssh://…` and `[user@]host:digits`.
+    /// endpoints: `/…`, `./…`, `../…`, `[…`, `ssh://…` and `[user@]host:digits`.
     pub(super) fn recognise(word: &str) -> Option<Result<Self, String>> {
-        if word.starts_with('/') {
+        if ["/", "./", "../"].iter().any(|begin| word.starts_with(begin)) {
             return Some(Ok(Self::Unix(word.into())));
         }
         if word.starts_with("ssh://") {

@@ -50,8 +50,8 @@ pub(super) enum Parsed {
     Show(String),
 }
 
-/// Reads arguments and environment. Options end at the first word that is none: what follows is the endpoint, if
-/// it looks like one, and the command, whose own options are left alone.
+/// Reads arguments and environment. Options stand before the command, whose own options are left alone; the endpoint, if a
+/// word looks like one, before, after or between them.
 pub(super) fn parse(
     arguments: impl IntoIterator<Item = String>,
     environment: impl Fn(&str) -> Option<String>,
@@ -69,7 +69,17 @@ pub(super) fn parse(
     };
     let mut endpoint = None;
     let mut arguments = arguments.into_iter().peekable();
-    while let Some(option) = arguments.next_if(|word| word.len() > 1 && word.starts_with('-')) {
+    let mut ended = false;
+    loop {
+        let is_option = |word: &String| !ended && word.len() > 1 && word.starts_with('-');
+        let Some(option) = arguments.next_if(is_option) else {
+            match arguments.peek().and_then(|word| Endpoint::recognise(word)) {
+                Some(recognised) if endpoint.is_none() => endpoint = Some(recognised?),
+                Some(_) | None => break,
+            }
+            arguments.next();
+            continue;
+        };
         // `-t5` and `--prompt=…` carry their value.
         let (name, inline) = match option.split_once('=') {
             Some((name, value)) if option.starts_with("--") => (name.to_string(), Some(value.to_string())),
@@ -86,7 +96,7 @@ pub(super) fn parse(
             inline.clone().or_else(|| arguments.next()).ok_or_else(|| format!("option {name} needs a value"))
         };
         match name.as_str() {
-            "--" => break,
+            "--" => ended = true,
             "-e" | "--endpoint" => endpoint = Some(named_endpoint(&value()?)?),
             "-u" | "--user" => options.user = Some(value()?),
             "-t" | "--timeout" => options.timeout = seconds(&value()?)?,
@@ -102,12 +112,6 @@ pub(super) fn parse(
             "-h" | "--help" => return Ok(Parsed::Show(HELP.into())),
             _ => return Err(format!("unknown option '{option}'")),
         }
-    }
-    if endpoint.is_none()
-        && let Some(recognised) = arguments.peek().and_then(|word| Endpoint::recognise(word))
-    {
-        endpoint = Some(recognised?);
-        arguments.next();
     }
     let endpoint = match (endpoint, variable("CONSOLE_ENDPOINT")) {
         (Some(endpoint), _) => endpoint,
@@ -136,12 +140,12 @@ fn seconds(text: &str) -> Result<Duration, String> {
 const _: () = assert!(DEFAULT.len() == 9, "the help below names the default");
 
 const HELP: &str = "\
-Usage: postfleet console [options] [endpoint] [command...]
+Usage: postfleet console [options] [endpoint] [options] [command...]
 
 Without a command: a session at the terminal, or one command per line of standard input.
 
 Endpoints:
-  /path/to/socket         Unix socket (default /tmp/2025)
+  /path/to/socket         Unix socket (default /tmp/2025); ./ and ../ begin a path too
   host:port, [v6]:port    TCP
 
 Options:
@@ -188,6 +192,9 @@ mod tests {
         check(&["sieve:sieve1", "stats"], "/tmp/2025", "sieve:sieve1 stats");
         check(&["/run/x", "cluster", "info"], "/run/x", "cluster info");
         check(&["-e", "127.0.0.1:2025", "/run/x"], "127.0.0.1:2025", "/run/x");
+        check(&["/run/x", "-j", "cluster", "info", "-v"], "/run/x", "cluster info -v");
+        check(&["./control", "pid"], "./control", "pid");
+        check(&["--", "../control", "-j"], "../control", "-j");
         check(&["-t", "5", "[::1]:2025", "mailq", "-l", "3"], "[::1]:2025", "mailq -l 3");
     }
 

@@ -3,22 +3,19 @@
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use postfleet_datasource::Rows;
 
-use crate::compile::Script;
-use crate::error::Fault;
+use crate::fault::Fault;
 use crate::host::{
     Answer, Change, Class, Context, Event, Events, Host, Kind, Path, Place, Request, Scope, SeriesRead,
     SeriesWrite, Windows,
 };
-use crate::outcome::Outcome;
-use crate::run::{ErrorMode, Execution, Limits, Step};
 
-pub(crate) struct Throttle {
+/// A throttle.
+pub struct Throttle {
     limit: u64,
     period_ms: u64,
     counted: Vec<u64>,
@@ -36,8 +33,9 @@ impl Throttle {
     }
 }
 
+/// A gauge cache.
 #[derive(Default)]
-pub(crate) struct Gauge {
+pub struct Gauge {
     ttl_ms: u64,
     elements_max: usize,
     /// Value and time of the last change.
@@ -45,35 +43,51 @@ pub(crate) struct Gauge {
 }
 
 /// See the module.
-pub(crate) struct Model {
-    pub(crate) now_ms: u64,
-    pub(crate) client: IpAddr,
-    pub(crate) connection: BTreeMap<String, String>,
-    pub(crate) message: BTreeMap<String, String>,
-    pub(crate) logged: Vec<String>,
-    pub(crate) errors: Vec<String>,
-    pub(crate) files: Vec<(String, String)>,
-    pub(crate) counters: BTreeMap<(String, Class), u64>,
-    pub(crate) includes: BTreeMap<String, Arc<Script>>,
+pub struct Model {
+    /// The clock.
+    pub now_ms: u64,
+    /// The client's address.
+    pub client: IpAddr,
+    /// The connection's context.
+    pub connection: BTreeMap<String, String>,
+    /// The message's context.
+    pub message: BTreeMap<String, String>,
+    /// What scripts logged.
+    pub logged: Vec<String>,
+    /// What went wrong, with its place.
+    pub errors: Vec<String>,
+    /// What was appended to files.
+    pub files: Vec<(String, String)>,
+    /// Statistics.
+    pub counters: BTreeMap<(String, Class), u64>,
     /// Number of windows of each monitor, by position, and its name.
-    pub(crate) monitors: Vec<(&'static str, u32)>,
+    pub monitors: Vec<(&'static str, u32)>,
     /// Events of the client's block by window, of this node.
-    pub(crate) connections: Vec<u64>,
+    pub connections: Vec<u64>,
     /// How much of the running window has passed, in thousandths.
-    pub(crate) window_passed: u64,
-    /// Open connections of this node and of others.
-    pub(crate) open: Vec<IpAddr>,
-    pub(crate) open_elsewhere: Vec<IpAddr>,
-    pub(crate) series: BTreeMap<(String, String), BTreeMap<IpAddr, i64>>,
-    pub(crate) throttles: BTreeMap<(bool, String), Throttle>,
-    pub(crate) gauges: BTreeMap<String, Gauge>,
-    pub(crate) caches: BTreeMap<String, BTreeMap<String, (String, Option<u64>)>>,
-    pub(crate) headers: Option<Vec<(String, String)>>,
-    pub(crate) from: Vec<String>,
-    pub(crate) to: Vec<String>,
-    /// What databases answer, and what they were asked.
-    pub(crate) rows: Result<Rows, Fault>,
-    pub(crate) asked: Vec<Request>,
+    pub window_passed: u64,
+    /// Open connections of this node.
+    pub open: Vec<IpAddr>,
+    /// Of other nodes.
+    pub open_elsewhere: Vec<IpAddr>,
+    /// Of scripts that name the monitor.
+    pub series: BTreeMap<(String, String), BTreeMap<IpAddr, i64>>,
+    /// By whether they are shared, and name.
+    pub throttles: BTreeMap<(bool, String), Throttle>,
+    /// Gauge caches.
+    pub gauges: BTreeMap<String, Gauge>,
+    /// Replicated caches: value, and when it expires.
+    pub caches: BTreeMap<String, BTreeMap<String, (String, Option<u64>)>>,
+    /// The message's header fields; none if there is no message.
+    pub headers: Option<Vec<(String, String)>>,
+    /// The sender.
+    pub from: Vec<String>,
+    /// The recipients.
+    pub to: Vec<String>,
+    /// What databases answer.
+    pub rows: Result<Rows, Fault>,
+    /// What runs waited for.
+    pub asked: Vec<Request>,
 }
 
 impl Default for Model {
@@ -87,7 +101,6 @@ impl Default for Model {
             errors: Vec::new(),
             files: Vec::new(),
             counters: BTreeMap::new(),
-            includes: BTreeMap::new(),
             monitors: alloc::vec![("300,6", 6), ("1800,4", 4)],
             connections: alloc::vec![0; 7],
             window_passed: 0,
@@ -107,33 +120,20 @@ impl Default for Model {
 }
 
 impl Model {
-    /// Runs a script to its end, answering at once what it waits for.
-    pub(crate) fn run(&mut self, script: &Arc<Script>, limits: Limits) -> Outcome {
-        let mut execution = Execution::new(script, ErrorMode::Fail, limits);
-        loop {
-            match execution.step(self) {
-                Step::Done(outcome) => return outcome,
-                Step::Wait(request) => {
-                    let answer = match &request {
-                        Request::Query { .. } => self.rows.clone().map_or_else(Answer::Failed, Answer::Rows),
-                        Request::SharedTarpit { name } => {
-                            self.count_and_wait(true, name).map_or_else(Answer::Failed, Answer::HoldMs)
-                        }
-                    };
-                    self.asked.push(request);
-                    execution.resume(answer);
-                }
+    /// Answers what a run waits for.
+    pub fn answer(&mut self, request: Request) -> Answer {
+        let answer = match &request {
+            Request::Query { .. } => self.rows.clone().map_or_else(Answer::Failed, Answer::Rows),
+            Request::SharedTarpit { name } => {
+                self.count_and_wait(true, name).map_or_else(Answer::Failed, Answer::HoldMs)
             }
-        }
-    }
-
-    /// Compiles and runs a script; the outcome's disposition.
-    #[cfg(test)]
-    pub(crate) fn check(&mut self, phase: crate::Phase, text: &str) -> crate::Disposition {
-        match Script::compile("test.sieve", phase, text) {
-            Ok(script) => self.run(&Arc::new(script), Limits::default()).disposition,
-            Err(error) => panic!("{error}"),
-        }
+            Request::Sleep { ms } => {
+                self.now_ms = self.now_ms.saturating_add(*ms);
+                Answer::Slept
+            }
+        };
+        self.asked.push(request);
+        answer
     }
 
     fn prefix(&self, mask: Option<u8>, address: Option<&str>) -> Result<(IpAddr, u8), Fault> {
@@ -220,10 +220,6 @@ impl Host for Model {
     fn count(&mut self, counter: &str, class: Class) {
         let count = self.counters.entry((counter.into(), class)).or_default();
         *count = count.saturating_add(1);
-    }
-
-    fn include(&mut self, uri: &str) -> Result<Arc<Script>, Fault> {
-        self.includes.get(uri).cloned().ok_or_else(|| Fault::new(format!("no script '{uri}'")))
     }
 
     fn events_average(&mut self, events: Events, monitor: u32, mask: Option<u8>) -> Result<u64, Fault> {
@@ -336,13 +332,13 @@ impl Host for Model {
         Ok(())
     }
 
-    fn gauge_change(&mut self, name: &str, key: &str, change: Change) -> Result<(), Fault> {
+    fn gauge_change(&mut self, name: &str, key: &str, change: Change) -> Result<i64, Fault> {
         let now = self.now_ms;
         let gauge = self.live_gauge(name)?;
         let value = gauge.keys.entry(key.into()).or_default();
         let amount = if change == Change::Increment { 1 } else { -1 };
         *value = (value.0.saturating_add(amount), now);
-        Ok(())
+        Ok(value.0)
     }
 
     fn gauge(&mut self, name: &str, key: &str) -> Result<i64, Fault> {

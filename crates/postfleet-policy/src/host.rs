@@ -1,13 +1,11 @@
 //! What a run asks of the node: small operations, each with checked arguments.
 
 use alloc::string::String;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use postfleet_datasource::{Params, Rows};
 
-use crate::compile::Script;
-use crate::error::Fault;
+use crate::fault::Fault;
 
 /// Which of the two dictionaries of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,7 +147,7 @@ pub enum Path {
     To,
 }
 
-/// What a script waits for. Answer with [`crate::Execution::resume`].
+/// What a script waits for. The run goes on with an [`Answer`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {
     /// A query to a datasource.
@@ -162,11 +160,18 @@ pub enum Request {
         params: Params,
         /// Run for its effect; no rows are wanted and nothing may be remembered.
         execute: bool,
+        /// Asked of the source even if the cache knows the answer.
+        fresh: bool,
     },
     /// Counted in a shared throttle, and told how long to hold.
     SharedTarpit {
         /// The throttle's name.
         name: String,
+    },
+    /// Time to pass.
+    Sleep {
+        /// How much.
+        ms: u64,
     },
 }
 
@@ -177,7 +182,9 @@ pub enum Answer {
     Rows(Rows),
     /// To a shared tarpit.
     HoldMs(u64),
-    /// Neither could be had.
+    /// The time has passed.
+    Slept,
+    /// It could not be had.
     Failed(Fault),
 }
 
@@ -207,11 +214,6 @@ pub trait Host {
     fn log_file(&mut self, uri: &str, text: &str) -> Result<(), Fault>;
     /// One more for a counter of the statistics.
     fn count(&mut self, counter: &str, class: Class);
-    /// A compiled script for the same phase.
-    ///
-    /// # Errors
-    /// It is missing or does not compile.
-    fn include(&mut self, uri: &str) -> Result<Arc<Script>, Fault>;
     /// The weighted sliding average of a monitor, by its position.
     ///
     /// # Errors
@@ -274,11 +276,11 @@ pub trait Host {
         ttl_s: u64,
         replicated: bool,
     ) -> Result<(), Fault>;
-    /// Counts a key.
+    /// Counts a key; its new value.
     ///
     /// # Errors
     /// The gauge cache was never initialised.
-    fn gauge_change(&mut self, name: &str, key: &str, change: Change) -> Result<(), Fault>;
+    fn gauge_change(&mut self, name: &str, key: &str, change: Change) -> Result<i64, Fault>;
     /// A key's value; 0 if it is missing.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::error::Fault;
+use crate::fault::Fault;
 use crate::host::Class;
 
 /// A reply to the client: a code that is valid, and at least one line.
@@ -63,7 +63,9 @@ impl Reply {
         self.lines.iter().enumerate().map(line).collect()
     }
 
-    pub(crate) fn class(&self) -> Class {
+    /// How a counter of such replies is shown.
+    #[must_use]
+    pub fn class(&self) -> Class {
         match self.code / 100 {
             4 => Class::Temporary,
             5 => Class::Permanent,
