@@ -268,15 +268,17 @@ impl InFlight {
     /// The changes of a key that are under way behind its removal, by window; `None` when no removal is.
     pub(super) fn cells_behind_removal(&self, id: SeriesId<'_>, key: &OwnedKey) -> Option<Vec<(u64, i64)>> {
         let mut behind = None;
-        self.each(|section| match section {
-            Section::Remove { id: found, key: removed } if *found == id && removed == key => {
+        self.each(|section| {
+            if let Section::Remove { id: found, key: removed } = section
+                && (*found, removed) == (id, key)
+            {
                 behind = Some(Vec::new());
-            }
-            Section::Window { id: found, index, entries } if *found == id => {
-                let Some(cells) = &mut behind else { return };
+            } else if let Section::Window { id: found, index, entries } = section
+                && *found == id
+                && let Some(cells) = &mut behind
+            {
                 cells.extend(changes_of(id, key, entries).into_iter().map(|delta| (*index, delta)));
             }
-            _ => {}
         });
         behind
     }
@@ -284,20 +286,23 @@ impl InFlight {
     /// As [`InFlight::cells_behind_removal`], of a gauge.
     pub(super) fn gauge_behind_removal(&self, name: &str, key: &str) -> Option<i64> {
         let mut behind = None;
-        self.each(|section| match section {
-            Section::RemoveGauge { name: found, key: removed } if *found == name && *removed == key => {
-                behind = Some(0);
-            }
-            Section::Gauges { name: found, entries, .. } if *found == name => {
-                let Some(sum) = &mut behind else { return };
+        self.each(|section| {
+            if let Section::RemoveGauge { name: found, key: removed } = section
+                && (*found, *removed) == (name, key)
+            {
+                behind = Some(0_i64);
+            } else if let Section::Gauges { name: found, entries, .. } = section
+                && *found == name
+                && let Some(sum) = &mut behind
+            {
+                // Own bodies can be read.
                 let _ = str::decode::<WireError>(entries, |found, delta| {
                     if found == key {
-                        *sum = i64::saturating_add(*sum, delta);
+                        *sum = sum.saturating_add(delta);
                     }
                     Ok(())
                 });
             }
-            _ => {}
         });
         behind
     }

@@ -37,7 +37,7 @@ fn day(end: WallTime) -> u64 {
 pub(super) fn run(job: &Job, now: WallTime) -> anyhow::Result<Done> {
     let mut done = Done::default();
     let found = files(&job.directory)?;
-    for name in job.series.iter().flatten().filter(|name| !found.contains_key(*name)) {
+    if let Some(name) = job.series.iter().flatten().find(|name| !found.contains_key(*name)) {
         anyhow::bail!("no such series '{name}' in {}", job.directory.display());
     }
     let today = now.unix_seconds() / DAY;
@@ -92,7 +92,7 @@ fn merge(series: &str, list: &[PeriodFile]) -> anyhow::Result<()> {
             from = from.min(begin);
         }
         let (header, entries) = file::read(&text).with_context(|| period.path.display().to_string())?;
-        let known = head.get_or_insert_with(|| (header.kind, header.monitor));
+        let known = head.get_or_insert((header.kind, header.monitor));
         if *known != (header.kind, header.monitor) {
             // Other windows, or another type: the series was defined anew. Both stay as they are.
             return Ok(());
