@@ -11,17 +11,21 @@ extern crate alloc;
 
 mod fault;
 mod host;
+mod lifetime;
 mod lua;
 #[cfg(feature = "model")]
 pub mod model;
 mod outcome;
 mod phase;
+mod phases;
 
 pub use fault::Fault;
 pub use host::{
     Answer, Change, Class, Context, Event, Events, Host, Kind, Path, Place, Request, Scope, SeriesRead,
     SeriesWrite, Spread, Windows,
 };
+pub use lifetime::lifetime;
 pub use lua::{Edit, Item, Level, LuaHost, NamedSeries, SeriesKey, SeriesKind};
 pub use outcome::{Disposition, Outcome, Reply};
 pub use phase::Phase;
+pub use phases::Phases;

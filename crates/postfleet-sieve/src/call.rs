@@ -18,7 +18,7 @@ use postfleet_policy::Phase;
 use postfleet_policy::{
     Change, Class, Events, Host, Kind, Place, Request, Scope, SeriesRead, SeriesWrite, Spread, Windows,
 };
-use postfleet_policy::{Disposition, Reply};
+use postfleet_policy::{Disposition, Reply, lifetime};
 
 /// Characters of a line of `ec_log`; the rest is cut. The paniclog of the reference has this bound.
 const LOG_CHARACTERS_MAX: usize = 1972;
@@ -74,21 +74,6 @@ fn windows(start: Option<&str>, end: Option<&str>) -> Result<Windows, Fault> {
         return Err(Fault::new(format!("the last window, {end}, is before the first, {start}")));
     }
     Ok(Windows { start, end })
-}
-
-/// Seconds that a value lives: `90`, `15M`, `2H`; `0` for ever.
-fn lifetime(text: &str) -> Result<Option<u64>, Fault> {
-    let trimmed = text.trim();
-    let (digits, unit) = match trimmed.char_indices().last() {
-        Some((at, 'M' | 'm')) => (trimmed.get(..at), 60),
-        Some((at, 'H' | 'h')) => (trimmed.get(..at), 3600),
-        _ => (Some(trimmed), 1),
-    };
-    let seconds =
-        digits.and_then(|digits| digits.parse::<u64>().ok()).and_then(|number| number.checked_mul(unit));
-    let wrong =
-        || Fault::new(format!("'{text}' is not a time; expected seconds, or minutes as 15M, or hours as 2H"));
-    Ok(Some(seconds.ok_or_else(wrong)?).filter(|seconds| *seconds > 0))
 }
 
 impl Execution {

@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::String;
 
 use crate::number::Operator;
-use postfleet_policy::Phase;
+use postfleet_policy::Phases;
 use postfleet_policy::{Change, Context, Event, Events, Kind};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,39 +106,6 @@ pub(crate) enum Takes {
     /// A variable that holds a hash.
     Hash,
     Any,
-}
-
-/// Phases as bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Phases(u16);
-
-impl Phases {
-    const ANY: Self = Self(u16::MAX);
-    /// Where a message, or a recipient of one, exists and is not accepted yet or is being spooled.
-    const RECIPIENT_TO_COPY: Self = Self::of(&[Phase::Rcptto, Phase::Data, Phase::Spool, Phase::EachRcpt]);
-    const INBOUND: Self = Self(Self::ANY.0 & !Self::of(&[Phase::SetBinding]).0);
-    const MESSAGE: Self = Self::of(&[Phase::Data, Phase::Spool, Phase::EachRcpt, Phase::SetBinding]);
-    const AFTER_REPLY: Self = Self::of(&[Phase::Spool, Phase::EachRcpt, Phase::SetBinding]);
-
-    const fn of(phases: &[Phase]) -> Self {
-        match phases {
-            [] => Self(0),
-            [first, rest @ ..] => Self((1 << *first as u16) | Self::of(rest).0),
-        }
-    }
-
-    pub(crate) fn contain(self, phase: Phase) -> bool {
-        self.0 & Self::of(&[phase]).0 != 0
-    }
-
-    pub(crate) fn shown(self) -> String {
-        let mut shown = String::new();
-        for phase in Phase::ALL.into_iter().filter(|phase| self.contain(*phase)) {
-            shown.push_str(if shown.is_empty() { "" } else { ", " });
-            shown.push_str(phase.name());
-        }
-        shown
-    }
 }
 
 /// A row of either table.

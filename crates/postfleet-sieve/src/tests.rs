@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use crate::fuzz::{SAMPLES, script};
 use crate::running::{Shelf, run};
 use crate::{
-    Answer, Class, Disposition, ErrorMode, Execution, Fault, Limits, Phase, Reply, Request, SCRIPT_BYTES_MAX,
-    Script, Step,
+    Answer, Class, Disposition, ErrorMode, Event, Execution, Fault, Limits, Phase, Reply, Request,
+    SCRIPT_BYTES_MAX, Script, Step,
 };
 
 /// Compiles and runs a script; the outcome's disposition.
@@ -75,8 +75,8 @@ fn address(last: u8) -> IpAddr {
 
 #[test]
 fn policy_p01_open_connections_of_the_node_and_the_cluster() {
-    let mut model =
-        Model { open: vec![address(10); 3], open_elsewhere: vec![address(10); 4], ..Model::default() };
+    let mut model = Model::default();
+    model.open = [vec![(0, address(10)); 3], vec![(1, address(10)); 4]].concat();
     let text = r#"($l) = audit_service "SMTP" "/32";
 ($c) = audit_service "inbound_cidr" "/32";
 ec_log "local ${l} cluster ${c}";"#;
@@ -85,8 +85,9 @@ ec_log "local ${l} cluster ${c}";"#;
 
 #[test]
 fn policy_p02_open_connections_of_a_block() {
-    let elsewhere = [vec![address(10); 4], vec![address(77); 2]].concat();
-    let mut model = Model { open: vec![address(10); 3], open_elsewhere: elsewhere, ..Model::default() };
+    let open = [vec![(0, address(10)); 3], vec![(1, address(10)); 4], vec![(1, address(77)); 2]].concat();
+    let mut model = Model::default();
+    model.open = open;
     let text = r#"$a = audit_service "inbound_cidr" "/24"; $b = audit_service "inbound_cidr" "192.0.2.77";
         $c = audit_connections_on_service "/24"; $d = audit_connections_on_listener "/32"; ec_log "${a} ${b} ${c} ${d}";"#;
     assert_eq!(logged(&mut model, Phase::Connect, text), ["9 2 3 3"]);
@@ -95,8 +96,11 @@ fn policy_p02_open_connections_of_a_block() {
 
 #[test]
 fn policy_p03_average_and_exact_sums() {
-    let mut model =
-        Model { connections: vec![10, 40, 0, 0, 0, 0, 0], window_passed: 250, ..Model::default() };
+    let mut model = Model::default();
+    model.now_ms = 30_000;
+    model.happened(Event::Connection, address(10), 40);
+    model.now_ms = 375_000;
+    model.happened(Event::Connection, address(10), 10);
     let text = r#"$avg = ec_ip_connections "0" "32";
         $h = hash_create; hash_set $h "period_start" 0; $a = ec_ip_connections $h;
         hash_set $h "period_end" "1"; $b = ec_ip_connections $h;
@@ -340,8 +344,9 @@ fn contexts_are_compared() {
 
 #[test]
 fn tests_of_messages() {
-    let mut model =
-        Model { from: vec!["a+b@example.org".into()], to: vec!["x@example.net".into()], ..Model::default() };
+    let mut model = Model::default();
+    model.from = vec!["a+b@example.org".into()];
+    model.to = vec!["x@example.net".into()];
     let fields = [("Subject", "Buy now"), ("From", "A <a@example.org>")];
     model.headers = Some(fields.map(|(name, value)| (name.into(), value.into())).to_vec());
     let mut check = |test: &str, expected: bool| {

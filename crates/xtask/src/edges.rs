@@ -50,6 +50,8 @@ pub(crate) const CRATES: &[(&str, Kind, &[&str])] = &[
     ),
     ("postfleet-bus-local", Kind::Impure, &["postfleet-types", "postfleet-bus"]),
     ("postfleet-bus-corosync", Kind::Impure, &["postfleet-types", "postfleet-bus"]),
+    // An interpreter in C, and a clock that bounds it.
+    ("postfleet-lua", Kind::Impure, &["postfleet-types", "postfleet-datasource", "postfleet-policy"]),
     ("postfleet-drivers", Kind::Impure, &["postfleet-types", "postfleet-datasource"]),
     (
         "postfleet-node",

@@ -1,0 +1,341 @@
+//! Scripts that were loaded: interpreters in which their functions stand ready.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, MutexGuard, PoisonError, TryLockError};
+
+use mlua::chunk::ChunkMode;
+use mlua::{Function, Table, Thread, Value};
+
+use crate::arguments::{Arguments, Outcome};
+use crate::call::{function, printed, time};
+use crate::callout::Callout;
+use crate::error::{LoadError, text};
+use crate::functions::Op;
+use crate::limits::{Limits, OnError};
+use crate::sandbox::{Globals, Sandbox, Turn};
+
+/// Bytes of one script.
+pub(crate) const SCRIPT_BYTES_MAX: usize = 1 << 20;
+
+/// Modules that the scripts of one program may require.
+const REQUIRED_MAX: usize = 200;
+
+/// The text of a script.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The file as messages show it.
+    pub file: String,
+    /// The text.
+    pub text: String,
+}
+
+/// Where `require` finds modules that the operator wrote.
+pub trait Library: Send + Sync {
+    /// The module of this name, if there is one.
+    ///
+    /// # Errors
+    /// It is there but cannot be read.
+    fn module(&self, name: &str) -> Result<Option<Source>, String>;
+}
+
+/// No modules.
+#[derive(Clone, Copy, Debug)]
+pub struct NoLibrary;
+
+impl Library for NoLibrary {
+    fn module(&self, _: &str) -> Result<Option<Source>, String> {
+        Ok(None)
+    }
+}
+
+/// What a script registered.
+pub(crate) struct Module {
+    pub(crate) name: String,
+    script: usize,
+    table: Table,
+    callouts: BTreeSet<Callout>,
+}
+
+/// One interpreter with all scripts.
+pub(crate) struct Loaded {
+    pub(crate) sandbox: Sandbox,
+    scripts: Vec<Globals>,
+    pub(crate) modules: Vec<Module>,
+}
+
+/// See the module.
+pub struct Program {
+    pub(crate) loaded: Vec<Loaded>,
+    pub(crate) limits: Limits,
+    pub(crate) on_error: OnError,
+    notes: Vec<String>,
+    next: AtomicUsize,
+}
+
+impl Program {
+    /// Loads scripts in their order into so many interpreters, one at least: calls in one interpreter take turns.
+    ///
+    /// # Errors
+    /// One does not compile, or fails as its text is run.
+    pub fn load(
+        sources: &[Source],
+        library: &dyn Library,
+        limits: Limits,
+        on_error: OnError,
+        interpreters: usize,
+        now_s: u64,
+    ) -> Result<Self, LoadError> {
+        let mut notes = Vec::new();
+        let mut loaded = Vec::new();
+        for number in 0..interpreters.max(1) {
+            // What scripts say as they are loaded is the same in all interpreters.
+            let mut said = Vec::new();
+            loaded.push(Loading { library, limits, now_s, notes: &mut said, required: 0 }.all(sources)?);
+            if number == 0 {
+                notes = said;
+            }
+        }
+        Ok(Self { loaded, limits, on_error, notes, next: AtomicUsize::new(0) })
+    }
+
+    /// What is to be told about the loading: lines that scripts printed, and modules without callouts.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// How many interpreters there are.
+    #[must_use]
+    pub fn interpreters(&self) -> usize {
+        self.loaded.len()
+    }
+
+    /// The names of the modules, in the order in which they are called.
+    pub fn modules(&self) -> impl Iterator<Item = &str> {
+        self.loaded.iter().take(1).flat_map(|loaded| &loaded.modules).map(|module| module.name.as_str())
+    }
+
+    /// Whether some module has this callout.
+    #[must_use]
+    pub fn listens(&self, callout: Callout) -> bool {
+        self.loaded
+            .iter()
+            .take(1)
+            .any(|loaded| loaded.modules.iter().any(|module| module.callouts.contains(&callout)))
+    }
+
+    /// An interpreter that is not running, if there is one.
+    pub(crate) fn free(&self) -> usize {
+        let count = self.loaded.len().max(1);
+        let first = self.next.fetch_add(1, Ordering::Relaxed);
+        let all = (0..count).map(|at| first.wrapping_add(at) % count);
+        let is_free = |at: &usize| {
+            let turn = self.loaded.get(*at).map(|loaded| loaded.sandbox.turn.try_lock());
+            !matches!(turn, Some(Err(TryLockError::WouldBlock)))
+        };
+        all.clone().find(is_free).unwrap_or(first % count)
+    }
+}
+
+impl Loaded {
+    /// The modules with a callout, in their order.
+    pub(crate) fn with(&self, callout: Callout) -> impl DoubleEndedIterator<Item = usize> + '_ {
+        self.modules
+            .iter()
+            .enumerate()
+            .filter(move |(_, module)| module.callouts.contains(&callout))
+            .map(|(at, _)| at)
+    }
+
+    /// A call that has not begun: its coroutine and the globals of its own.
+    pub(crate) fn begin(&self, module: usize, callout: Callout) -> Outcome<(Thread, Table)> {
+        let missing = || "no such module".to_owned();
+        let module = self.modules.get(module).ok_or_else(missing)?;
+        let globals = self.scripts.get(module.script).ok_or_else(missing)?;
+        let made = || -> mlua::Result<(Thread, Table)> {
+            let function: Function = module.table.raw_get(callout.name())?;
+            Ok((self.sandbox.lua.create_thread(function)?, globals.of_call(&self.sandbox.lua)?))
+        };
+        made().map_err(|error| text(&error))
+    }
+
+    /// Puts the globals of a call in their place. The caller holds the turn.
+    pub(crate) fn enter(&self, module: usize, own: &Table) -> Outcome<()> {
+        let globals = self.modules.get(module).and_then(|module| self.scripts.get(module.script));
+        globals.map_or(Ok(()), |globals| globals.enter(own)).map_err(|error| text(&error))
+    }
+
+    /// The table of a module, which its functions get as `self`.
+    pub(crate) fn table(&self, module: usize) -> Value {
+        self.modules.get(module).map_or(Value::Nil, |module| Value::Table(module.table.clone()))
+    }
+
+    pub(crate) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.sandbox.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Loading<'a> {
+    library: &'a dyn Library,
+    limits: Limits,
+    now_s: u64,
+    notes: &'a mut Vec<String>,
+    required: usize,
+}
+
+impl Loading<'_> {
+    fn all(&mut self, sources: &[Source]) -> Result<Loaded, LoadError> {
+        let sandbox = Sandbox::new(&self.limits).map_err(|error| LoadError {
+            file: "scriptlet".to_owned(),
+            line: None,
+            problem: text(&error),
+        })?;
+        let mut loaded = Loaded { sandbox, scripts: Vec::new(), modules: Vec::new() };
+        for source in sources {
+            let before = loaded.modules.len();
+            self.one(&mut loaded, source)?;
+            let registered = loaded.modules.get(before..).unwrap_or_default();
+            if registered.is_empty() {
+                self.notes.push(format!(
+                    "{}: the script registers no module and is never called; end it with \
+                     msys.registerModule(\"{}\", …)",
+                    source.file, source.name
+                ));
+            } else if !registered.iter().any(|module| module.name == source.name) {
+                let names: Vec<&str> = registered.iter().map(|module| module.name.as_str()).collect();
+                self.notes.push(format!(
+                    "{}: script \"{}\" registers {}; both names should be the same",
+                    source.file,
+                    source.name,
+                    names.join(", ")
+                ));
+            }
+        }
+        Ok(loaded)
+    }
+
+    fn one(&mut self, loaded: &mut Loaded, source: &Source) -> Result<(), LoadError> {
+        let failed = |problem: String| LoadError::from_message(&source.file, &problem);
+        let globals = loaded.sandbox.globals().map_err(|error| failed(text(&error)))?;
+        let script = loaded.scripts.len();
+        let chunk = compile(&loaded.sandbox, &globals, source).map_err(failed)?;
+        let thread = loaded.sandbox.lua.create_thread(chunk).map_err(|error| failed(text(&error)))?;
+        globals.enter_base().map_err(|error| failed(text(&error)))?;
+        let mut answer: Vec<Value> = Vec::new();
+        let mut left = self.limits.slice_max;
+        loop {
+            let turn = {
+                let _turn = loaded.sandbox.turn.lock().unwrap_or_else(PoisonError::into_inner);
+                loaded.sandbox.meter.start(left, self.limits.time_max);
+                let turn = loaded.sandbox.go_on(&thread, mlua::Variadic::from_iter(answer));
+                left = loaded.sandbox.meter.left();
+                turn
+            };
+            match turn {
+                Turn::Returned(_) => break,
+                Turn::Failed(problem) => return Err(failed(problem)),
+                Turn::Asks(number, values) => {
+                    answer = match self.perform(loaded, &globals, script, (number, &values)) {
+                        Ok(values) => std::iter::once(Value::Boolean(true)).chain(values).collect(),
+                        Err(problem) => {
+                            let problem = loaded.sandbox.lua.create_string(problem);
+                            let problem = problem.map_err(|error| failed(text(&error)))?;
+                            vec![Value::Boolean(false), Value::String(problem)]
+                        }
+                    };
+                }
+            }
+        }
+        loaded.scripts.push(globals);
+        Ok(())
+    }
+
+    fn perform(
+        &mut self,
+        loaded: &mut Loaded,
+        globals: &Globals,
+        script: usize,
+        (number, values): (usize, &[Value]),
+    ) -> Outcome<Vec<Value>> {
+        let function = function(number)?;
+        let given = Arguments { function, values, accept: &loaded.sandbox.accept };
+        match function.op {
+            Op::Print => self.notes.push(printed(values)),
+            Op::Log => self.notes.push(given.text(1)?),
+            Op::AsyncOk => return Ok(vec![Value::Boolean(false)]),
+            Op::Now | Op::Time | Op::Date => return Ok(vec![time(&loaded.sandbox.lua, &given, self.now_s)?]),
+            Op::Missing(reason) => return Err(format!("{} is not available: {reason}", function.name)),
+            Op::Require => {
+                let name = given.text(0)?;
+                self.required = self.required.saturating_add(1);
+                if self.required > REQUIRED_MAX {
+                    return Err(format!("more than {REQUIRED_MAX} modules"));
+                }
+                let Some(source) = self.library.module(&name)? else {
+                    return Err(format!(
+                        "module '{name}' not found; it is no package of msys and no file beside the scripts"
+                    ));
+                };
+                return match compile(&loaded.sandbox, globals, &source) {
+                    Ok(chunk) => Ok(vec![Value::Function(chunk)]),
+                    Err(problem) => {
+                        let problem =
+                            loaded.sandbox.lua.create_string(problem).map_err(|error| text(&error))?;
+                        Ok(vec![Value::Nil, Value::String(problem)])
+                    }
+                };
+            }
+            Op::RegisterModule => {
+                let name = given.text(0)?;
+                let Some(Value::Table(table)) = given.get(1) else { return Err(given.wrong(1, "table")) };
+                if loaded.modules.iter().any(|module| module.name == name) {
+                    return Err(format!(
+                        "module '{name}' is registered twice; give one of them another name"
+                    ));
+                }
+                let has = |callout: &Callout| {
+                    matches!(table.raw_get::<Value>(callout.name()), Ok(Value::Function(_)))
+                };
+                let callouts: BTreeSet<Callout> = Callout::ALL.into_iter().filter(has).collect();
+                if callouts.is_empty() {
+                    self.notes
+                        .push(format!("no usable methods found for module {name} in registerModule call"));
+                }
+                loaded.modules.push(Module { name, script, table: table.clone(), callouts });
+            }
+            _ => {
+                return Err(format!(
+                    "'{}' asks a node that may not be running yet; call it in init or in a callout",
+                    function.name
+                ));
+            }
+        }
+        Ok(Vec::new())
+    }
+}
+
+fn compile(sandbox: &Sandbox, globals: &Globals, source: &Source) -> Outcome<Function> {
+    if source.text.len() > SCRIPT_BYTES_MAX {
+        return Err(format!(
+            "{} bytes are too many for a script; at most {SCRIPT_BYTES_MAX}",
+            source.text.len()
+        ));
+    }
+    // A shell's first line is no Lua.
+    let shell = source.text.starts_with('#');
+    let text_of = if shell { format!("--{}", source.text) } else { source.text.clone() };
+    sandbox
+        .lua
+        .load(text_of)
+        .set_name(format!("@{}", source.file))
+        .set_mode(ChunkMode::Text)
+        .set_environment(globals.proxy.clone())
+        .into_function()
+        .map_err(|error| text(&error))
+}
+
+/// A program that runs may be dropped while another takes its place; executions hold it.
+pub(crate) type Shared = Arc<Program>;

@@ -1,0 +1,392 @@
+//! A run: the callouts of one moment, module after module, each a coroutine that stops where it must wait.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mlua::{Table, Thread, Value};
+use postfleet_policy::{Answer, Disposition, Level, LuaHost, Outcome, Reply, Request};
+
+use crate::call::{Caller, Done, Effects, Pending};
+use crate::callout::Callout;
+use crate::functions::{AGAIN, CONT, DONE};
+use crate::limits::OnError;
+use crate::program::{Loaded, Program, Shared};
+use crate::sandbox::Turn;
+
+/// How long a callout that has something pending is left alone, and how often.
+const AGAIN_MS: u64 = 100;
+const AGAIN_MAX: u32 = 600;
+
+/// Where a run stands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// It waits for an answer: give it to [`Execution::resume`], then step again.
+    Wait(Request),
+    /// The run has ended; stepping again says the same.
+    Done(Ending),
+}
+
+/// The end of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// What is to be done.
+    pub outcome: Outcome,
+    /// Whether the other modules of the phase are left out.
+    pub ends_phase: bool,
+    /// Scripts that failed, and how; already logged.
+    pub errors: Vec<String>,
+}
+
+/// What is done when the answer has come.
+enum Waiting {
+    /// The script goes on with it.
+    Script(Pending),
+    /// The script was paused and goes on with what it had asked for.
+    Paused(Vec<Value>),
+    /// The callout is called anew.
+    Again,
+}
+
+/// One callout of one module under way.
+struct Running {
+    module: usize,
+    thread: Thread,
+    globals: Table,
+    /// What the coroutine is resumed with; a `nil` in front of its arguments is the module itself.
+    next: Vec<Value>,
+    instructions: u64,
+    computed: Duration,
+    /// Instructions since the last wait.
+    slice: u64,
+    again: u32,
+}
+
+/// The run of one moment of a session. It owns its coroutines and nothing of the host.
+pub struct Execution {
+    program: Shared,
+    interpreter: usize,
+    callouts: Vec<Callout>,
+    /// The text of the command that the moment is about.
+    argument: String,
+    /// Entries of the list of recipients that are still to be shown to the running module.
+    queue: Vec<(usize, Callout, Option<String>)>,
+    is_queued: bool,
+    running: Option<(Running, Callout, Option<String>)>,
+    waiting: Option<(Request, Waiting, Option<Answer>)>,
+    effects: Effects,
+    ends_phase: bool,
+    errors: Vec<String>,
+    ended: bool,
+}
+
+impl Execution {
+    /// A run that has not begun. The argument is the text of the command that the moment is about, such as the address.
+    #[must_use]
+    pub fn new(program: &Arc<Program>, callouts: &[Callout], argument: &str) -> Self {
+        Self::within(program, program.free(), callouts, argument)
+    }
+
+    /// The same in a certain interpreter, for what each of them has to be told.
+    #[must_use]
+    pub fn within(program: &Arc<Program>, interpreter: usize, callouts: &[Callout], argument: &str) -> Self {
+        Self {
+            program: Arc::clone(program),
+            interpreter,
+            callouts: callouts.to_vec(),
+            argument: argument.to_owned(),
+            queue: Vec::new(),
+            is_queued: false,
+            running: None,
+            waiting: None,
+            effects: Effects::default(),
+            ends_phase: false,
+            errors: Vec::new(),
+            ended: false,
+        }
+    }
+
+    /// Answers what the run waits for; without effect if it waits for nothing. The next [`Self::step`] goes on.
+    pub fn resume(&mut self, answer: Answer) {
+        if let Some((_, _, waiting)) = &mut self.waiting {
+            *waiting = Some(answer);
+        }
+    }
+
+    /// Runs until a script must wait or the run ends. While an answer is missing the same request is given again.
+    pub fn step(&mut self, host: &mut dyn LuaHost) -> Step {
+        let program = Arc::clone(&self.program);
+        let Some(loaded) = program.loaded.get(self.interpreter) else { return self.done() };
+        if !self.is_queued {
+            self.is_queued = true;
+            self.enqueue(host, loaded);
+        }
+        loop {
+            if self.ended {
+                return self.done();
+            }
+            match self.waiting.take() {
+                Some((request, waiting, None)) => {
+                    self.waiting = Some((request.clone(), waiting, None));
+                    return Step::Wait(request);
+                }
+                Some((_, waiting, Some(answer))) => self.take_answer(loaded, waiting, answer),
+                None => {}
+            }
+            let Some((running, callout, item)) = self.running.take() else {
+                self.begin(host, loaded);
+                continue;
+            };
+            self.go_on(host, loaded, running, callout, item);
+        }
+    }
+
+    fn done(&self) -> Step {
+        let disposition = self.effects.verdict.clone().unwrap_or(Disposition::End);
+        let outcome = Outcome { disposition, hold_ms: self.effects.hold_ms };
+        Step::Done(Ending { outcome, ends_phase: self.ends_phase, errors: self.errors.clone() })
+    }
+
+    /// Lists what is to be called, the last first: module after module, each with all callouts of the moment.
+    fn enqueue(&mut self, host: &mut dyn LuaHost, loaded: &Loaded) {
+        let mut queue = Vec::new();
+        let modules = loaded.modules.len();
+        for module in 0..modules {
+            for callout in &self.callouts {
+                if !loaded.with(*callout).any(|with| with == module) {
+                    continue;
+                }
+                if *callout == Callout::RcpttoList {
+                    queue.extend(host.recipients().into_iter().map(|item| (module, *callout, Some(item))));
+                } else {
+                    queue.push((module, *callout, None));
+                }
+            }
+        }
+        queue.reverse();
+        self.queue = queue;
+    }
+
+    fn begin(&mut self, host: &mut dyn LuaHost, loaded: &Loaded) {
+        let Some((module, callout, item)) = self.queue.pop() else {
+            self.ended = true;
+            return;
+        };
+        match self.prepared(loaded, module, callout, item.as_deref()) {
+            Ok(running) => self.running = Some((running, callout, item)),
+            Err(problem) => self.failed(host, loaded, module, callout, &problem),
+        }
+    }
+
+    fn prepared(
+        &self,
+        loaded: &Loaded,
+        module: usize,
+        callout: Callout,
+        item: Option<&str>,
+    ) -> Result<Running, String> {
+        let (thread, globals) = loaded.begin(module, callout)?;
+        let sandbox = &loaded.sandbox;
+        let string = |text: &str| {
+            sandbox.lua.create_string(text).map(Value::String).map_err(|error| crate::error::text(&error))
+        };
+        let entry = |address: &str| {
+            let table = sandbox.lua.create_table().map_err(|error| crate::error::text(&error))?;
+            table.raw_set("address", address).map_err(|error| crate::error::text(&error))?;
+            Ok::<_, String>(Value::Table(table))
+        };
+        let accept = || Value::Table(sandbox.accept.clone());
+        let vctx = || Value::Table(sandbox.vctx.clone());
+        let msg = || Value::Table(sandbox.msg.clone());
+        let mut next = vec![loaded.table(module)];
+        match callout {
+            Callout::Init | Callout::Deinit | Callout::Dealloc => {}
+            Callout::Connect => next.extend([accept(), vctx()]),
+            Callout::Ehlo | Callout::Mailfrom => next.extend([string(&self.argument)?, accept(), vctx()]),
+            Callout::Rcptto => next.extend([msg(), string(&self.argument)?, accept(), vctx()]),
+            Callout::RcpttoList | Callout::RcpttoListFinal => {
+                next.extend([entry(item.unwrap_or_default())?, vctx()]);
+            }
+            Callout::Data | Callout::Spool | Callout::EachRcpt => next.extend([msg(), accept(), vctx()]),
+            Callout::SetBinding => next.push(msg()),
+        }
+        let computed = Duration::ZERO;
+        Ok(Running { module, thread, globals, next, instructions: 0, computed, slice: 0, again: 0 })
+    }
+
+    fn take_answer(&mut self, loaded: &Loaded, waiting: Waiting, answer: Answer) {
+        let Some((running, callout, item)) = &mut self.running else { return };
+        running.slice = 0;
+        match waiting {
+            Waiting::Paused(values) => running.next = values,
+            Waiting::Again => {
+                let (module, callout, item) = (running.module, *callout, item.clone());
+                let (instructions, computed, again) = (running.instructions, running.computed, running.again);
+                // A callout that cannot be made anew ends as it would have without the wait.
+                if let Ok(mut anew) = self.prepared(loaded, module, callout, item.as_deref()) {
+                    anew.instructions = instructions;
+                    anew.computed = computed;
+                    anew.again = again;
+                    self.running = Some((anew, callout, item));
+                } else {
+                    self.running = None;
+                }
+            }
+            Waiting::Script(pending) => {
+                let caller =
+                    Caller { sandbox: &loaded.sandbox, callout: *callout, effects: &mut self.effects };
+                running.next = packed(loaded, caller.answered(pending, answer));
+            }
+        }
+    }
+
+    fn go_on(
+        &mut self,
+        host: &mut dyn LuaHost,
+        loaded: &Loaded,
+        mut running: Running,
+        callout: Callout,
+        item: Option<String>,
+    ) {
+        let limits = self.program.limits;
+        let sandbox = &loaded.sandbox;
+        let (turn, spent) = {
+            let _turn = loaded.turn();
+            let left = limits
+                .call_max
+                .saturating_sub(running.instructions)
+                .min(limits.slice_max.saturating_sub(running.slice));
+            let entered = loaded.enter(running.module, &running.globals);
+            let began = Instant::now();
+            sandbox.meter.start(left, limits.time_max.saturating_sub(running.computed));
+            let next = std::mem::take(&mut running.next);
+            let turn = match entered {
+                Ok(()) => sandbox.go_on(&running.thread, mlua::Variadic::from_iter(next)),
+                Err(problem) => Turn::Failed(problem),
+            };
+            let used = left.saturating_sub(sandbox.meter.left());
+            running.instructions = running.instructions.saturating_add(used);
+            running.slice = running.slice.saturating_add(used);
+            running.computed = running.computed.saturating_add(began.elapsed());
+            (turn, sandbox.meter.is_spent().then(|| sandbox.meter.place()))
+        };
+        match turn {
+            Turn::Failed(problem) if spent.is_some() => {
+                let problem = spent.flatten().unwrap_or(problem);
+                let why = if running.computed >= limits.time_max {
+                    format!("{} s of computing", limits.time_max.as_secs())
+                } else {
+                    let count = running.instructions;
+                    format!("{count} instructions, {} of them without a wait", running.slice)
+                };
+                self.failed(host, loaded, running.module, callout, &format!("{problem} ({why})"));
+            }
+            Turn::Failed(problem) => self.failed(host, loaded, running.module, callout, &problem),
+            Turn::Returned(values) => self.returned(host, loaded, running, callout, item, &values),
+            Turn::Asks(number, values) => {
+                let mut caller = Caller { sandbox, callout, effects: &mut self.effects };
+                match caller.perform(host, number, &values) {
+                    Ok(Done::Wait(request, pending)) => {
+                        self.waiting = Some((request, Waiting::Script(pending), None));
+                    }
+                    other => {
+                        let values = other.map(|done| match done {
+                            Done::Values(values) => values,
+                            Done::Wait(..) => Vec::new(),
+                        });
+                        let values = packed(loaded, values);
+                        if running.slice > limits.slice_max / 2 {
+                            self.waiting = Some((Request::Sleep { ms: 0 }, Waiting::Paused(values), None));
+                        } else {
+                            running.next = values;
+                        }
+                    }
+                }
+                self.running = Some((running, callout, item));
+            }
+        }
+    }
+
+    fn returned(
+        &mut self,
+        host: &mut dyn LuaHost,
+        loaded: &Loaded,
+        mut running: Running,
+        callout: Callout,
+        item: Option<String>,
+        values: &[Value],
+    ) {
+        let first = values.first();
+        if matches!(callout, Callout::Init | Callout::Deinit) {
+            if !matches!(first, Some(Value::Boolean(true))) {
+                let problem = format!("returned {}; expected true", shown(first));
+                self.failed(host, loaded, running.module, callout, &problem);
+            }
+            return;
+        }
+        if callout == Callout::Dealloc {
+            return;
+        }
+        match first.and_then(Value::as_integer) {
+            Some(CONT) => {}
+            Some(DONE) => {
+                self.ends_phase = true;
+                self.queue.clear();
+            }
+            Some(AGAIN) if callout != Callout::SetBinding && running.again < AGAIN_MAX => {
+                running.again = running.again.saturating_add(1);
+                self.waiting = Some((Request::Sleep { ms: AGAIN_MS }, Waiting::Again, None));
+                self.running = Some((running, callout, item));
+            }
+            Some(AGAIN) if callout != Callout::SetBinding => {
+                let problem = format!("returned VALIDATE_AGAIN more than {AGAIN_MAX} times");
+                self.failed(host, loaded, running.module, callout, &problem);
+            }
+            _ => {
+                let again = if callout == Callout::SetBinding { "" } else { ", VALIDATE_AGAIN" };
+                let problem = format!(
+                    "illegal return value {}; expected msys.core.VALIDATE_CONT, VALIDATE_DONE{again}",
+                    shown(first)
+                );
+                self.failed(host, loaded, running.module, callout, &problem);
+            }
+        }
+    }
+
+    fn failed(
+        &mut self,
+        host: &mut dyn LuaHost,
+        loaded: &Loaded,
+        module: usize,
+        callout: Callout,
+        problem: &str,
+    ) {
+        let name = loaded.modules.get(module).map_or("", |module| module.name.as_str());
+        host.print(Level::Error, &format!("{} error: {problem}", callout.name()));
+        host.print(Level::Error, &format!("{name} error: {problem}"));
+        self.errors.push(format!("{name}: {}: {problem}", callout.name()));
+        self.running = None;
+        if self.program.on_error == OnError::Fail && callout.phase().is_some() {
+            self.effects.verdict = Some(Disposition::Failed(Reply::policy_failure()));
+            self.ends_phase = true;
+            self.queue.clear();
+        }
+    }
+}
+
+fn shown(value: Option<&Value>) -> String {
+    match value {
+        None => "nothing".to_owned(),
+        Some(value) => crate::arguments::text_of(value).unwrap_or_else(|| value.type_name().to_owned()),
+    }
+}
+
+/// What a coroutine is resumed with: whether it went well, then the values or what is wrong.
+fn packed(loaded: &Loaded, values: Result<Vec<Value>, String>) -> Vec<Value> {
+    match values {
+        Ok(values) => std::iter::once(Value::Boolean(true)).chain(values).collect(),
+        Err(problem) => {
+            let problem = loaded.sandbox.lua.create_string(problem).map_or(Value::Nil, Value::String);
+            vec![Value::Boolean(false), problem]
+        }
+    }
+}
