@@ -118,6 +118,8 @@ const CODES: &[CodeRow] = &[
     ew(6172, "a console on TCP without credentials; on a loopback address it is only not opened", "set up a mechanism, or `Always_Allow`"),
     e(6180, "a policy rule without key or action, with neither or both of `limit` and `rate`, or with an action that is none", "see the message"),
     w(6181, "a policy rule compares with an object that is not replicated; it sees this node only", "add the object that the hint names"),
+    e(6182, "a policy script cannot be read or does not compile; the policy before it stays in force", "see the message; it names file and line of the script").at(Stage::Running),
+    w(6183, "a policy script reads or counts what is not replicated; it sees this node only", "add the object that the hint names").at(Stage::Running),
     e(6201, "the node has no name, or no address that others can reach", "set `nodename` and `nodeaddr`"),
     e(6210, "the cluster module twice", "merge the stanzas").at(Stage::Older),
     e(6220, "the port of `msgc_server` is not one of its listener", "make them equal"),

@@ -68,9 +68,9 @@ pub use settings::{
     DatasourceSettings, DateHeader, EcLoggerSettings, EcclusterSettings, EsmtpSettings, FailoverAddress,
     FailoverSettings, Follower, LineLength, ListenSettings, LogDestination, LogFile, LogStage, LogSwitches,
     LogTemplate, LogsSettings, LoneLf, LongLines, MailRules, MissingHeaders, Monitor, NodeSettings,
-    ObjectKind, OnError, Partition, ReplicateSettings, RoutingSettings, RuleAction, RulePhase, RuleSettings,
-    RuleTrigger, SecuritySettings, SessionCap, SessionCapKind, SocketSettings, StarttlsInjection,
-    ThreadPoolSettings,
+    ObjectKind, OnError, Partition, PolicyModule, ReplicateSettings, RoutingSettings, RuleAction, RulePhase,
+    RuleSettings, RuleTrigger, ScriptFinding, ScriptSlot, ScriptletSettings, SecuritySettings, SessionCap,
+    SessionCapKind, SieveSettings, SocketSettings, StarttlsInjection, ThreadPoolSettings,
 };
 pub use source::{Position, Source, SourceId, Sources, Span};
 pub use syntax::{Item, Quote, Word, Written, print};

@@ -10,6 +10,7 @@ use crate::audit::{self, AuditCommand, GaugeCommand};
 use crate::failure::{Code, Failure};
 use crate::lex::{Word, words};
 use crate::machine::Form;
+use crate::policy::{RuleCommand, SieveCommand};
 use crate::profile::{Profile, Role};
 use crate::table::{Availability, Entry, table};
 
@@ -132,6 +133,10 @@ pub enum Command {
     Sysinfo,
     /// `version`
     Version,
+    /// `sieve:<instance> …`
+    Sieve(SieveCommand),
+    /// `policy_rule …`
+    PolicyRule(RuleCommand),
     /// `quit`, `exit` or `\pager` that reached a server: a client of plain mode wants to go.
     Local {
         /// Whether the connection is to be closed.
@@ -333,6 +338,10 @@ fn expand_alias(found: &[Word]) -> Vec<Word> {
         Some((first, rest)) if first.raw.starts_with("inbound_audit:") => {
             ([plain("inbound_audit")].into(), rest)
         }
+        // The instance is an argument like any other.
+        Some((first, rest)) if first.raw.starts_with("sieve:") && first.raw.len() > "sieve:".len() => {
+            ([plain("sieve"), plain(first.text.get("sieve:".len()..).unwrap_or_default())].into(), rest)
+        }
         Some(_) | None => (Vec::new(), found),
     };
     head.into_iter().chain(rest.iter().cloned()).collect()
@@ -393,7 +402,7 @@ pub(crate) fn strip_words<'a>(found: &'a [Word], words: &str) -> Option<&'a [Wor
 /// `<scope>:<instance> …`
 fn module_command(first: &Word) -> Option<Failure> {
     let (scope, _) = first.text.split_once(':')?;
-    let known = ["outbound_audit", "ec_logger", "sieve", "ds_core", "cidrdb", "sched"];
+    let known = ["outbound_audit", "ec_logger", "ds_core", "cidrdb", "sched"];
     if known.contains(&scope) {
         return Some(Failure::not_available(&first.text));
     }

@@ -219,6 +219,12 @@ impl Failure {
         Self::error(Code::NoSuchKey, format!("No such key '{key}'."))
     }
 
+    /// No instance of a module is called `name`.
+    #[must_use]
+    pub fn no_such_instance(module: &str, name: &str) -> Self {
+        Self::error(Code::NoSuchModule, format!("No such module instance '{module}:{name}'."))
+    }
+
     /// No datasource is called `name`.
     #[must_use]
     pub fn no_such_datasource(name: &str) -> Self {

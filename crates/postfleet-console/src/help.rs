@@ -170,6 +170,15 @@ fn detail(words: &str) -> Option<&'static str> {
              shares them, else this node's.",
         ),
         "mailq" => Some("Shows 20 rows unless --limit says otherwise."),
+        "policy_rule stats" => Some(
+            "One line a rule, in the order in which rules are tried: how often it fired and, in shadow mode, how often\n\
+             it would have.",
+        ),
+        "sieve" => Some(
+            "Written sieve:<instance> too; the instance may be left out where there is one. testfile and test compile a\n\
+             script for a phase and run nothing. flush cache reads all scripts anew; one that does not compile any\n\
+             more stays as it was.",
+        ),
         "shutdown" => Some("Listeners close at once; open sessions are given 30 seconds."),
         _ => None,
     }

@@ -23,6 +23,7 @@ mod help;
 mod lex;
 mod limits;
 mod machine;
+mod policy;
 mod profile;
 mod render;
 mod server;
@@ -48,6 +49,9 @@ pub use failure::{Code, Failure, Status};
 pub use lex::{LexError, Word, words};
 pub use limits::{SharedWhy, SlotReply, ThrottleReply, WhyGone, WhyGrant, WhyMember};
 pub use machine::{Form, error_message, pretty_json};
+pub use policy::{
+    RuleCommand, RuleFigures, ScriptCounter, SieveAction, SieveCommand, rule_statistics, script_statistics,
+};
 pub use profile::{Profile, Role};
 pub use render::{Rendered, render};
 pub use server::{Event, RunId, Server};

@@ -437,6 +437,8 @@ fn answered_here(request: &Request, profile: &Profile) -> Option<Result<Answer, 
             | Command::GaugeCache(_)
             | Command::Mailq(_)
             | Command::Pid
+            | Command::PolicyRule(_)
+            | Command::Sieve(_)
             | Command::Shutdown
             | Command::Summary
             | Command::SummaryReset

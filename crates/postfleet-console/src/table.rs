@@ -6,6 +6,7 @@
 use crate::audit::build as audit;
 use crate::command::{Command, build};
 use crate::lex::Word;
+use crate::policy::build as policy;
 
 /// Whether a command can be run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -312,6 +313,8 @@ const TABLE: &[Entry] = &[
     later("outbound_audit", "show|domain_list|clear ...", "Audit series of domains"),
     later("paniclog", "", "Show recent log entries held in memory"),
     ready("pid", "", true, "Show the process id", build::pid),
+    ready("policy_rule reset", "", false, "Zero what rules have counted", policy::rule_reset),
+    ready("policy_rule stats", "", false, "Show how often each rule fired", policy::rule_statistics),
     local("quit", "End the session"),
     later("rebind", "<binding>|all [<domain>]", "Assign bindings again"),
     later("refresh domain", DOMAINS, "Resolve routes again"),
@@ -326,7 +329,13 @@ const TABLE: &[Entry] = &[
         "List messages in a queue",
     ),
     ready("shutdown", "", false, "Stop the daemon in an orderly way", build::shutdown),
-    later("sieve", "stats|reset|flush cache|test|testfile ...", "Commands of the Sieve module"),
+    ready(
+        "sieve",
+        "<instance> stats|reset|flush cache|test <phase> <script>|testfile <phase> <file>",
+        false,
+        "Statistics, script cache and checks of a Sieve module",
+        policy::sieve,
+    ),
     ready("sievelib gauge_cache add", "<cache> <key> <number>", false, "Add to a counter", audit::gauge_add),
     ready(
         "sievelib gauge_cache define",

@@ -3,6 +3,7 @@
 use crate::clock;
 use crate::fleet::Fleet;
 use crate::notices::{Severity, notice};
+use crate::socket::Endpoint;
 use postfleet_cidr::CidrColumns;
 use postfleet_console::InboundService;
 use postfleet_types::{ColumnId, Prefix, View};
@@ -24,25 +25,29 @@ struct LocalTree {
     own: ColumnId,
 }
 
+impl LocalTree {
+    fn new() -> Self {
+        let mut columns = CidrColumns::new();
+        let own = columns.insert_column();
+        Self { columns, own }
+    }
+}
+
 /// The local trees, one a service, and the way to the fleet's.
 ///
 /// A plain lock: every hold is one tree operation, far below a microsecond's worth of contention.
 pub(crate) struct OpenConnections {
     trees: Mutex<BTreeMap<&'static str, LocalTree>>,
+    /// By listener, what was accepted while some policy was in force.
+    listeners: Mutex<BTreeMap<Endpoint, LocalTree>>,
     fleet: Option<Arc<Fleet>>,
 }
 
 impl OpenConnections {
     pub(crate) fn new(fleet: Option<Arc<Fleet>>) -> Arc<Self> {
         let services = InboundService::ALL.map(InboundService::word).into_iter().chain([OUTBOUND]);
-        let trees = services
-            .map(|service| {
-                let mut columns = CidrColumns::new();
-                let own = columns.insert_column();
-                (service, LocalTree { columns, own })
-            })
-            .collect();
-        Arc::new(Self { trees: Mutex::new(trees), fleet })
+        let trees = services.map(|service| (service, LocalTree::new())).collect();
+        Arc::new(Self { trees: Mutex::new(trees), listeners: Mutex::default(), fleet })
     }
 
     /// Counts a connection until the guard is dropped. No path can forget the decrement.
@@ -70,6 +75,28 @@ impl OpenConnections {
         }
     }
 
+    /// Counts a connection of a listener until the guard is dropped.
+    pub(crate) fn open_at(self: &Arc<Self>, listener: &Endpoint, address: IpAddr) -> CountedAt {
+        self.change_at(listener, address, 1);
+        CountedAt { counts: Arc::clone(self), listener: listener.clone(), address }
+    }
+
+    fn change_at(&self, listener: &Endpoint, address: IpAddr, delta: i64) {
+        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        let tree = match listeners.get_mut(listener) {
+            Some(tree) => tree,
+            None => listeners.entry(listener.clone()).or_insert_with(LocalTree::new),
+        };
+        // Every decrement is that of a guard.
+        let _change = tree.columns.change(tree.own, address, delta, clock::monotonic());
+    }
+
+    /// Open connections of a listener from inside a prefix.
+    pub(crate) fn listener_sum(&self, listener: &Endpoint, prefix: Prefix) -> u64 {
+        let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.get(listener).map_or(0, |tree| tree.columns.sum(View::Column(tree.own), prefix))
+    }
+
     /// Reads a tree; `None` for a service that does not exist.
     pub(crate) fn read<T>(&self, service: &str, read: impl FnOnce(&CidrColumns, View) -> T) -> Option<T> {
         let trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
@@ -92,6 +119,24 @@ impl OpenConnections {
         for tree in trees.values_mut() {
             tree.columns.prune(clock::monotonic());
         }
+        drop(trees);
+        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        for tree in listeners.values_mut() {
+            tree.columns.prune(clock::monotonic());
+        }
+    }
+}
+
+/// One connection that is counted at its listener.
+pub(crate) struct CountedAt {
+    counts: Arc<OpenConnections>,
+    listener: Endpoint,
+    address: IpAddr,
+}
+
+impl Drop for CountedAt {
+    fn drop(&mut self) {
+        self.counts.change_at(&self.listener, self.address, -1);
     }
 }
 

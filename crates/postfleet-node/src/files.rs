@@ -3,7 +3,7 @@
 use crate::names::{self, Names};
 use crate::system;
 use postfleet_config::live::Replacement;
-use postfleet_config::{FileError, FileKind, Files, LoadRequest};
+use postfleet_config::{Config, Diagnostic, FileError, FileKind, Files, LoadOutcome, LoadRequest};
 use std::borrow::Cow;
 use std::fs;
 use std::io::{self, Write as _};
@@ -254,6 +254,19 @@ pub fn load_request(main: Option<&Path>) -> anyhow::Result<LoadRequest> {
         working_directory: std::env::current_dir()?.to_string_lossy().into_owned(),
         ..LoadRequest::default()
     })
+}
+
+/// Loads a configuration from the file system, and looks also at the scripts that it names.
+#[must_use]
+pub fn load_config(request: &LoadRequest) -> LoadOutcome {
+    let mut outcome = Config::load(&FileSystem::pinned(), request);
+    if let Some(config) = &outcome.config {
+        outcome.diagnostics.extend(crate::settings::check_scripts(config));
+        if outcome.diagnostics.iter().any(Diagnostic::is_error) {
+            outcome.config = None;
+        }
+    }
+    outcome
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ mod metrics;
 mod names;
 mod node;
 mod notices;
+mod policy;
 mod reload;
 #[cfg(feature = "rig")]
 pub mod rig;
@@ -34,7 +35,7 @@ mod statistics;
 mod store;
 mod system;
 
-pub use files::{FileSystem, load_request};
+pub use files::{FileSystem, load_config, load_request};
 pub use names::{check_online, cluster_boot_warnings};
 use notices::{Severity, notice};
 use postfleet_config::Config;
@@ -149,7 +150,7 @@ fn load(main: Option<&std::path::Path>) -> Result<Config, ExitCode> {
     for warning in cluster_boot_warnings() {
         notice(Severity::Warning, warning);
     }
-    let outcome = Config::load(&FileSystem::pinned(), &request);
+    let outcome = load_config(&request);
     if outcome.vendor_tree {
         notice(
             Severity::Notice,

@@ -7,6 +7,7 @@ use crate::datasource::Datasources;
 use crate::edge::Budgets;
 use crate::fleet::{self, Class, Fleet};
 use crate::notices::{Severity, notice};
+use crate::policy::Policies;
 use crate::reload::{self, Configuration};
 use crate::settings::Settings;
 use crate::statistics::Statistics;
@@ -44,6 +45,7 @@ pub(crate) struct Node {
     pub(crate) audit: Audit,
     pub(crate) budgets: Arc<Budgets>,
     pub(crate) datasources: Datasources,
+    pub(crate) policies: Arc<Policies>,
     pub(crate) statistics: Statistics,
     pub(crate) store: Arc<Store>,
     /// True once the node was asked to stop.
@@ -83,6 +85,7 @@ pub(crate) async fn run(
         audit: Audit::new(settings.audit.clone(), fleet.clone()),
         fleet,
         budgets: Arc::new(Budgets::default()),
+        policies: Arc::clone(&settings.policies),
         statistics: Statistics::new(),
         store: Arc::clone(&store),
         stopping: watch::Sender::new(false),

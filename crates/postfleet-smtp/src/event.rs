@@ -47,7 +47,7 @@ pub enum Event {
         /// Octets of the content.
         content_octets: u64,
     },
-    /// The transaction for which [`Question::Mail`] was answered with [`Answer::Continue`] is over.
+    /// The transaction for which [`Question::Mail`] was answered with [`Answer::Continue`] or [`Answer::Accept`] is over.
     UnitSpent {
         /// Whether its message was acknowledged; if not, a throttle takes its unit back.
         accepted: bool,
@@ -67,9 +67,19 @@ pub enum Question {
         name: String,
     },
     /// A transaction would begin.
-    Mail(Box<MailFrom>),
+    Mail {
+        /// The command as it was written (`mailfrom_string`).
+        line: String,
+        /// What came with it.
+        mail: Box<MailFrom>,
+    },
     /// A recipient was named; relay control comes after the answer.
-    Recipient(Box<Address>),
+    Recipient {
+        /// The command as it was written (`rcptto_string`).
+        line: String,
+        /// The recipient.
+        address: Box<Address>,
+    },
 }
 
 /// The driver's answer to a [`Question`].
@@ -77,6 +87,9 @@ pub enum Question {
 pub enum Answer {
     /// Go on as if nothing had been asked.
     Continue,
+    /// Go on, and say this where the command is accepted. The greeting and the reply to EHLO have a form of their own
+    /// and stay as they are.
+    Accept(Reply),
     /// The command gets this reply. At connect, 421 closes; any other code leaves a session that answers 503 to
     /// everything but QUIT. Codes outside 400 to 599 become `550 5.7.1 [internal] rejected by policy`.
     Refuse(Reply),
@@ -106,6 +119,8 @@ pub enum Failure {
     TooLargeNow,
     /// Policy, with its reply. After the end of the data it counts as a rejection of every copy.
     Policy(Reply),
+    /// As [`Policy`](Self::Policy), then the connection is closed.
+    Disconnect(Reply),
 }
 
 /// Why a message that began does not end.

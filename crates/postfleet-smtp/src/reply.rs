@@ -61,6 +61,12 @@ impl Reply {
         }
     }
 
+    /// This reply when its code accepts something, otherwise 250 with its text.
+    #[must_use]
+    pub(crate) fn accepting(self) -> Self {
+        if (200..=299).contains(&self.code) { self } else { Self { code: 250, ..self } }
+    }
+
     /// What follows the reply code on a single line, for logs.
     #[must_use]
     pub fn log_text(&self) -> String {

@@ -400,7 +400,7 @@ impl Session {
 
     fn connect_answered(&mut self, answer: Answer) {
         match answer {
-            Answer::Continue => self.greeting(),
+            Answer::Continue | Answer::Accept(_) => self.greeting(),
             Answer::Refuse(reply) => {
                 let reply = reply.refusing();
                 self.rejected(Phase::Connected, RejectionKind::Policy, &reply, 1);

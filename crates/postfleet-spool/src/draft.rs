@@ -134,6 +134,9 @@ pub struct Draft<F> {
 /// Content beyond which a message goes to the disk while it comes in (`Large_Message_Threshold`).
 pub const THRESHOLD_BYTES: usize = 131_072;
 
+/// Bytes copied at once when a message gets another envelope.
+const COPY_BYTES: usize = 64 * 1024;
+
 impl<F> Draft<F> {
     /// Begins a transaction, in memory only.
     ///
@@ -203,6 +206,42 @@ impl<F> Draft<F> {
         outcome
     }
 
+    /// The same content for another envelope: policy took recipients away or put others in their place. What lies on the
+    /// disk already is copied, for the envelope stands in front of it.
+    ///
+    /// # Errors
+    /// [`StoreError`]; both files are gone.
+    pub fn readdress<D: Disk<File = F>>(mut self, disk: &D, envelope: Envelope) -> Result<Self, StoreError> {
+        if let Some(failed) = self.failed {
+            return Err(failed);
+        }
+        let fronts = encode_front(&self.envelope).and_then(|old| Ok((old.len(), encode_front(&envelope)?)));
+        let fronts = if envelope.copies.is_empty() {
+            Err(StoreError::NoRecipient)
+        } else {
+            fronts.map_err(StoreError::Envelope)
+        };
+        let (old, front) = match fronts {
+            Ok(fronts) => fronts,
+            Err(error) => {
+                self.remove(disk);
+                return Err(error);
+            }
+        };
+        if self.file.is_none() {
+            let content = self.buffer.split_off(old.min(self.buffer.len()));
+            self.buffer = front;
+            self.buffer.extend_from_slice(&content);
+            self.path = layout::draft(envelope.batch);
+            self.envelope = Box::new(envelope);
+            return Ok(self);
+        }
+        let path = layout::readdressed(envelope.batch);
+        let copied = copy(disk, &self.path, old, &path, &front);
+        self.remove(disk);
+        Ok(Self { file: Some(copied?), path, envelope: Box::new(envelope), ..self })
+    }
+
     fn write_out<D: Disk<File = F>>(&mut self, disk: &D) -> Result<(), StoreError> {
         let file = match &mut self.file {
             Some(file) => file,
@@ -248,6 +287,37 @@ impl<F> Draft<F> {
     pub fn abandon<D: Disk<File = F>>(mut self, disk: &D) {
         self.remove(disk);
     }
+}
+
+/// Writes a new file: another front, and behind it what stands behind the front of the old one.
+fn copy<F, D: Disk<File = F>>(
+    disk: &D,
+    from: &str,
+    skip: usize,
+    to: &str,
+    front: &[u8],
+) -> Result<F, StoreError> {
+    let reading = |source| StoreError::disk(Step::Write, from, source);
+    let source = disk.open(from).map_err(reading)?;
+    let mut target = disk.create_new(to).map_err(|source| StoreError::naming(Step::Create, to, source))?;
+    let mut copying = || {
+        let writing = |source| StoreError::disk(Step::Write, to, source);
+        disk.write(&mut target, front).map_err(writing)?;
+        let (mut at, mut piece) = (u64::try_from(skip).unwrap_or(u64::MAX), alloc::vec![0; COPY_BYTES]);
+        loop {
+            let count = disk.read_at(&source, at, &mut piece).map_err(reading)?;
+            if count == 0 {
+                return Ok(());
+            }
+            disk.write(&mut target, piece.get(..count).unwrap_or_default()).map_err(writing)?;
+            at = at.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+        }
+    };
+    let copied: Result<(), StoreError> = copying();
+    if copied.is_err() {
+        let _leftover = disk.unlink(to);
+    }
+    copied.map(|()| target)
 }
 
 /// A transaction whose file is complete but would not survive a power cut.

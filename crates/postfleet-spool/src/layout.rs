@@ -3,6 +3,7 @@
 //! ```text
 //! lock                        held while a process uses the spool
 //! tmp/<batch>                 being written
+//! tmp/<batch>.r               the same with another envelope
 //! msg/<T1T2>/<batch>          one transaction each; T1T2 = first two digits of the reversed time
 //! corrupt/<batch>             what could not be read
 //! ```
@@ -20,6 +21,11 @@ pub(crate) const CORRUPT: &str = "corrupt";
 
 pub(crate) fn draft(batch: MessageId) -> String {
     format!("{DRAFTS}/{}", batch.file_name())
+}
+
+/// A draft that got another envelope while its content lay on the disk already.
+pub(crate) fn readdressed(batch: MessageId) -> String {
+    format!("{DRAFTS}/{}.r", batch.file_name())
 }
 
 pub(crate) fn folder(number: u8) -> String {

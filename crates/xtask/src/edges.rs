@@ -67,6 +67,7 @@ pub(crate) const CRATES: &[(&str, Kind, &[&str])] = &[
             "postfleet-drivers",
             "postfleet-gauge",
             "postfleet-series",
+            "postfleet-sieve",
             "postfleet-cache",
             "postfleet-replica",
             "postfleet-throttle",

@@ -200,7 +200,9 @@ impl Change {
                 change.add(instance, None, &old.tree().path(id));
             }
         }
-        change.esmtp = change.touches(Area::Listener(Service::Esmtp)) || mail_differs(old, new);
+        change.esmtp = change.touches(Area::Listener(Service::Esmtp))
+            || change.touches(Area::Policy)
+            || mail_differs(old, new);
         change
     }
 

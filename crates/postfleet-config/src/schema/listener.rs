@@ -74,7 +74,7 @@ pub(super) const ESMTP: &[Row] = &[
     s("Banner_Hostname", Text(HostName), From("`Hostname`"), "name in the greeting"),
     s("Received_Hostname", Text(HostName), From("`Hostname`"), "name in Received fields"),
     s("Static_Banner", Text(Banner), Unset, "the whole greeting; begins with `220`"),
-    s("Context", Dict(Keys::Any), Unset, "variables of the connection; those of all matching scopes are united, the narrower scope winning").stored().combine(Combine::Unite),
+    s("Context", Dict(Keys::Any), Unset, "variables of the connection; those of all matching scopes are united, the narrower scope winning").combine(Combine::Unite),
     s("Open_Relay", Bool, Is("false"), "every client may relay"),
     s("Relay_For_Sending_Domains", Text(DomainPattern), Unset, "senders of these domains may relay").list(),
     s("Relay_Hosts", Cidr, Unset, "clients that may relay; replaces a wider list. Falls back to the global one").list(),

@@ -16,7 +16,6 @@ const MODULES: &[Scope] = &[
     Scope::BounceLogger,
     Scope::CustomLogger,
     Scope::AsLogger,
-    Scope::Sieve,
     Scope::Scriptlet,
     Scope::Script,
 ];
@@ -40,6 +39,7 @@ const LEVELLED: &[Scope] = &[
 pub(super) const COMMON: &[Row] = &[
     Row::new("enabled", Bool, Is("true"), "false: loaded, and its hooks do not run").at(Chain::M, &[Scope::Cluster]).fixed(),
     Row::new("enabled", Bool, Is("true"), "false: no series by client are kept").at(Chain::M, &[Scope::InboundAudit]),
+    Row::new("enabled", Bool, Is("true"), "false: loaded, and its hooks do not run").at(Chain::M, &[Scope::Sieve]),
     Row::new("enabled", Bool, Is("true"), "false: loaded, and its hooks do not run").at(Chain::M, MODULES).stored(),
     Row::new("debug_level", Words(LEVELS), Is("ERROR"), "least level of the module's messages that are written").at(Chain::M, LEVELLED).stored(),
 ];
@@ -77,17 +77,18 @@ const fn sieve(name: &'static str) -> Row {
         name,
         Text(Any),
         Unset,
-        "script that runs in this phase; the second runs when the first ended without a verdict",
+        "script that runs in this phase; the second runs when the first ended without a verdict. A relative path starts \
+         in the directory of the main file",
     )
     .at(Chain::M, &[Scope::Sieve])
-    .stored()
 }
 
 const FAILURE: &[&str] = &["continue", "fail"];
 
 #[rustfmt::skip]
 pub(super) const SCRIPTS: &[Row] = &[
-    Row::new("runtime_error", Words(FAILURE), Is("fail"), "a script that fails refuses the command with 451, or goes on").at(Chain::M, &[Scope::Sieve]).stored(),
+    Row::new("runtime_error", Words(FAILURE), Is("fail"), "a script that fails refuses the command with 451, or goes on").at(Chain::M, &[Scope::Sieve]),
+    sieve("accept_phase1"), sieve("accept_phase2"),
     sieve("connect_phase1"), sieve("connect_phase2"),
     sieve("ehlo_phase1"), sieve("ehlo_phase2"),
     sieve("mailfrom_phase1"), sieve("mailfrom_phase2"),
@@ -102,7 +103,7 @@ pub(super) const SCRIPTS: &[Row] = &[
 ];
 
 const fn rule(name: &'static str, kind: Kind, default: Default, effect: &'static str) -> Row {
-    Row::new(name, kind, default, effect).at(Chain::M, &[Scope::PolicyRule]).stored()
+    Row::new(name, kind, default, effect).at(Chain::M, &[Scope::PolicyRule])
 }
 
 #[rustfmt::skip]

@@ -9,6 +9,7 @@ mod manager;
 mod module;
 mod node;
 mod outbound;
+mod policy;
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -33,6 +34,7 @@ pub use node::{
     DateHeader, LineLength, LoneLf, LongLines, MailRules, MissingHeaders, NodeSettings, SecuritySettings,
 };
 pub use outbound::RoutingSettings;
+pub use policy::{PolicyModule, ScriptFinding, ScriptSlot, ScriptletSettings, SieveSettings};
 
 pub use agree::{Agreed, Agreement};
 pub(crate) use failover::{Candidate, Moving};

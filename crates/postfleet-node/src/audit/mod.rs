@@ -145,7 +145,6 @@ impl Audit {
     }
 
     /// As [`Audit::count`], of what this node counted.
-    #[expect(dead_code, reason = "for policy functions")]
     pub(crate) fn own_count(&self, name: &str, monitor: Monitor, query: Query<'_>, range: Range) -> u64 {
         u64::try_from(self.balance(name, monitor, query, range, Reading::Own)).unwrap_or(0)
     }
@@ -160,12 +159,14 @@ impl Audit {
     }
 
     /// The weighted sliding average over the last whole interval.
-    #[expect(dead_code, reason = "for policy functions")]
-    pub(crate) fn average(&self, name: &str, monitor: Monitor, query: Query<'_>) -> u64 {
+    pub(crate) fn average(&self, name: &str, monitor: Monitor, query: Query<'_>, of: Reading) -> u64 {
         let interval = u64::from(monitor.interval());
         let elapsed = clock::wall().unix_seconds() % interval;
-        let running = u128::from(self.count(name, monitor, query, Range::window(0)));
-        let before = u128::from(self.count(name, monitor, query, Range::window(1)));
+        let count = |window| {
+            let balance = self.balance(name, monitor, query, Range::window(window), of);
+            u128::try_from(balance).unwrap_or(0)
+        };
+        let (running, before) = (count(0), count(1));
         let weighted = running * u128::from(interval) + before * u128::from(interval - elapsed);
         u64::try_from(weighted / u128::from(interval)).unwrap_or(u64::MAX)
     }
@@ -212,7 +213,8 @@ impl Audit {
         self.locked().defined.get(&(name.to_owned(), monitor)).copied()
     }
 
-    fn shares_named(&self, mode: Mode) -> bool {
+    /// Whether the fleet shares named series that are to be shared in this way.
+    pub(crate) fn shares_named(&self, mode: Mode) -> bool {
         self.fleet
             .as_ref()
             .is_some_and(|fleet| fleet.replica(|replica| replica.shares(mode, MetricWord::AuditSeries)))
@@ -232,6 +234,31 @@ impl Audit {
             })
         });
         shared.or_else(|| self.locked().local.kind(name, monitor).map(Definition::plain))
+    }
+
+    /// The windows in which a series counts: those of the configuration for the series by client, those it was given
+    /// for a named one. The first is the one that was asked for first, or the shortest that others share.
+    pub(crate) fn monitors_of(&self, name: &str) -> Vec<Monitor> {
+        if MetricWord::names_series(name) {
+            return self.options().monitors;
+        }
+        let own: Vec<Monitor> = {
+            let inner = self.locked();
+            let defined =
+                inner.defined.keys().filter(|(known, _)| known == name).map(|(_, monitor)| *monitor);
+            let counted =
+                inner.local.list().into_iter().filter(|row| row.name == name).map(|row| row.monitor);
+            defined.chain(counted).collect()
+        };
+        if !own.is_empty() {
+            return own;
+        }
+        self.fleet.as_ref().map_or_else(Vec::new, |fleet| {
+            fleet.replica(|replica| {
+                let rows = replica.all_metrics().flat_map(postfleet_replica::Metrics::list);
+                rows.filter(|row| row.name == name).map(|row| row.monitor).collect()
+            })
+        })
     }
 
     fn kind(&self, name: &str, monitor: Monitor) -> Option<SeriesKind> {

@@ -51,6 +51,8 @@ pub(super) async fn execute(node: &Arc<Node>, command: &Command) -> Outcome {
             });
             Ok(Answer::Mailq(Mailq::select(queues, filter, node.fleet.is_some())))
         }
+        Command::Sieve(command) => super::policy::sieve(node, command).await,
+        Command::PolicyRule(command) => Ok(super::policy::rules(node, command)),
         Command::Pid => Ok(Answer::Pid(std::process::id())),
         Command::Shutdown => Ok(Answer::shutting_down()),
         Command::Summary => Ok(Answer::Summary(summary(node))),

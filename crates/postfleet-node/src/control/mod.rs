@@ -6,6 +6,7 @@ mod cache;
 mod config;
 mod datasource;
 mod limits;
+mod policy;
 
 use crate::clock;
 use crate::counts;

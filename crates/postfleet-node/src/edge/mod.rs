@@ -4,6 +4,7 @@
 //! headers it is counted from the moment the header has named the client.
 
 mod budget;
+mod policing;
 mod proxy;
 mod session;
 mod spooled;
@@ -16,11 +17,13 @@ use crate::clock;
 use crate::counts;
 use crate::node::Node;
 use crate::notices::{Severity, notice};
+use crate::policy::{Arrival, Visit};
 use crate::socket::{Endpoint, Listening, Socket};
 use postfleet_replica::MetricWord;
 use postfleet_smtp::{ConnectRefusal, SessionFacts, SessionSettings};
 use postfleet_types::normalised;
 use session::Beginning;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +41,8 @@ pub(crate) struct PeerSettings {
     pub(crate) can_relay: bool,
     /// `Always_Deny`: the connection is closed without a word.
     pub(crate) deny: bool,
+    /// `Context`: what policy finds in the connection's context.
+    pub(crate) context: BTreeMap<String, String>,
 }
 
 /// One `Listen` of `ESMTP_Listener`.
@@ -86,10 +91,10 @@ async fn connection(node: Arc<Node>, endpoint: Endpoint, mut socket: Socket, pee
     node.audit.event(MetricWord::Connect, client.ip(), 1);
     // The header may have been long in coming: what holds is what is in effect now. Nothing can come into effect
     // between the look at the limits and the place taken under them.
-    let Some((settings, esmtp, place)) = node.configuration.with_serving(|serving| {
+    let Some((settings, esmtp, policy, place)) = node.configuration.with_serving(|serving| {
         let settings = (serving.smtp(&endpoint)?.resolve)(normalised(client.ip()));
         let place = node.budgets.take(&endpoint, client.ip(), &settings.caps);
-        Some((settings, serving.esmtp, place))
+        Some((settings, serving.esmtp, Arc::clone(&serving.policy), place))
     }) else {
         return;
     };
@@ -109,6 +114,25 @@ async fn connection(node: Arc<Node>, endpoint: Endpoint, mut socket: Socket, pee
             Ok(Err(_)) | Err(_) => return,
         }
     }
+    // Nobody has anything to say on most relays: then a session costs what it did without policy.
+    let listened = !policy.is_idle();
+    let _at_listener = listened.then(|| node.connections.open_at(&endpoint, client.ip()));
+    let visit = listened.then(|| {
+        let mut visit = Visit::new(
+            &node,
+            Arrival {
+                policy,
+                listener: endpoint.clone(),
+                client,
+                context: settings.context.clone(),
+                can_relay: settings.can_relay,
+            },
+        );
+        if let Some(tls) = &tls {
+            visit.encrypted(tls);
+        }
+        Box::new(visit)
+    });
     let facts = SessionFacts { client, local, opened: clock::wall(), now: clock::monotonic(), tls };
     session::serve(
         &node,
@@ -120,6 +144,7 @@ async fn connection(node: Arc<Node>, endpoint: Endpoint, mut socket: Socket, pee
             tls: settings.tls.clone(),
             can_relay: settings.can_relay,
             refusal,
+            visit,
         },
     )
     .await;

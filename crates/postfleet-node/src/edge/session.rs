@@ -1,15 +1,18 @@
 //! One SMTP session: moves octets between a socket and the protocol core, and messages into the spool.
 
+use super::policing::Asked;
 use super::spooled;
 use super::stream::Stream;
 use crate::clock;
 use crate::node::Node;
 use crate::notices::{Severity, notice};
+use crate::policy::Visit;
 use crate::store::Incoming;
 use postfleet_config::live::Generation;
 use postfleet_replica::MetricWord;
 use postfleet_smtp::{
-    Envelope, Event, Failure, MessageStart, OutOfTurn, Resources, Session, SessionFacts, SessionSettings,
+    Envelope, Event, Failure, MessageStart, OutOfTurn, Reply, Resources, Session, SessionFacts,
+    SessionSettings,
 };
 use postfleet_spool::{MessageId, Refusal, Room, StoreError};
 use std::future::pending;
@@ -37,11 +40,13 @@ pub(super) struct Beginning {
     pub(super) tls: Option<Arc<rustls::ServerConfig>>,
     pub(super) can_relay: bool,
     pub(super) refusal: Option<postfleet_smtp::ConnectRefusal>,
+    /// None where no policy has anything to say.
+    pub(super) visit: Option<Box<Visit>>,
 }
 
 /// Serves the session until it ends.
 pub(super) async fn serve(node: &Arc<Node>, stream: Stream, beginning: Beginning) {
-    let Beginning { settings, esmtp, facts, tls, can_relay, refusal } = beginning;
+    let Beginning { settings, esmtp, facts, tls, can_relay, refusal, visit } = beginning;
     let client = facts.client;
     let mut session = Session::new(settings, facts);
     session.set_can_relay(can_relay);
@@ -51,8 +56,17 @@ pub(super) async fn serve(node: &Arc<Node>, stream: Stream, beginning: Beginning
     if let Some(refusal) = refusal {
         settle(session.refuse(refusal));
     }
-    let mut driver =
-        Driver { node, client: client.ip(), stream: Some(stream), tls, incoming: None, ids: Vec::new() };
+    let mut driver = Driver {
+        node,
+        client: client.ip(),
+        stream: Some(stream),
+        tls,
+        incoming: None,
+        ids: Vec::new(),
+        visit,
+        asked: None,
+        swallowed: 0,
+    };
     let mut stopping = node.stopping.subscribe();
     let mut told_to_stop = false;
     let mut changes = node.configuration.esmtp_changes();
@@ -71,6 +85,13 @@ pub(super) async fn serve(node: &Arc<Node>, stream: Stream, beginning: Beginning
             }
         }
         let Some(stream) = driver.stream.as_mut().filter(|_| !session.is_closed()) else { break };
+        let asked = driver.asked.as_mut();
+        let answered = async {
+            match asked {
+                Some(asked) => asked.await,
+                None => pending().await,
+            }
+        };
         let deadline = session.poll_deadline();
         let timer = async {
             match deadline {
@@ -89,7 +110,13 @@ pub(super) async fn serve(node: &Arc<Node>, stream: Stream, beginning: Beginning
             }
         };
         tokio::select! {
-            read = stream.read(&mut buffer) => match read {
+            (visit, matter, ruling) = answered => {
+                driver.asked = None;
+                driver.visit = Some(visit);
+                driver.ruled(&mut session, matter, ruling).await;
+            }
+            // What a client says while its command is held waits; that it goes away is seen all the same.
+            read = stream.read(&mut buffer), if session.wants_input() => match read {
                 Ok(count @ 1..) => session.receive(clock::monotonic(), buffer.get(..count).unwrap_or_default()),
                 Ok(0) => session.connection_lost(),
                 Err(error) => {
@@ -108,19 +135,25 @@ pub(super) async fn serve(node: &Arc<Node>, stream: Stream, beginning: Beginning
             }
         }
     }
-    driver.abandon();
+    driver.give_up(&mut session);
 }
 
 /// The session's hands.
-struct Driver<'a> {
-    node: &'a Arc<Node>,
-    client: IpAddr,
+pub(super) struct Driver<'a> {
+    pub(super) node: &'a Arc<Node>,
+    pub(super) client: IpAddr,
     /// None once the connection is closed.
     stream: Option<Stream>,
     tls: Option<Arc<rustls::ServerConfig>>,
     /// The message that is coming in.
-    incoming: Option<Incoming>,
-    ids: Vec<MessageId>,
+    pub(super) incoming: Option<Incoming>,
+    pub(super) ids: Vec<MessageId>,
+    /// What policy knows of the session; none where nobody asks, and while policy has it.
+    pub(super) visit: Option<Box<Visit>>,
+    /// The question that policy is looking at.
+    pub(super) asked: Option<Asked>,
+    /// Copies of the message that policy swallowed, or that nobody gets.
+    pub(super) swallowed: u32,
 }
 
 impl Driver<'_> {
@@ -134,19 +167,21 @@ impl Driver<'_> {
                     drop(timeout(WRITE_PATIENCE, stream.shutdown()).await);
                 }
             }
-            // No question is asked: `Questions` is all false until policy comes.
-            Event::Question(_) => {
-                settle(session.answer(clock::monotonic(), postfleet_smtp::Answer::Continue))
-            }
+            Event::Question(question) => self.question(session, question),
             Event::MessageBegin(envelope) => self.begin(session, &envelope),
             Event::Content(octets) => self.content(&octets).await,
-            Event::MessageEnd(_) => self.end(session).await,
+            Event::MessageEnd(facts) => {
+                if !self.message_question(facts) {
+                    self.end(session, None).await;
+                }
+            }
             Event::MessageAbort(_) => self.abandon(),
             Event::Rejected(rejection) => {
                 self.node.statistics.count_rejected(u64::from(rejection.copies));
                 self.node.audit.event(MetricWord::Rejection, self.client, rejection.copies);
             }
             Event::Received { copies, .. } => {
+                let copies = copies.saturating_sub(std::mem::take(&mut self.swallowed));
                 self.node.statistics.count_received(u64::from(copies));
                 self.node.audit.event(MetricWord::Reception, self.client, copies);
             }
@@ -171,7 +206,11 @@ impl Driver<'_> {
         let stream = timeout(HANDSHAKE_PATIENCE, stream.start_tls(config))
             .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
-        settle(session.tls_started(clock::monotonic(), stream.tls_facts()));
+        let facts = stream.tls_facts();
+        if let Some(visit) = &mut self.visit {
+            visit.encrypted(&facts);
+        }
+        settle(session.tls_started(clock::monotonic(), facts));
         self.stream = Some(stream);
         Ok(())
     }
@@ -188,9 +227,11 @@ impl Driver<'_> {
             return;
         };
         let at = clock::wall();
-        match self.node.store.draft(spooled::envelope(envelope, &self.ids, first, at)) {
+        let stored = self.readdressed(spooled::envelope(envelope, &self.ids, first, at));
+        let draft = stored.map(|stored| self.node.store.draft(stored)).transpose();
+        match draft {
             Ok(draft) => {
-                self.incoming = Some(draft);
+                self.incoming = draft;
                 let start = MessageStart { id: first.to_string(), at };
                 if session.message_started(now, start).is_err() {
                     self.abandon();
@@ -204,30 +245,34 @@ impl Driver<'_> {
     }
 
     async fn content(&mut self, octets: &[u8]) {
+        if let Some(visit) = &mut self.visit {
+            visit.content(octets);
+        }
         let Some(mut draft) = self.incoming.take() else { return };
         self.incoming = if draft.push(octets) { self.node.store.flush(draft).await } else { Some(draft) };
     }
 
-    async fn end(&mut self, session: &mut Session) {
+    /// Stores the message, and says so.
+    pub(super) async fn end(&mut self, session: &mut Session, said: Option<Reply>) {
         let outcome = match self.incoming.take() {
             Some(draft) => self.node.store.store(draft).await,
             None => Err(StoreError::NoRecipient),
         };
         let now = clock::monotonic();
         settle(match outcome {
-            Ok(()) => session.message_stored(now),
+            Ok(()) => session.message_stored_as(now, said),
             Err(error) => session.message_failed(now, failure(&error)),
         });
     }
 
-    fn abandon(&mut self) {
+    pub(super) fn abandon(&mut self) {
         if let Some(draft) = self.incoming.take() {
             self.node.store.abandon(draft);
         }
     }
 }
 
-fn failure(error: &StoreError) -> Failure {
+pub(super) fn failure(error: &StoreError) -> Failure {
     match error.refusal() {
         Refusal::InsufficientStorage => Failure::Storage,
         Refusal::Failed => Failure::Spool,
@@ -236,7 +281,7 @@ fn failure(error: &StoreError) -> Failure {
 
 /// The core refuses an answer that it no longer waits for, because the connection ended meanwhile. There is
 /// nothing to be done then.
-fn settle(outcome: Result<(), OutOfTurn>) {
+pub(super) fn settle(outcome: Result<(), OutOfTurn>) {
     if let Err(error) = outcome {
         notice(Severity::Debug, error);
     }

@@ -50,6 +50,17 @@ pub(super) fn envelope(
     }
 }
 
+/// Sends a copy to another address.
+pub(super) fn readdress(copy: &mut RecipientCopy, destination: String) {
+    if copy.recipient == destination {
+        return;
+    }
+    let domain = destination.rsplit_once('@').map_or(destination.as_str(), |(_, domain)| domain);
+    let name = domain.to_ascii_lowercase();
+    copy.domain = if name.is_ascii() { name } else { idna::domain_to_ascii(&name).unwrap_or(name) };
+    copy.recipient = destination;
+}
+
 /// The domain as it is resolved and counted: lower-case A-labels. A name that cannot be converted stays as it is;
 /// delivery will say what is wrong with it.
 fn routing_domain(domain: &Domain) -> String {

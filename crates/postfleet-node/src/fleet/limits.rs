@@ -90,7 +90,6 @@ pub(crate) struct Hold {
 
 impl Hold {
     /// Returns when the unit has come and counts as used.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for delivery and policy, which are not built yet"))]
     pub(crate) async fn granted(mut self) {
         if (&mut self.granted).await.is_ok() {
             self.ticket = None;
@@ -151,6 +150,11 @@ impl Fleet {
         Ok(result?)
     }
 
+    /// Whether throttles that policy names are shared.
+    pub(crate) fn has_named_throttles(&self) -> bool {
+        self.replica(|replica| replica.throttles(NAMED).is_some())
+    }
+
     /// Adds a named throttle for the whole fleet; one that lives already is left as it is.
     pub(crate) fn create_throttle(&self, name: &str, rate: Rate, epsilon: Epsilon) -> Result<(), LimitError> {
         let shadow = self.is_shadow(NAMED, name);
@@ -196,7 +200,6 @@ impl Fleet {
     }
 
     /// Waits for one unit of a throttle, as a tarpit does.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for delivery and policy, which are not built yet"))]
     pub(crate) fn hold(self: &Arc<Self>, object: &str, name: &str) -> Result<Hold, LimitError> {
         let (sender, granted) = oneshot::channel();
         let ticket = self.with_throttle(object, name, |now, table, id| {

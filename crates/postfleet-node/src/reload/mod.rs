@@ -17,10 +17,10 @@ mod serving;
 pub(crate) use listeners::Listeners;
 pub(crate) use serving::Serving;
 
-use crate::files::{FileSystem, load_request};
-use crate::node::{Identity, Node};
+use crate::files::{load_config, load_request};
+use crate::node::Node;
 use crate::notices::{Severity, notice};
-use crate::settings::{self, Settings};
+use crate::settings::{self, Known, Settings};
 use anyhow::Context as _;
 use postfleet_config::live::{Generation, Proposal, RestartOnly, Running};
 use postfleet_config::{Config, Diagnostic, LoadOutcome};
@@ -136,7 +136,8 @@ pub(crate) async fn activate(node: &Arc<Node>, proposal: Proposal) -> Result<Act
         return Err(ActivateError::Conflict);
     }
     let in_effect = Arc::clone(proposal.in_effect());
-    let settings = read(in_effect, node.identity.clone()).await.map_err(ActivateError::Unusable)?;
+    let known = Known { identity: node.identity.clone(), policies: Arc::clone(&node.policies) };
+    let settings = read(in_effect, known).await.map_err(ActivateError::Unusable)?;
     let prepared = listeners.prepare(&settings.listeners);
     // Everything that can fail lies behind: from here on the generation comes into effect.
     let touches_esmtp = proposal.change().touches_esmtp();
@@ -153,6 +154,7 @@ pub(crate) async fn activate(node: &Arc<Node>, proposal: Proposal) -> Result<Act
     node.store.adopt(&settings.store);
     node.datasources.adopt(&settings.datasources);
     node.audit.adopt(settings.audit);
+    node.policies.adopt(settings.named_throttles_max);
     if let (Some(fleet), Some((tuned, objects))) = (&node.fleet, settings.fleet) {
         fleet.adopt(tuned, objects);
     }
@@ -164,8 +166,8 @@ pub(crate) async fn activate(node: &Arc<Node>, proposal: Proposal) -> Result<Act
 }
 
 /// Reads the settings where files and resolvers may take their time.
-async fn read(config: Arc<Config>, identity: Identity) -> anyhow::Result<Settings> {
-    tokio::task::spawn_blocking(move || settings::read(&config, Some(&identity)))
+async fn read(config: Arc<Config>, known: Known) -> anyhow::Result<Settings> {
+    tokio::task::spawn_blocking(move || settings::read(&config, Some(&known)))
         .await
         .context("the reading task ended")?
 }
@@ -275,7 +277,7 @@ async fn load(main: Option<&Path>) -> anyhow::Result<LoadOutcome> {
     let main = main.map(Path::to_path_buf);
     tokio::task::spawn_blocking(move || {
         let request = load_request(main.as_deref())?;
-        Ok(Config::load(&FileSystem::pinned(), &request))
+        Ok(load_config(&request))
     })
     .await
     .context("the loading task ended")?

@@ -5,6 +5,7 @@ use crate::cluster_listener::ClusterListenerOptions;
 use crate::control::OptionsOf;
 use crate::edge::SmtpListener;
 use crate::metrics::MetricsListener;
+use crate::policy::Policy;
 use crate::settings::{ListenerKind, Service, Settings};
 use crate::socket::Endpoint;
 use postfleet_config::live::Generation;
@@ -17,6 +18,8 @@ pub(crate) struct Serving {
     pub(crate) profile: Profile,
     /// The generation in which something changed that ESMTP sessions use.
     pub(crate) esmtp: Generation,
+    /// What ESMTP sessions ask.
+    pub(crate) policy: Arc<Policy>,
     listeners: BTreeMap<Key, ListenerKind>,
     /// Those of the generation before whose sockets are being closed: connections that were made to them are served.
     closing: BTreeMap<Key, ListenerKind>,
@@ -32,7 +35,8 @@ impl Serving {
             .filter(|(key, _)| !listeners.contains_key(*key))
             .map(|(key, kind)| (key.clone(), kind.clone()))
             .collect();
-        Self { profile: settings.profile.clone(), esmtp, listeners, closing }
+        let policy = Arc::clone(&settings.policy);
+        Self { profile: settings.profile.clone(), esmtp, policy, listeners, closing }
     }
 
     fn kind(&self, service: Service, endpoint: &Endpoint) -> Option<&ListenerKind> {

@@ -4,7 +4,10 @@
 mod audit;
 mod cluster;
 mod datasource;
+mod policy;
 mod smtp;
+
+pub(crate) use policy::check_scripts;
 
 use crate::audit::AuditOptions;
 use crate::cluster_listener::{ClusterListenerOptions, Dialing, FleetKey, Tls};
@@ -15,6 +18,7 @@ use crate::fleet::{ConfiguredObject, FleetSettings};
 use crate::metrics::{MetricsListener, MetricsOptions};
 use crate::node::Identity;
 use crate::notices::{Severity, notice};
+use crate::policy::{Policies, Policy};
 use crate::socket::{Endpoint, SocketOptions};
 use crate::store::StoreOptions;
 use crate::system;
@@ -43,7 +47,16 @@ pub(crate) struct Settings {
     pub(crate) fleet: Option<(FleetSettings, Vec<ConfiguredObject>)>,
     pub(crate) datasources: DatasourceSettings,
     pub(crate) audit: AuditOptions,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) policies: Arc<Policies>,
+    pub(crate) named_throttles_max: usize,
     pub(crate) listeners: Vec<Listener>,
+}
+
+/// What a node that is running knows already, and keeps.
+pub(crate) struct Known {
+    pub(crate) identity: Identity,
+    pub(crate) policies: Arc<Policies>,
 }
 
 /// One socket to open.
@@ -140,8 +153,13 @@ pub(crate) fn tell_unsecured(config: &Config) {
 }
 
 /// Reads a checked configuration. A node that is running knows who it is, and keeps that name and address.
-pub(crate) fn read(config: &Config, known: Option<&Identity>) -> anyhow::Result<Settings> {
+pub(crate) fn read(config: &Config, known: Option<&Known>) -> anyhow::Result<Settings> {
     let node = config.node_settings();
+    let named_throttles_max = usize::try_from(node.named_throttles_max).unwrap_or(usize::MAX);
+    let policies = known
+        .map_or_else(|| Arc::new(Policies::new(named_throttles_max)), |known| Arc::clone(&known.policies));
+    let policy = Arc::new(policy::read(config, &policies)?);
+    let known = known.map(|known| &known.identity);
     let mut fleet = cluster::read(config, known)?;
     let name = match (&fleet, known) {
         (_, Some(known)) => known.name.clone(),
@@ -180,7 +198,10 @@ pub(crate) fn read(config: &Config, known: Option<&Identity>) -> anyhow::Result<
         fleet,
         datasources: datasource::read(config)?,
         audit: audit::read(config)?,
-        listeners: listeners(config, &node, &dialing)?,
+        listeners: listeners(config, &node, &dialing, &policy)?,
+        policy,
+        policies,
+        named_throttles_max,
     })
 }
 
@@ -194,7 +215,12 @@ fn pid_file(node: &NodeSettings) -> Option<PathBuf> {
     usable.then_some(path)
 }
 
-fn listeners(config: &Config, node: &NodeSettings, dialing: &Dialing) -> anyhow::Result<Vec<Listener>> {
+fn listeners(
+    config: &Config,
+    node: &NodeSettings,
+    dialing: &Dialing,
+    policy: &Policy,
+) -> anyhow::Result<Vec<Listener>> {
     let mut listeners = Vec::new();
     for listen in config.control_listeners() {
         let shown = &listen.address;
@@ -236,7 +262,7 @@ fn listeners(config: &Config, node: &NodeSettings, dialing: &Dialing) -> anyhow:
         let kind = ListenerKind::Metrics(metrics(listen.clone())?);
         push(&mut listeners, &listen, kind);
     }
-    let mut smtp = smtp::Reader::new(node);
+    let mut smtp = smtp::Reader::new(node, policy.questions());
     for listen in config.esmtp_listeners() {
         let kind = ListenerKind::Smtp(Arc::new(smtp.listener(listen.clone())?));
         push(&mut listeners, &listen, kind);

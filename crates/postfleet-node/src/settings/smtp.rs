@@ -10,7 +10,7 @@ use postfleet_config::{
     MissingHeaders, NodeSettings, SessionCapKind, StarttlsInjection,
 };
 use postfleet_smtp::{
-    DateRule, DomainGlob, Extensions, FormatRules, Injection, LineRule, LoneRule, RelayControl,
+    DateRule, DomainGlob, Extensions, FormatRules, Injection, LineRule, LoneRule, Questions, RelayControl,
     SessionSettings,
 };
 use std::collections::BTreeMap;
@@ -25,14 +25,17 @@ const LINE_OCTETS_STANDARD: usize = 998;
 pub(super) struct Reader {
     hostname: String,
     product: String,
+    /// When sessions ask.
+    questions: Questions,
     certificates: BTreeMap<(String, String), Arc<rustls::ServerConfig>>,
 }
 
 impl Reader {
-    pub(super) fn new(node: &NodeSettings) -> Self {
+    pub(super) fn new(node: &NodeSettings, questions: Questions) -> Self {
         Self {
             hostname: mail_name(node),
             product: format!("{} {}", node.product_name, env!("CARGO_PKG_VERSION")),
+            questions,
             certificates: BTreeMap::new(),
         }
     }
@@ -82,6 +85,7 @@ impl Reader {
             implicit_tls: settings.use_ssl,
             caps: caps(address, settings),
             deny: settings.always_deny,
+            context: settings.context.clone(),
         })
     }
 
@@ -161,6 +165,7 @@ impl Reader {
             starttls_injection: injection,
             reconfig_message: settings.reconfig_message.clone(),
             format: format(rules),
+            questions: self.questions,
             ..SessionSettings::default()
         })
     }

@@ -136,6 +136,18 @@ impl Store {
         .ok()
     }
 
+    /// Gives a draft another envelope.
+    pub(crate) async fn readdress(
+        self: &Arc<Self>,
+        draft: Incoming,
+        envelope: Envelope,
+    ) -> Result<Incoming, StoreError> {
+        let store = Arc::clone(self);
+        tokio::task::spawn_blocking(move || draft.readdress(&store.disk, envelope))
+            .await
+            .unwrap_or_else(|_| Err(interrupted()))
+    }
+
     /// Makes a transaction durable. Only after `Ok` may it be acknowledged.
     pub(crate) async fn store(self: &Arc<Self>, draft: Incoming) -> Result<(), StoreError> {
         let store = Arc::clone(self);

@@ -28,8 +28,8 @@ impl Session {
         match command.verb {
             Verb::Ehlo => self.helo(line, command.argument, true),
             Verb::Helo => self.helo(line, command.argument, false),
-            Verb::Mail => self.mail(command.argument),
-            Verb::Rcpt => self.recipient(command.argument),
+            Verb::Mail => self.mail(line, command.argument),
+            Verb::Rcpt => self.recipient(line, command.argument),
             Verb::Data => self.data(self.takes_nothing(command)),
             Verb::Bdat => self.chunk(command.argument),
             Verb::Rset => self.reset_command(self.takes_nothing(command)),
@@ -80,7 +80,7 @@ impl Session {
 
     pub(super) fn helo_answered(&mut self, helo: Helo, answer: Answer) {
         match answer {
-            Answer::Continue => self.helo_accepted(helo),
+            Answer::Continue | Answer::Accept(_) => self.helo_accepted(helo),
             Answer::Refuse(reply) => {
                 let reply = reply.refusing();
                 self.rejected(Phase::AwaitingHelo, RejectionKind::Policy, &reply, 1);

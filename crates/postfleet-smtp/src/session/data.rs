@@ -384,17 +384,57 @@ impl Session {
     /// # Errors
     /// [`OutOfTurn`] when no message ended.
     pub fn message_stored(&mut self, now: Monotonic) -> Result<(), OutOfTurn> {
+        self.message_stored_as(now, None)
+    }
+
+    /// As [`message_stored`](Self::message_stored), and the client is told this instead of the usual text.
+    ///
+    /// # Errors
+    /// [`OutOfTurn`] when no message ended.
+    pub fn message_stored_as(&mut self, now: Monotonic, said: Option<Reply>) -> Result<(), OutOfTurn> {
         let complete = self.stored_awaited()?;
-        self.counters.messages = self.counters.messages.saturating_add(1);
-        let Complete { id, copies, content_octets } = *complete;
+        let (copies, content_octets) = (complete.copies, complete.content_octets);
         self.outbox.push_back(Event::Received { copies, content_octets });
+        self.acknowledged(now, &complete, said);
+        Ok(())
+    }
+
+    /// Policy swallows the message: the client is told that it was accepted, and it counts as a rejection of `copies`
+    /// with that reply.
+    ///
+    /// # Errors
+    /// [`OutOfTurn`] when no message ended.
+    pub fn message_discarded(&mut self, now: Monotonic, reply: &Reply, copies: u32) -> Result<(), OutOfTurn> {
+        let complete = self.stored_awaited()?;
+        if copies > 0 {
+            self.rejected(Phase::SendingBodyResponse, RejectionKind::Policy, reply, copies);
+        }
+        self.acknowledged(now, &complete, None);
+        Ok(())
+    }
+
+    /// The client went away while policy was looking at the message: nobody was told anything, and it is forgotten.
+    ///
+    /// # Errors
+    /// [`OutOfTurn`] when no message ended, or when the client is still there.
+    pub fn message_abandoned(&mut self) -> Result<(), OutOfTurn> {
+        if !self.is_closed() {
+            return Err(OutOfTurn);
+        }
+        self.stored_awaited()?;
+        self.settle(false);
+        Ok(())
+    }
+
+    fn acknowledged(&mut self, now: Monotonic, complete: &Complete, said: Option<Reply>) {
+        self.counters.messages = self.counters.messages.saturating_add(1);
         self.settle(true);
         self.transaction = None;
         if !self.is_closed() {
-            self.reply(&Reply::new(250, "2.0.0", format!("{id} accepted")));
+            let usual = || Reply::new(250, "2.0.0", format!("{} accepted", complete.id));
+            self.reply(&said.map_or_else(usual, Reply::accepting));
             self.touch(now);
         }
-        Ok(())
     }
 
     /// The message could not be made durable, or policy refuses it after having read it.
@@ -403,6 +443,7 @@ impl Session {
     /// [`OutOfTurn`] when no message ended.
     pub fn message_failed(&mut self, now: Monotonic, failure: Failure) -> Result<(), OutOfTurn> {
         let complete = self.stored_awaited()?;
+        let closes = matches!(failure, Failure::Disconnect(_));
         let (reply, kind) = failed(failure);
         if self.is_closed() {
             self.rejected(Phase::SendingBodyResponse, kind, &reply, complete.copies);
@@ -410,6 +451,9 @@ impl Session {
         } else {
             self.touch(now);
             self.refused_message(&reply, kind, Phase::SendingBodyResponse);
+            if closes {
+                self.close();
+            }
         }
         Ok(())
     }
@@ -453,7 +497,7 @@ fn failed(failure: Failure) -> (Reply, RejectionKind) {
             let text = "message is too large to process at this time";
             (Reply::new(421, "4.3.0", text), RejectionKind::Storage)
         }
-        Failure::Policy(reply) => (reply.refusing(), RejectionKind::Policy),
+        Failure::Policy(reply) | Failure::Disconnect(reply) => (reply.refusing(), RejectionKind::Policy),
     }
 }
 

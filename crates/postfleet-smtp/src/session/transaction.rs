@@ -1,7 +1,7 @@
 //! MAIL and RCPT.
 
 use alloc::boxed::Box;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::{Session, Waiting, commands};
@@ -45,7 +45,7 @@ pub(super) struct PendingRecipient {
 }
 
 impl Session {
-    pub(super) fn mail(&mut self, argument: &str) {
+    pub(super) fn mail(&mut self, line: &[u8], argument: &str) {
         if self.reconfigured {
             return self.reconfiguration();
         }
@@ -82,15 +82,16 @@ impl Session {
         }
         if self.settings.questions.mail {
             let pending = PendingMail { mail: mail.clone() };
-            self.ask(Question::Mail(Box::new(mail)), Waiting::Mail(Box::new(pending)));
+            let line = String::from_utf8_lossy(line).into_owned();
+            self.ask(Question::Mail { line, mail: Box::new(mail) }, Waiting::Mail(Box::new(pending)));
         } else {
-            self.mail_accepted(mail);
+            self.mail_accepted(mail, None);
         }
     }
 
-    fn mail_accepted(&mut self, mail: MailFrom) {
+    fn mail_accepted(&mut self, mail: MailFrom, said: Option<Reply>) {
         self.transaction = Some(Transaction { mail, recipients: Vec::new() });
-        self.reply(&Reply::new(250, "2.1.0", "MAIL FROM accepted"));
+        self.reply(&said.unwrap_or_else(|| Reply::new(250, "2.1.0", "MAIL FROM accepted")));
     }
 
     fn mail_rejected(&mut self, mail: &MailFrom, kind: RejectionKind, reply: Reply) {
@@ -110,7 +111,11 @@ impl Session {
         match answer {
             Answer::Continue => {
                 self.unit_open = true;
-                self.mail_accepted(pending.mail);
+                self.mail_accepted(pending.mail, None);
+            }
+            Answer::Accept(reply) => {
+                self.unit_open = true;
+                self.mail_accepted(pending.mail, Some(reply.accepting()));
             }
             Answer::Refuse(reply) => {
                 self.mail_rejected(&pending.mail, RejectionKind::Policy, reply.refusing())
@@ -123,7 +128,7 @@ impl Session {
         }
     }
 
-    pub(super) fn recipient(&mut self, argument: &str) {
+    pub(super) fn recipient(&mut self, written: &[u8], argument: &str) {
         let Some(transaction) = &self.transaction else {
             return self.bad(&Reply::new(503, "5.5.1", "RCPT TO without MAIL FROM"));
         };
@@ -149,17 +154,19 @@ impl Session {
             return self.reply(&Reply::new(452, "4.5.3", text));
         }
         if self.settings.questions.recipient {
-            let question = Question::Recipient(Box::new(line.address.clone()));
+            let written = String::from_utf8_lossy(written).into_owned();
+            let question = Question::Recipient { line: written, address: Box::new(line.address.clone()) };
             self.ask(question, Waiting::Recipient(Box::new(PendingRecipient { line })));
         } else {
-            self.recipient_checked(line);
+            self.recipient_checked(line, None);
         }
     }
 
     pub(super) fn recipient_answered(&mut self, pending: PendingRecipient, answer: Answer) {
         let PendingRecipient { line } = pending;
         match answer {
-            Answer::Continue => self.recipient_checked(line),
+            Answer::Continue => self.recipient_checked(line, None),
+            Answer::Accept(reply) => self.recipient_checked(line, Some(reply.accepting())),
             Answer::Refuse(reply) => {
                 self.recipient_rejected(
                     &line,
@@ -182,7 +189,7 @@ impl Session {
     }
 
     /// Relay control.
-    fn recipient_checked(&mut self, line: RecipientLine) {
+    fn recipient_checked(&mut self, line: RecipientLine, said: Option<Reply>) {
         let client = self.settings.relay.client(self.client.ip(), self.can_relay);
         let Some(transaction) = &mut self.transaction else { return };
         let postmaster = line.bare_postmaster.then_some(RelayRule::RelayDomain);
@@ -194,7 +201,7 @@ impl Session {
         let RecipientLine { address, notify, original, bare_postmaster: _ } = line;
         transaction.recipients.push(Recipient { address, notify, original, rule });
         self.counters.recipients = self.counters.recipients.saturating_add(1);
-        self.reply(&Reply::new(250, "2.1.5", "RCPT TO accepted"));
+        self.reply(&said.unwrap_or_else(|| Reply::new(250, "2.1.5", "RCPT TO accepted")));
     }
 
     fn recipient_rejected(&mut self, line: &RecipientLine, phase: Phase, kind: RejectionKind, reply: Reply) {

@@ -7,8 +7,7 @@ mod rewrite;
 mod view;
 
 use clap::ValueEnum;
-use postfleet_config::{Config, Diagnostic, LoadOutcome, LoadRequest};
-use postfleet_node::FileSystem;
+use postfleet_config::{Diagnostic, LoadOutcome, LoadRequest};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -157,7 +156,7 @@ fn request(file: Option<&Path>, arguments: &CheckArguments) -> anyhow::Result<Lo
 }
 
 fn check(file: Option<&Path>, arguments: &CheckArguments, named: bool) -> anyhow::Result<Verdict> {
-    let mut outcome = Config::load(&FileSystem::pinned(), &request(file, arguments)?);
+    let mut outcome = postfleet_node::load_config(&request(file, arguments)?);
     if arguments.online {
         outcome
             .diagnostics

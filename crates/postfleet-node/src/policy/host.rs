@@ -1,0 +1,283 @@
+//! The host of scripts: a session's contexts and message, and the node's objects behind it.
+
+use super::objects::{self, Objects};
+use super::visit::Visit;
+use crate::notices::{Severity, notice};
+use postfleet_sieve::{
+    Change, Class, Context, Events, Fault, Host, Kind, Path, Phase, Place, Scope, SeriesRead, SeriesWrite,
+    Windows,
+};
+use postfleet_types::normalised;
+use std::io::Write as _;
+
+/// What belongs to the language that is running.
+pub(super) trait Home {
+    /// How the log names it.
+    fn kind(&self) -> &'static str;
+    /// One more for a counter; `slot` is such as `connect_phase1`.
+    fn count(&self, slot: &str, counter: &str, class: Class);
+}
+
+/// The host for one step of a run.
+pub(super) struct LiveHost<'a> {
+    pub(super) visit: &'a mut Visit,
+    pub(super) home: &'a dyn Home,
+    pub(super) phase: Phase,
+    pub(super) slot: &'a str,
+}
+
+impl Visit {
+    /// The node's objects, as this session may use them.
+    pub(crate) fn objects(&self) -> Objects<'_> {
+        Objects {
+            node: &self.node,
+            client: Some(normalised(self.client.ip())),
+            listener: Some(&self.listener),
+        }
+    }
+}
+
+impl LiveHost<'_> {
+    fn objects(&self) -> Objects<'_> {
+        self.visit.objects()
+    }
+}
+
+/// Does what may wait for a disk where that holds up nobody else.
+pub(super) fn blocking<T>(act: impl FnOnce() -> T) -> T {
+    let many = tokio::runtime::Handle::try_current()
+        .is_ok_and(|runtime| runtime.runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread);
+    if many { tokio::task::block_in_place(act) } else { act() }
+}
+
+fn no_message() -> Fault {
+    Fault::new("there is no message yet")
+}
+
+impl Host for LiveHost<'_> {
+    fn context(&mut self, context: Context, key: &str) -> Option<String> {
+        self.visit.dictionary(context).value(key).map(str::to_owned)
+    }
+
+    fn set_context(&mut self, context: Context, key: &str, value: Option<&str>) {
+        let kind = self.home.kind();
+        let dictionary = self.visit.dictionary_mut(context);
+        match value {
+            None => dictionary.remove(key),
+            Some(value) => {
+                if !dictionary.set(key, value) {
+                    notice(
+                        Severity::Error,
+                        format_args!(
+                            "{kind}: the context of {} is full; a key was not set",
+                            self.visit.client
+                        ),
+                    );
+                }
+            }
+        }
+    }
+
+    fn log(&mut self, place: Place<'_>, text: &str) {
+        for line in text.split('\n') {
+            notice(
+                Severity::Critical,
+                format_args!("{}: {}:{}: {line}", self.home.kind(), place.file, place.line),
+            );
+        }
+    }
+
+    fn log_error(&mut self, place: Place<'_>, text: &str) {
+        notice(Severity::Error, format_args!("{}: {}:{}: {text}", self.home.kind(), place.file, place.line));
+    }
+
+    fn log_file(&mut self, uri: &str, text: &str) -> Result<(), Fault> {
+        let path = uri.strip_prefix("file://").unwrap_or(uri);
+        if !path.starts_with('/') {
+            return Err(Fault::new(format!(
+                "'{uri}' is not an absolute path; jlog:// is not available in this version"
+            )));
+        }
+        blocking(|| {
+            let mut file = std::fs::File::options().append(true).create(true).open(path)?;
+            file.write_all(format!("{text}\n").as_bytes())
+        })
+        .map_err(|error| Fault::new(format!("{path}: {error}")))
+    }
+
+    fn count(&mut self, counter: &str, class: Class) {
+        self.home.count(self.slot, counter, class);
+    }
+
+    fn events_average(&mut self, events: Events, monitor: u32, mask: Option<u8>) -> Result<u64, Fault> {
+        self.objects().events_average(events, monitor, mask)
+    }
+
+    fn events_sum(
+        &mut self,
+        events: Events,
+        monitor: Option<&str>,
+        windows: Windows,
+        mask: Option<u8>,
+    ) -> Result<u64, Fault> {
+        self.objects().events_sum(events, monitor, windows, mask)
+    }
+
+    fn series_sum(&mut self, read: SeriesRead<'_>) -> Result<u64, Fault> {
+        self.objects().series_sum(read)
+    }
+
+    fn series_add(&mut self, write: SeriesWrite<'_>) -> Result<(), Fault> {
+        self.objects().series_add(write)
+    }
+
+    fn open_connections(&mut self, scope: Scope<'_>, cidr: &str) -> Result<u64, Fault> {
+        self.objects().open_connections(scope, cidr)
+    }
+
+    fn throttle_create(&mut self, kind: Kind, name: &str, rate: &str, epsilon: f64) -> Result<(), Fault> {
+        self.objects().throttle_create(kind, name, rate, epsilon)
+    }
+
+    fn throttle_change(&mut self, kind: Kind, name: &str, change: Change) -> Result<(), Fault> {
+        self.objects().throttle_change(kind, name, change)
+    }
+
+    fn throttle_exceeded(&mut self, kind: Kind, name: &str) -> Result<bool, Fault> {
+        self.objects().throttle_exceeded(kind, name)
+    }
+
+    fn throttle_tarpit(&mut self, name: &str) -> Result<u64, Fault> {
+        self.visit.tarpit(super::ThrottleSpace::Local, name, self.phase)
+    }
+
+    fn gauge_init(
+        &mut self,
+        name: &str,
+        elements_max: u64,
+        ttl_s: u64,
+        replicated: bool,
+    ) -> Result<(), Fault> {
+        self.objects().gauge_init(name, elements_max, ttl_s, replicated)
+    }
+
+    fn gauge_change(&mut self, name: &str, key: &str, change: Change) -> Result<i64, Fault> {
+        self.objects().gauge_change(name, key, change)?;
+        self.objects().gauge(name, key)
+    }
+
+    fn gauge(&mut self, name: &str, key: &str) -> Result<i64, Fault> {
+        self.objects().gauge(name, key)
+    }
+
+    fn cache(&mut self, name: &str, key: &str) -> Result<Option<String>, Fault> {
+        self.objects().cache(name, key)
+    }
+
+    fn cache_set(&mut self, name: &str, key: &str, value: &str, ttl_s: Option<u64>) -> Result<(), Fault> {
+        self.objects().cache_set(name, key, value, ttl_s)
+    }
+
+    fn envelope(&mut self, path: Path) -> Vec<String> {
+        match path {
+            Path::From => self.visit.sender.iter().cloned().collect(),
+            Path::To => match &self.visit.recipient {
+                Some(recipient) => vec![recipient.clone()],
+                None => self.visit.recipients.clone(),
+            },
+        }
+    }
+
+    fn headers(&mut self, name: &str) -> Result<Vec<String>, Fault> {
+        self.visit.message.as_ref().map(|message| message.fields(name)).ok_or_else(no_message)
+    }
+
+    fn message_bytes(&mut self) -> Result<u64, Fault> {
+        self.visit.message.as_ref().map(super::message::Message::octets).ok_or_else(no_message)
+    }
+
+    fn expand(&mut self, name: &str) -> Result<String, Fault> {
+        let unknown = || Fault::new(format!("'%{{{name}}}' means nothing"));
+        match name.split_once(':') {
+            Some(("rfc822", "date")) => Ok(objects::date()),
+            Some(("rfc2822", words)) => {
+                let message = self.visit.message.as_ref().ok_or_else(no_message)?;
+                message.expand(words).ok_or_else(unknown)
+            }
+            Some(("spfv1", letters)) => self.visit.spf(letters).ok_or_else(unknown),
+            _ => Err(unknown()),
+        }
+    }
+}
+
+impl Visit {
+    /// Counts in a throttle of this node, and says for how many milliseconds the session is held.
+    pub(super) fn tarpit(
+        &mut self,
+        space: super::ThrottleSpace,
+        name: &str,
+        phase: Phase,
+    ) -> Result<u64, Fault> {
+        let held = self.node.policies.tarpit(space, name).map_err(|error| Fault::new(error.to_string()))?;
+        let milliseconds = objects::milliseconds(held.duration());
+        if phase.holds_a_session() {
+            self.held.push(held);
+        } else {
+            held.done();
+        }
+        Ok(milliseconds)
+    }
+
+    /// One macro letter of SPF with its transformers (RFC 7208, section 7).
+    fn spf(&self, text: &str) -> Option<String> {
+        let letter = text.chars().next()?;
+        let rest = text.get(letter.len_utf8()..)?;
+        let client = normalised(self.client.ip());
+        let sender = match self.sender.as_deref() {
+            None | Some("") => format!("postmaster@{}", self.helo),
+            Some(sender) => sender.to_owned(),
+        };
+        let (local, domain) = sender.rsplit_once('@').unwrap_or(("postmaster", sender.as_str()));
+        let value = match letter.to_ascii_lowercase() {
+            's' => sender.clone(),
+            'l' => local.to_owned(),
+            'o' | 'd' => domain.to_owned(),
+            'h' => self.helo.clone(),
+            'v' => if client.is_ipv4() { "in-addr" } else { "ip6" }.to_owned(),
+            'i' => match client {
+                std::net::IpAddr::V4(address) => address.to_string(),
+                std::net::IpAddr::V6(address) => {
+                    let nibbles: Vec<String> = address
+                        .octets()
+                        .iter()
+                        .flat_map(|octet| [octet >> 4, octet & 15])
+                        .map(|nibble| format!("{nibble:x}"))
+                        .collect();
+                    nibbles.join(".")
+                }
+            },
+            _ => return None,
+        };
+        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        let rest = rest.get(digits.len()..)?;
+        let (reversed, delimiters) = match rest.strip_prefix(['r', 'R']) {
+            Some(rest) => (true, rest),
+            None => (false, rest),
+        };
+        if !delimiters.chars().all(|c| ".-+,/_=".contains(c)) {
+            return None;
+        }
+        if digits.is_empty() && !reversed && delimiters.is_empty() {
+            return Some(value);
+        }
+        let delimiters = if delimiters.is_empty() { "." } else { delimiters };
+        let mut parts: Vec<&str> = value.split(|c| delimiters.contains(c)).collect();
+        if reversed {
+            parts.reverse();
+        }
+        let kept =
+            if digits.is_empty() { parts.len() } else { digits.parse().ok().filter(|kept| *kept > 0)? };
+        let from = parts.len().saturating_sub(kept);
+        Some(parts.get(from..).unwrap_or_default().join("."))
+    }
+}

@@ -1,0 +1,144 @@
+//! Policy: what rules and scripts decide at the phases of a session, on what the fleet shares.
+//!
+//! ```text
+//!  session task ── question ──► ask: rules, then modules in the order of the configuration
+//!       ▲                         │ step                        │ waits (datasource, shared throttle, hold)
+//!       │                         ▼                             ▼
+//!       └──── ruling ◄──── Run of a module ──► LiveHost ──► Objects: replica, series, caches, throttles
+//! ```
+//!
+//! A [`Policy`] belongs to a generation of the configuration: a session asks the one that it began with. What outlives
+//! generations (throttles of this node, statistics) is in [`Policies`]. A module is anything that can be asked in phases
+//! ([`Module`]); what it asks of the node goes through one host, so that all languages see the same objects.
+
+mod ask;
+mod context;
+mod host;
+mod live;
+mod message;
+mod objects;
+pub(crate) mod rules;
+pub(crate) mod sieve;
+mod visit;
+
+pub(crate) use ask::{Ruling, ask};
+pub(crate) use live::{Policies, ThrottleSpace};
+pub(crate) use rules::Rule;
+pub(crate) use visit::{Arrival, Visit};
+
+use postfleet_sieve::{Answer, Phase, Request};
+use postfleet_smtp::{Questions, Reply};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a module has to say about a phase.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Answered with this: a code from 400 refuses, one below 300 accepts.
+    Reply(Reply),
+    /// Answered with this, then closed.
+    Disconnect(Reply),
+    /// Swallowed, with the reason for the log.
+    Discard(Option<String>),
+    /// Sent to this address instead.
+    Redirect(String),
+}
+
+/// The end of a module's run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Finding {
+    pub(crate) verdict: Option<Verdict>,
+    /// No other module is asked in this phase.
+    pub(crate) ends_phase: bool,
+    /// How long the session is held, in addition to what others ask for.
+    pub(crate) hold: Duration,
+}
+
+/// Where a run stands.
+pub(crate) enum Step {
+    /// It goes on with the answer.
+    Wait(Request),
+    Done(Finding),
+}
+
+/// One run of a module in one phase. It owns what it needs between steps, and nothing of the session.
+pub(crate) trait Run: Send {
+    /// Goes on until it has to wait or ends. Does not block.
+    fn step(&mut self, visit: &mut Visit) -> Step;
+    /// Takes the answer to what [`Step::Wait`] asked.
+    fn resume(&mut self, answer: Answer);
+}
+
+/// What is asked in phases: a stanza of the configuration.
+pub(crate) trait Module: Send + Sync {
+    /// The kind of stanza.
+    fn kind(&self) -> &'static str;
+    /// The name of the stanza.
+    fn name(&self) -> &str;
+    /// Whether it wants to be asked.
+    fn listens(&self, phase: Phase) -> bool;
+    /// A run that has not begun.
+    fn run(self: Arc<Self>, phase: Phase) -> Box<dyn Run>;
+}
+
+/// The policy of one generation.
+#[derive(Default)]
+pub(crate) struct Policy {
+    rules: Vec<Rule>,
+    modules: Vec<Arc<dyn Module>>,
+    sieves: Vec<Arc<sieve::Sieve>>,
+}
+
+impl Policy {
+    pub(crate) fn new(
+        rules: Vec<Rule>,
+        modules: Vec<Arc<dyn Module>>,
+        sieves: Vec<Arc<sieve::Sieve>>,
+    ) -> Self {
+        Self { rules, modules, sieves }
+    }
+
+    /// Whether anybody has something to say in a phase.
+    pub(crate) fn listens(&self, phase: Phase) -> bool {
+        self.rules.iter().any(|rule| rule.phase() == phase)
+            || self.modules.iter().any(|module| module.listens(phase))
+    }
+
+    /// Whether nobody ever has something to say: sessions do without a [`Visit`] then.
+    pub(crate) fn is_idle(&self) -> bool {
+        !Phase::ALL.into_iter().any(|phase| self.listens(phase))
+    }
+
+    /// Whether somebody looks at messages.
+    pub(crate) fn reads_messages(&self) -> bool {
+        [Phase::Data, Phase::Spool, Phase::EachRcpt, Phase::SetBinding]
+            .into_iter()
+            .any(|phase| self.listens(phase))
+    }
+
+    /// When sessions have to ask. What a later phase reads from the contexts is learned at the questions before it, so
+    /// they are asked too, and answered at once.
+    pub(crate) fn questions(&self) -> Questions {
+        let from = |first: Phase| Phase::ALL.into_iter().any(|phase| phase >= first && self.listens(phase));
+        Questions {
+            connect: self.listens(Phase::Accept) || self.listens(Phase::Connect),
+            ehlo: from(Phase::Ehlo),
+            mail: from(Phase::Mailfrom),
+            recipient: from(Phase::Rcptto),
+        }
+    }
+
+    /// The Sieve module of this name.
+    pub(crate) fn sieve(&self, name: &str) -> Option<&Arc<sieve::Sieve>> {
+        self.sieves.iter().find(|sieve| Module::name(sieve.as_ref()) == name)
+    }
+
+    /// Every Sieve module.
+    pub(crate) fn sieves(&self) -> &[Arc<sieve::Sieve>] {
+        &self.sieves
+    }
+
+    pub(crate) fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+}
