@@ -12,20 +12,23 @@ use crate::notices::{Severity, notice};
 use anyhow::Context;
 use disk::FolderDisk;
 use postfleet_spool::{
-    Counts, Draft, Envelope, MessageId, MessageIds, Queue, QueueKey, Room, RoomLimits, Sealed, StoreError,
-    Stored, SyncHealth, Synced, commit, first_free_second, open,
+    Counts, Draft, Envelope, MessageId, MessageIds, OpenError, Opened, Queue, QueueKey, Room, RoomLimits,
+    Sealed, StoreError, Stored, SyncHealth, Synced, commit, first_free_second, open,
 };
 use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// How often the free space is looked at.
 const ROOM_INTERVAL: Duration = Duration::from_secs(1);
 /// Files read between two looks at the lock, so that a large spool does not hold up the acceptance of mail.
 const SCAN_PAUSE: Duration = Duration::from_millis(1);
+/// How long a starting node waits for the process that has its spool, and how often it looks again.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_STEP: Duration = Duration::from_millis(10);
 
 /// What the spool needs to know from the configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,7 +69,8 @@ impl Store {
             );
         }
         let disk = FolderDisk::new(base, options.file_mode, options.force_fsync);
-        let opened = open(&disk).with_context(|| format!("cannot use the spool {}", base.display()))?;
+        let opened = take_over(&disk, base, LOCK_PATIENCE)
+            .with_context(|| format!("cannot use the spool {}", base.display()))?;
         let process = std::process::id();
         let second = first_free_second(&disk, process, clock::wall())
             .with_context(|| format!("cannot read the spool {}", base.display()))?;
@@ -235,6 +239,32 @@ impl Store {
     }
 }
 
+/// Opens the spool. The process that had it may be on its way out: a killed one holds its lock until the kernel has
+/// taken it down, and whoever starts the next one at once must not find the node refusing to.
+fn take_over(disk: &FolderDisk, base: &Path, patience: Duration) -> Result<Opened<File>, OpenError> {
+    let started = Instant::now();
+    let mut told = false;
+    loop {
+        match open(disk) {
+            Err(OpenError::Locked) if started.elapsed() < patience => {
+                if !told {
+                    notice(
+                        Severity::Notice,
+                        format_args!(
+                            "another process uses the spool {}; waiting for it to end, {} s at most",
+                            base.display(),
+                            patience.as_secs()
+                        ),
+                    );
+                    told = true;
+                }
+                std::thread::sleep(LOCK_STEP);
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -331,4 +361,40 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> (tempfile::TempDir, FolderDisk) {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = FolderDisk::new(folder.path(), 0o600, false);
+        (folder, disk)
+    }
+
+    #[test]
+    fn a_start_waits_for_the_process_that_is_on_its_way_out() {
+        let (folder, disk) = folder();
+        let held = open(&disk).unwrap().lock;
+        let leaving = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(200));
+            drop(held);
+        });
+
+        let taken = take_over(&disk, folder.path(), Duration::from_secs(60));
+        leaving.join().unwrap();
+
+        assert!(taken.is_ok());
+    }
+
+    #[test]
+    fn a_process_that_stays_keeps_its_spool() {
+        let (folder, disk) = folder();
+        let _held = open(&disk).unwrap().lock;
+
+        let refused = take_over(&disk, folder.path(), Duration::from_millis(50));
+
+        assert_eq!(refused.err(), Some(OpenError::Locked));
+    }
 }
