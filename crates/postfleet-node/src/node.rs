@@ -4,7 +4,7 @@ use crate::audit::{self, Audit};
 use crate::clock;
 use crate::counts::{OpenConnections, SMTP};
 use crate::datasource::Datasources;
-use crate::edge::Budgets;
+use crate::edge::{Budgets, Receptions};
 use crate::fleet::{self, Class, Fleet};
 use crate::notices::{Severity, notice};
 use crate::policy::Policies;
@@ -44,6 +44,7 @@ pub(crate) struct Node {
     pub(crate) connections: Arc<OpenConnections>,
     pub(crate) audit: Audit,
     pub(crate) budgets: Arc<Budgets>,
+    pub(crate) receptions: Arc<Receptions>,
     pub(crate) datasources: Datasources,
     pub(crate) policies: Arc<Policies>,
     pub(crate) statistics: Statistics,
@@ -85,6 +86,7 @@ pub(crate) async fn run(
         audit: Audit::new(settings.audit.clone(), fleet.clone()),
         fleet,
         budgets: Arc::new(Budgets::default()),
+        receptions: Receptions::new(settings.reception_rate),
         policies: Arc::clone(&settings.policies),
         statistics: Statistics::new(),
         store: Arc::clone(&store),

@@ -67,6 +67,57 @@ fn mta_case_08_a_bare_line_feed_never_ends_the_data() {
     assert!(node.console("summary").contains("Total Queue Size:      0\n"));
 }
 
+/// Mail transfer document, acceptance case 30, ten times as fast.
+#[test]
+fn mta_case_30_mail_waits_for_a_unit_of_the_inbound_throttle() {
+    let node = SingleNode::start("Inbound_Throttle_Messages = \"1/1\"", "", "");
+    let mut clients: Vec<Client> = (0..3).map(|_| Client::connect(&node.smtp).unwrap()).collect();
+    for client in &mut clients {
+        client.command("EHLO c.example").unwrap();
+    }
+    let started = Instant::now();
+    for client in &mut clients {
+        client.send("MAIL FROM:<a@b.example>\r\n").unwrap();
+    }
+    for client in &mut clients {
+        assert_eq!(client.reply().unwrap(), "250 2.1.0 MAIL FROM accepted\r\n");
+    }
+    assert!(started.elapsed() >= Duration::from_secs(2), "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_unit_of_the_inbound_throttle_comes_back_without_a_message_and_no_wait_outlasts_the_idle_time() {
+    let node = SingleNode::start(
+        "Inbound_Throttle_Messages = \"1/3600\"\nRelay_Hosts = ( 127.0.0.0/8 )",
+        "  Idle_Time = 30",
+        "",
+    );
+    let mut client = Client::connect(&node.smtp).unwrap();
+    client.command("EHLO c.example").unwrap();
+    for _ in 0..2 {
+        assert_eq!(client.command("MAIL FROM:<a@b.example>").unwrap(), "250 2.1.0 MAIL FROM accepted\r\n");
+        assert_eq!(client.command("RSET").unwrap(), "250 2.0.0 reset\r\n");
+    }
+    {
+        let mut gone = Client::connect(&node.smtp).unwrap();
+        gone.command("EHLO c.example").unwrap();
+        assert!(gone.command("MAIL FROM:<a@b.example>").unwrap().starts_with("250"));
+    }
+    wait_until(Duration::from_secs(5), "the unit of the client that went away is back", || {
+        let reply = client.command("MAIL FROM:<a@b.example>").unwrap();
+        reply.starts_with("250")
+    });
+    client.command("RCPT TO:<c@d.example>").unwrap();
+    client.command("DATA").unwrap();
+    client.send("Subject: x\r\n\r\nx\r\n.\r\n").unwrap();
+    assert!(client.reply().unwrap().starts_with("250"));
+
+    let reply = client.command("MAIL FROM:<a@b.example>").unwrap();
+    assert_eq!(reply, "451 4.3.2 reception rate limit, try later\r\n");
+    assert!(client.command("NOOP").unwrap().starts_with("250"));
+    assert!(node.console("summary").contains("Rejected Messages:      0\n"));
+}
+
 #[test]
 fn a_silent_client_is_sent_away() {
     let node = SingleNode::start("", "  Idle_Time = 1", "");

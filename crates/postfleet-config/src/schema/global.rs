@@ -40,7 +40,7 @@ pub(super) const GLOBAL: &[Row] = &[
     g("Relay_Domains", Text(DomainPattern), Unset, "recipient domains accepted from anyone; `*` only as first character").list(),
     g("Bounce_Domains", Text(DomainPattern), Unset, "as `Relay_Domains`, and marked as bounce traffic").list(),
     g("Only_Use_Best_MX_For_Relay_Domains", Bool, Is("true"), "for relay domains only the exchangers of the lowest preference value are used").stored(),
-    g("Inbound_Throttle_Messages", Throttle, Unset, "receptions per period over the whole node").stored(),
+    g("Inbound_Throttle_Messages", Throttle, Unset, "receptions per period over the whole node"),
     g("Siv_Throttle_Cache_Size", Size, Is("1000"), "how many named throttles are kept, of the node and of the cluster each; equal on all nodes").unit(Unit::Entries).min(1),
     g("Control_Client_Timeout", Int, Is("60"), "network timeout of console clients").seconds().min(1),
     g("Use_IPv6", Bool, Is("false"), "whether IPv6 addresses of exchangers are used").stored(),

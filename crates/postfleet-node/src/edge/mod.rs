@@ -6,12 +6,14 @@
 mod budget;
 mod policing;
 mod proxy;
+mod receptions;
 mod session;
 mod spooled;
 mod stream;
 pub(crate) mod tls;
 
 pub(crate) use budget::{Budgets, Cap};
+pub(crate) use receptions::Receptions;
 
 use crate::clock;
 use crate::counts;

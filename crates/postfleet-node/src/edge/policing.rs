@@ -1,5 +1,6 @@
 //! Where a session meets policy: questions on their way there, rulings on their way back.
 
+use super::receptions::Reception;
 use super::session::{Driver, settle};
 use crate::clock;
 use crate::notices::{Severity, notice};
@@ -101,7 +102,8 @@ impl Driver<'_> {
     /// Learns from a question what the contexts have, and asks whoever wants to be asked.
     pub(super) fn question(&mut self, session: &mut Session, question: Question) {
         let Some(mut visit) = self.visit.take() else {
-            return settle(session.answer(clock::monotonic(), Answer::Continue));
+            let mail = matches!(question, Question::Mail { .. });
+            return self.answer(session, if mail { Matter::Mail } else { Matter::Connect }, Answer::Continue);
         };
         let counters = session.counters();
         let (matter, phases): (Matter, &'static [Phase]) = match question {
@@ -123,8 +125,32 @@ impl Driver<'_> {
             self.asked = Some(asking(visit, matter, phases));
         } else {
             self.visit = Some(visit);
-            settle(session.answer(clock::monotonic(), Answer::Continue));
+            self.answer(session, matter, Answer::Continue);
         }
+    }
+
+    /// Answers the core; what lets a transaction begin waits for a unit of the inbound throttle.
+    fn answer(&mut self, session: &mut Session, matter: Matter, answer: Answer) {
+        let now = clock::monotonic();
+        let begins = matches!(answer, Answer::Continue | Answer::Accept(_));
+        let answer = if matter == Matter::Mail && begins {
+            match self.node.receptions.take(self.idle_time) {
+                Reception::Free => answer,
+                Reception::TooLong => Answer::RateLimited,
+                Reception::Unit(unit) => {
+                    let release = unit.release;
+                    self.unit = Some(unit);
+                    if release > now {
+                        self.held = Some((release, answer));
+                        return;
+                    }
+                    answer
+                }
+            }
+        } else {
+            answer
+        };
+        settle(session.answer(now, answer));
     }
 
     /// The message is complete; `false` when nobody wants to look at it.
@@ -173,7 +199,7 @@ impl Driver<'_> {
                 Answer::Continue
             }
         };
-        settle(session.answer(clock::monotonic(), answer));
+        self.answer(session, matter, answer);
     }
 
     async fn message_ruled(&mut self, session: &mut Session, ruling: Ruling) {

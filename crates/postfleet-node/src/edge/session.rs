@@ -1,6 +1,7 @@
 //! One SMTP session: moves octets between a socket and the protocol core, and messages into the spool.
 
 use super::policing::Asked;
+use super::receptions::Unit;
 use super::spooled;
 use super::stream::Stream;
 use crate::clock;
@@ -11,10 +12,11 @@ use crate::store::Incoming;
 use postfleet_config::live::Generation;
 use postfleet_replica::MetricWord;
 use postfleet_smtp::{
-    Envelope, Event, Failure, MessageStart, OutOfTurn, Reply, Resources, Session, SessionFacts,
+    Answer, Envelope, Event, Failure, MessageStart, OutOfTurn, Reply, Resources, Session, SessionFacts,
     SessionSettings,
 };
 use postfleet_spool::{MessageId, Refusal, Room, StoreError};
+use postfleet_types::Monotonic;
 use std::future::pending;
 use std::io;
 use std::net::IpAddr;
@@ -48,6 +50,7 @@ pub(super) struct Beginning {
 pub(super) async fn serve(node: &Arc<Node>, stream: Stream, beginning: Beginning) {
     let Beginning { settings, esmtp, facts, tls, can_relay, refusal, visit } = beginning;
     let client = facts.client;
+    let idle_time = settings.idle_time;
     let mut session = Session::new(settings, facts);
     session.set_can_relay(can_relay);
     let refusal = refusal.or_else(|| {
@@ -65,6 +68,9 @@ pub(super) async fn serve(node: &Arc<Node>, stream: Stream, beginning: Beginning
         ids: Vec::new(),
         visit,
         asked: None,
+        held: None,
+        unit: None,
+        idle_time,
         swallowed: 0,
     };
     let mut stopping = node.stopping.subscribe();
@@ -99,6 +105,13 @@ pub(super) async fn serve(node: &Arc<Node>, stream: Stream, beginning: Beginning
                 None => pending().await,
             }
         };
+        let held = driver.held.as_ref().map(|(release, _)| clock::instant_of(*release));
+        let released = async {
+            match held {
+                Some(release) => sleep_until(release).await,
+                None => pending().await,
+            }
+        };
         let stop = async {
             if stopping.wait_for(|stopping| *stopping).await.is_err() {
                 pending::<()>().await;
@@ -114,6 +127,11 @@ pub(super) async fn serve(node: &Arc<Node>, stream: Stream, beginning: Beginning
                 driver.asked = None;
                 driver.visit = Some(visit);
                 driver.ruled(&mut session, matter, ruling).await;
+            }
+            () = released => {
+                if let Some((_, answer)) = driver.held.take() {
+                    settle(session.answer(clock::monotonic(), answer));
+                }
             }
             // What a client says while its command is held waits; that it goes away is seen all the same.
             read = stream.read(&mut buffer), if session.wants_input() => match read {
@@ -152,6 +170,11 @@ pub(super) struct Driver<'a> {
     pub(super) visit: Option<Box<Visit>>,
     /// The question that policy is looking at.
     pub(super) asked: Option<Asked>,
+    /// The answer to a MAIL command whose unit of the inbound throttle may not be used yet.
+    pub(super) held: Option<(Monotonic, Answer)>,
+    /// The unit that the transaction uses.
+    pub(super) unit: Option<Unit>,
+    pub(super) idle_time: Duration,
     /// Copies of the message that policy swallowed, or that nobody gets.
     pub(super) swallowed: u32,
 }
@@ -185,7 +208,11 @@ impl Driver<'_> {
                 self.node.statistics.count_received(u64::from(copies));
                 self.node.audit.event(MetricWord::Reception, self.client, copies);
             }
-            Event::UnitSpent { .. } => {}
+            Event::UnitSpent { accepted } => {
+                if let Some(unit) = self.unit.take().filter(|_| accepted) {
+                    unit.spend();
+                }
+            }
         }
         Ok(())
     }

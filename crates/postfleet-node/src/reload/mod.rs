@@ -152,6 +152,7 @@ pub(crate) async fn activate(node: &Arc<Node>, proposal: Proposal) -> Result<Act
         *serving = Arc::new(next);
     }
     node.store.adopt(&settings.store);
+    node.receptions.adopt(settings.reception_rate);
     node.datasources.adopt(&settings.datasources);
     node.audit.adopt(settings.audit);
     node.policies.adopt(settings.named_throttles_max);

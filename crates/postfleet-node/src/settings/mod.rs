@@ -24,9 +24,11 @@ use crate::store::StoreOptions;
 use crate::system;
 use anyhow::{Context, bail};
 use postfleet_config::{AdapterSettings, EcclusterSettings, ListenSettings, NodeSettings, SocketSettings};
-use postfleet_config::{Config, ListenAddress};
+use postfleet_config::{Config, ListenAddress, Throttle};
 use postfleet_console::Profile;
+use postfleet_smtp::Questions;
 use postfleet_spool::RoomLimits;
+use postfleet_throttle::Rate;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -50,6 +52,8 @@ pub(crate) struct Settings {
     pub(crate) policy: Arc<Policy>,
     pub(crate) policies: Arc<Policies>,
     pub(crate) named_throttles_max: usize,
+    /// `Inbound_Throttle_Messages`.
+    pub(crate) reception_rate: Option<Rate>,
     pub(crate) listeners: Vec<Listener>,
 }
 
@@ -180,6 +184,9 @@ pub(crate) fn read(config: &Config, known: Option<&Known>) -> anyhow::Result<Set
     profile.product.clone_from(&node.product_name);
     profile.node_type.clone_from(&node.node_type);
     profile.clustering = fleet.is_some();
+    let reception_rate = node.rules.inbound_throttle_messages.map(reception_rate).transpose()?;
+    let mut questions = policy.questions();
+    questions.mail |= reception_rate.is_some();
     Ok(Settings {
         identity: Identity { name, address },
         profile,
@@ -198,11 +205,17 @@ pub(crate) fn read(config: &Config, known: Option<&Known>) -> anyhow::Result<Set
         fleet,
         datasources: datasource::read(config)?,
         audit: audit::read(config)?,
-        listeners: listeners(config, &node, &dialing, &policy)?,
+        listeners: listeners(config, &node, &dialing, questions)?,
         policy,
         policies,
         named_throttles_max,
+        reception_rate,
     })
+}
+
+fn reception_rate(throttle: Throttle) -> anyhow::Result<Rate> {
+    let rate = format!("{}/{}", throttle.events, throttle.seconds);
+    rate.parse().with_context(|| format!("Inbound_Throttle_Messages = \"{rate}\""))
 }
 
 /// The default path needs rights that a node started by hand may not have; a path that was written down is meant.
@@ -219,7 +232,7 @@ fn listeners(
     config: &Config,
     node: &NodeSettings,
     dialing: &Dialing,
-    policy: &Policy,
+    questions: Questions,
 ) -> anyhow::Result<Vec<Listener>> {
     let mut listeners = Vec::new();
     for listen in config.control_listeners() {
@@ -262,7 +275,7 @@ fn listeners(
         let kind = ListenerKind::Metrics(metrics(listen.clone())?);
         push(&mut listeners, &listen, kind);
     }
-    let mut smtp = smtp::Reader::new(node, policy.questions());
+    let mut smtp = smtp::Reader::new(node, questions);
     for listen in config.esmtp_listeners() {
         let kind = ListenerKind::Smtp(Arc::new(smtp.listener(listen.clone())?));
         push(&mut listeners, &listen, kind);
