@@ -42,6 +42,11 @@ pub(crate) const CRATES: &[(&str, Kind, &[&str])] = &[
     ("postfleet-config", Kind::Pure, &["postfleet-types"]),
     ("postfleet-smtp", Kind::Pure, &["postfleet-types"]),
     ("postfleet-spool", Kind::Pure, &["postfleet-types"]),
+    (
+        "postfleet-queue",
+        Kind::Pure,
+        &["postfleet-types", "postfleet-config", "postfleet-spool", "postfleet-throttle"],
+    ),
     ("postfleet-console", Kind::Pure, &["postfleet-types"]),
     (
         "postfleet-sim",
