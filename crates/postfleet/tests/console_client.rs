@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -94,7 +95,9 @@ impl Rig {
             for stream in listener.incoming() {
                 let (stream, count) = (stream.unwrap(), Arc::clone(&count));
                 thread::spawn(move || {
-                    serve(stream);
+                    serve(&stream);
+                    // A process that another test is just starting has the socket too, until it runs its program.
+                    let _ended = stream.shutdown(Shutdown::Both);
                     count.fetch_add(1, Ordering::SeqCst);
                 });
             }
