@@ -69,8 +69,8 @@ pub use settings::{
     FailoverSettings, Follower, LineLength, ListenSettings, LogDestination, LogFile, LogStage, LogSwitches,
     LogTemplate, LogsSettings, LoneLf, LongLines, MailRules, MissingHeaders, Monitor, NodeSettings,
     ObjectKind, OnError, Partition, PolicyModule, ReplicateSettings, RoutingSettings, RuleAction, RulePhase,
-    RuleSettings, RuleTrigger, ScriptFinding, ScriptSlot, ScriptletSettings, SecuritySettings, SessionCap,
-    SessionCapKind, SieveSettings, SocketSettings, StarttlsInjection, ThreadPoolSettings,
+    RuleSettings, RuleTrigger, ScriptFinding, ScriptSlot, ScriptUse, ScriptletSettings, SecuritySettings,
+    SessionCap, SessionCapKind, SieveSettings, SocketSettings, StarttlsInjection, ThreadPoolSettings,
 };
 pub use source::{Position, Source, SourceId, Sources, Span};
 pub use syntax::{Item, Quote, Word, Written, print};

@@ -10,7 +10,7 @@ use crate::audit::{self, AuditCommand, GaugeCommand};
 use crate::failure::{Code, Failure};
 use crate::lex::{Word, words};
 use crate::machine::Form;
-use crate::policy::{RuleCommand, SieveCommand};
+use crate::policy::{RuleCommand, ScriptletCommand, SieveCommand};
 use crate::profile::{Profile, Role};
 use crate::table::{Availability, Entry, table};
 
@@ -135,6 +135,8 @@ pub enum Command {
     Version,
     /// `sieve:<instance> …`
     Sieve(SieveCommand),
+    /// `scriptlet:<instance> …`
+    Scriptlet(ScriptletCommand),
     /// `policy_rule …`
     PolicyRule(RuleCommand),
     /// `quit`, `exit` or `\pager` that reached a server: a client of plain mode wants to go.
@@ -329,6 +331,12 @@ pub fn parse(line: &str, profile: &Profile) -> Request {
     Request { form, text, command }
 }
 
+/// `kind:name`, if the word is that.
+fn instance<'w>(word: &'w Word, kind: &'static str) -> Option<(&'static str, &'w str)> {
+    word.raw.strip_prefix(kind)?.strip_prefix(':').filter(|name| !name.is_empty())?;
+    Some((kind, word.text.get(kind.len().saturating_add(1)..).unwrap_or_default()))
+}
+
 fn expand_alias(found: &[Word]) -> Vec<Word> {
     let plain = |text: &str| Word { text: text.into(), raw: text.into(), quoted: false };
     let (head, rest): (Vec<Word>, &[Word]) = match found.split_first() {
@@ -339,10 +347,13 @@ fn expand_alias(found: &[Word]) -> Vec<Word> {
             ([plain("inbound_audit")].into(), rest)
         }
         // The instance is an argument like any other.
-        Some((first, rest)) if first.raw.starts_with("sieve:") && first.raw.len() > "sieve:".len() => {
-            ([plain("sieve"), plain(first.text.get("sieve:".len()..).unwrap_or_default())].into(), rest)
+        Some((first, rest)) => {
+            match ["sieve", "scriptlet"].into_iter().find_map(|kind| instance(first, kind)) {
+                Some((kind, name)) => ([plain(kind), plain(name)].into(), rest),
+                None => (Vec::new(), found),
+            }
         }
-        Some(_) | None => (Vec::new(), found),
+        None => (Vec::new(), found),
     };
     head.into_iter().chain(rest.iter().cloned()).collect()
 }

@@ -132,7 +132,7 @@ mod tests {
         check("mailq -b ", &["default"]);
         check("mailq -b default --d", &["--domain"]);
         check("help cluster sh", &["shared"]);
-        check("s", &["shutdown", "sieve", "sievelib", "slot", "summary", "sysinfo"]);
+        check("s", &["scriptlet", "shutdown", "sieve", "sievelib", "slot", "summary", "sysinfo"]);
         check("conf", &["config"]);
         check("config ro", &["rollback"]);
         check("config begin ", &["from"]);

@@ -174,6 +174,11 @@ fn detail(words: &str) -> Option<&'static str> {
             "One line a rule, in the order in which rules are tried: how often it fired and, in shadow mode, how often\n\
              it would have.",
         ),
+        "scriptlet" => Some(
+            "Written scriptlet:<instance> too; the instance may be left out where there is one. testfile loads a script\n\
+             and calls nothing of it. flush cache reads all scripts anew and calls their init; when one cannot be used,\n\
+             all stay as they were.",
+        ),
         "sieve" => Some(
             "Written sieve:<instance> too; the instance may be left out where there is one. testfile and test compile a\n\
              script for a phase and run nothing. flush cache reads all scripts anew; one that does not compile any\n\

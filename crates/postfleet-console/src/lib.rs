@@ -50,7 +50,8 @@ pub use lex::{LexError, Word, words};
 pub use limits::{SharedWhy, SlotReply, ThrottleReply, WhyGone, WhyGrant, WhyMember};
 pub use machine::{Form, error_message, pretty_json};
 pub use policy::{
-    RuleCommand, RuleFigures, ScriptCounter, SieveAction, SieveCommand, rule_statistics, script_statistics,
+    RuleCommand, RuleFigures, ScriptCounter, ScriptletAction, ScriptletCommand, SieveAction, SieveCommand,
+    rule_statistics, script_statistics,
 };
 pub use profile::{Profile, Role};
 pub use render::{Rendered, render};

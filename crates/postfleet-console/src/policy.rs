@@ -1,4 +1,4 @@
-//! `sieve:<instance> …` and `policy_rule …`: commands and answers.
+//! `sieve:<instance> …`, `scriptlet:<instance> …` and `policy_rule …`: commands and answers.
 
 use alloc::format;
 use alloc::string::String;
@@ -44,6 +44,31 @@ pub enum SieveAction {
     },
 }
 
+/// `scriptlet:<instance> …`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScriptletCommand {
+    /// The stanza; `None`: the only one there is.
+    pub instance: Option<String>,
+    /// What is done.
+    pub action: ScriptletAction,
+}
+
+/// What is done with a module of Lua scripts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ScriptletAction {
+    /// `stats`
+    Statistics,
+    /// `reset`
+    Reset,
+    /// `flush cache`
+    FlushCache,
+    /// `testfile <file>`
+    TestFile {
+        /// Where the script is.
+        file: String,
+    },
+}
+
 /// `policy_rule …`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RuleCommand {
@@ -79,16 +104,16 @@ pub struct RuleFigures {
     pub shadow: bool,
 }
 
-/// `sieve:<instance> stats`.
+/// `sieve:<instance> stats` and `scriptlet:<instance> stats`; `kind` is the first word.
 #[must_use]
-pub fn script_statistics(since: WallTime, counters: &[ScriptCounter]) -> Answer {
+pub fn script_statistics(kind: &str, since: WallTime, counters: &[ScriptCounter]) -> Answer {
     let civil = since.civil();
     let since = format!(
         "{:04}-{:02}-{:02} {:02}:{:02}:{:02}",
         civil.year, civil.month, civil.day, civil.hour, civil.minute, civil.second
     );
     let row = |counter: &ScriptCounter| format!("{} ({}) = {}", counter.name, counter.class, counter.count);
-    let first = core::iter::once(format!("sieve statistics since: {since}"));
+    let first = core::iter::once(format!("{kind} statistics since: {since}"));
     Answer::Lines(first.chain(counters.iter().map(row)).collect())
 }
 
@@ -104,7 +129,9 @@ pub fn rule_statistics(rules: &[RuleFigures]) -> Answer {
 
 /// Constructors of commands from their arguments; `None` when the arguments do not fit the grammar.
 pub(crate) mod build {
-    use super::{Command, RuleCommand, SieveAction, SieveCommand, Vec, Word};
+    use super::{
+        Command, RuleCommand, ScriptletAction, ScriptletCommand, SieveAction, SieveCommand, Vec, Word,
+    };
 
     fn action(words: &[Word]) -> Option<SieveAction> {
         let plain: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
@@ -134,6 +161,29 @@ pub(crate) mod build {
         Some(Command::Sieve(command))
     }
 
+    fn scriptlet_action(words: &[Word]) -> Option<ScriptletAction> {
+        let plain: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
+        match plain.as_slice() {
+            ["stats"] => Some(ScriptletAction::Statistics),
+            ["reset"] => Some(ScriptletAction::Reset),
+            ["flush", "cache"] => Some(ScriptletAction::FlushCache),
+            ["testfile", file] => Some(ScriptletAction::TestFile { file: (*file).into() }),
+            _ => None,
+        }
+    }
+
+    /// As [`sieve`].
+    pub(crate) fn scriptlet(arguments: &[Word]) -> Option<Command> {
+        let command = match scriptlet_action(arguments) {
+            Some(action) => ScriptletCommand { instance: None, action },
+            None => {
+                let (first, rest) = arguments.split_first()?;
+                ScriptletCommand { instance: Some(first.text.clone()), action: scriptlet_action(rest)? }
+            }
+        };
+        Some(Command::Scriptlet(command))
+    }
+
     pub(crate) fn rule_statistics(arguments: &[Word]) -> Option<Command> {
         arguments.is_empty().then_some(Command::PolicyRule(RuleCommand::Statistics))
     }
@@ -156,7 +206,7 @@ mod tests {
         let counter = |name: &str, class, count| ScriptCounter { name: name.into(), class, count };
         let counters = [counter("connect_phase1:a.sieve:3", "4xx", 2), counter("data_phase2:x:y", "5xx", 7)];
         assert_eq!(
-            lines_of(&script_statistics(WallTime::from_unix_seconds(0), &counters)),
+            lines_of(&script_statistics("sieve", WallTime::from_unix_seconds(0), &counters)),
             [
                 "sieve statistics since: 1970-01-01 00:00:00",
                 "connect_phase1:a.sieve:3 (4xx) = 2",

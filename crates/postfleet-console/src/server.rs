@@ -438,6 +438,7 @@ fn answered_here(request: &Request, profile: &Profile) -> Option<Result<Answer, 
             | Command::Mailq(_)
             | Command::Pid
             | Command::PolicyRule(_)
+            | Command::Scriptlet(_)
             | Command::Sieve(_)
             | Command::Shutdown
             | Command::Summary

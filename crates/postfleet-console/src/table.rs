@@ -321,6 +321,13 @@ const TABLE: &[Entry] = &[
     later("reopen logs", "", "Close and reopen log files"),
     later("reroute queue", "<from domain> <to domain>", "Move queued mail to another domain"),
     later("sched", "list|delete|every|at|in ...", "Run console commands later"),
+    ready(
+        "scriptlet",
+        "<instance> stats|reset|flush cache|testfile <file>",
+        false,
+        "Statistics, script cache and checks of a module of Lua scripts",
+        policy::scriptlet,
+    ),
     later("show inbound", "", "List open inbound sessions"),
     later("show outbound", "", "List open outbound sessions"),
     later(

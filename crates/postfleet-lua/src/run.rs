@@ -376,6 +376,7 @@ impl Execution {
 fn shown(value: Option<&Value>) -> String {
     match value {
         None => "nothing".to_owned(),
+        Some(Value::Boolean(value)) => value.to_string(),
         Some(value) => crate::arguments::text_of(value).unwrap_or_else(|| value.type_name().to_owned()),
     }
 }

@@ -92,6 +92,7 @@ pub(crate) async fn run(
         store: Arc::clone(&store),
         stopping: watch::Sender::new(false),
     });
+    settings.policy.start(&node).await.map_err(anyhow::Error::msg)?;
     Configuration::open(&node, &settings).await?;
     let mut background = JoinSet::new();
     background.spawn(store.watch_space());
@@ -136,6 +137,7 @@ pub(crate) async fn run(
         }
         () = enough => {}
     }
+    node.configuration.serving().policy.stop(&node).await;
     node.audit.save().await;
     node.audit.end_period(clock::wall()).await;
     if let Some(fleet) = &node.fleet {

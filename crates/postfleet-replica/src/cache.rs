@@ -120,14 +120,35 @@ impl SharedCache {
         value: Bytes,
         ttl: Ttl,
     ) -> Result<(), PairTooLong> {
+        self.write((now, wall), now, key, value, ttl)
+    }
+
+    /// Removes a pair, as a write of nothing that has ended already: this member reads it so at once, the others a
+    /// millisecond after its delivery.
+    ///
+    /// # Errors
+    /// [`PairTooLong`].
+    pub fn remove(&mut self, now: Monotonic, wall: WallTime, key: Bytes) -> Result<(), PairTooLong> {
+        let past = now - Duration::from_millis(1);
+        self.write((now, wall), past, key, Bytes::new(), Ttl::from_millis(1))
+    }
+
+    fn write(
+        &mut self,
+        (now, wall): (Monotonic, WallTime),
+        written: Monotonic,
+        key: Bytes,
+        value: Bytes,
+        ttl: Ttl,
+    ) -> Result<(), PairTooLong> {
         let bytes = key.len().saturating_add(value.len());
         if bytes > PAIR_BYTES_MAX {
             return Err(PairTooLong(bytes));
         }
         self.wall_offset_millis = wall.unix_millis().saturating_sub(millis(now));
-        self.cache.set(key, value, ttl, now);
+        self.cache.set(key, value, ttl, written);
         if self.is_alone() && self.under_way == 0 {
-            self.write_alone(now);
+            self.write_alone(written);
         } else {
             self.waits_since.get_or_insert(now);
             self.waiting = self.waiting.saturating_add(1);

@@ -71,6 +71,8 @@ pub(crate) const CRATES: &[(&str, Kind, &[&str])] = &[
             "postfleet-datasource",
             "postfleet-drivers",
             "postfleet-gauge",
+            "postfleet-lua",
+            "postfleet-policy",
             "postfleet-series",
             "postfleet-sieve",
             "postfleet-cache",

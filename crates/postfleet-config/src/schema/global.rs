@@ -80,7 +80,7 @@ pub(super) const GLOBAL: &[Row] = &[
     g("Console_Product_Name", Text(Label), Either("postfleet", "ecelerity"), "product name in the prompt, the banner, the greeting and Received fields"),
     g("Console_Node_Type", Text(Label), Either("Postfleet", "Momentum"), "what `cluster membership` prints as node type"),
     g("Cluster_Key", Text(Path), Unset, "file with the key of connections between nodes, at least 32 bytes, readable by its owner only, the same on all members"),
-    g("Policy_Failure", Words(&["continue", "tempfail"]), Is("continue"), "what happens to mail when a policy fails or runs out of time").stored(),
+    g("Policy_Failure", Words(&["continue", "tempfail"]), Is("continue"), "what happens to mail when a policy of Lua fails or runs out of time; default of `runtime_error` of `scriptlet`"),
     g("Policy_Count_Connects", Bool, Is("false"), "policy requests that begin at RCPT count one connection for each message").stored(),
     g("RFC2821_Pedantic_Address_Rules", Bool, Is("true"), "refuse `a..b@` and `ab.@`"),
     g("RFC2821_Allow_Whitespace_In_Envelope", Bool, Is("false"), "allow blanks inside the angle brackets of MAIL and RCPT"),

@@ -16,8 +16,6 @@ const MODULES: &[Scope] = &[
     Scope::BounceLogger,
     Scope::CustomLogger,
     Scope::AsLogger,
-    Scope::Scriptlet,
-    Scope::Script,
 ];
 
 const LEVELLED: &[Scope] = &[
@@ -39,7 +37,8 @@ const LEVELLED: &[Scope] = &[
 pub(super) const COMMON: &[Row] = &[
     Row::new("enabled", Bool, Is("true"), "false: loaded, and its hooks do not run").at(Chain::M, &[Scope::Cluster]).fixed(),
     Row::new("enabled", Bool, Is("true"), "false: no series by client are kept").at(Chain::M, &[Scope::InboundAudit]),
-    Row::new("enabled", Bool, Is("true"), "false: loaded, and its hooks do not run").at(Chain::M, &[Scope::Sieve]),
+    Row::new("enabled", Bool, Is("true"), "false: loaded, and its hooks do not run").at(Chain::M, &[Scope::Sieve, Scope::Scriptlet]),
+    Row::new("enabled", Bool, Is("true"), "false: the script is not loaded").at(Chain::M, &[Scope::Script]),
     Row::new("enabled", Bool, Is("true"), "false: loaded, and its hooks do not run").at(Chain::M, MODULES).stored(),
     Row::new("debug_level", Words(LEVELS), Is("ERROR"), "least level of the module's messages that are written").at(Chain::M, LEVELLED).stored(),
 ];
@@ -97,9 +96,9 @@ pub(super) const SCRIPTS: &[Row] = &[
     sieve("spool_phase1"), sieve("spool_phase2"),
     sieve("each_rcpt_phase1"), sieve("each_rcpt_phase2"),
     sieve("set_binding_phase1"), sieve("set_binding_phase2"),
-    Row::new("runtime_error", Words(FAILURE), From("`Policy_Failure`"), "a script that fails refuses the command with 451, or goes on").at(Chain::M, &[Scope::Scriptlet]).stored(),
+    Row::new("runtime_error", Words(FAILURE), From("`Policy_Failure`"), "a script that fails refuses the command with 451, or goes on").at(Chain::M, &[Scope::Scriptlet]),
     Row::new("script_ttl", Int, Is("300"), "how long a loaded script is kept").at(Chain::M, &[Scope::Scriptlet, Scope::Script]).seconds().min(0).stored(),
-    Row::new("source", Text(Any), Unset, "the script, with `.` or `/` between directories and without `.lua`").at(Chain::M, &[Scope::Script]).stored(),
+    Row::new("source", Text(Any), Unset, "the script, with `.` or `/` between directories and without `.lua`, from the directory of the main file or `lua` below it; or an absolute path").at(Chain::M, &[Scope::Script]),
 ];
 
 const fn rule(name: &'static str, kind: Kind, default: Default, effect: &'static str) -> Row {

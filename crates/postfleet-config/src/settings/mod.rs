@@ -34,7 +34,7 @@ pub use node::{
     DateHeader, LineLength, LoneLf, LongLines, MailRules, MissingHeaders, NodeSettings, SecuritySettings,
 };
 pub use outbound::RoutingSettings;
-pub use policy::{PolicyModule, ScriptFinding, ScriptSlot, ScriptletSettings, SieveSettings};
+pub use policy::{PolicyModule, ScriptFinding, ScriptSlot, ScriptUse, ScriptletSettings, SieveSettings};
 
 pub use agree::{Agreed, Agreement};
 pub(crate) use failover::{Candidate, Moving};

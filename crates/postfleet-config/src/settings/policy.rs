@@ -72,6 +72,17 @@ pub enum PolicyModule {
     Scriptlet(ScriptletSettings),
 }
 
+/// A script that a configuration names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScriptUse<'a> {
+    /// One of a `sieve` stanza.
+    Sieve(&'a ScriptSlot),
+    /// One of a `scriptlet` stanza: its name and `source`.
+    Lua(&'a str, &'a str),
+    /// All of a `scriptlet` stanza, once each has been looked at and is good.
+    Together(&'a ScriptletSettings),
+}
+
 /// What whoever compiles a script has to say of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ScriptFinding {
@@ -146,22 +157,62 @@ impl Config {
         format!("{}/{path}", files::directory(self.main_file()).trim_end_matches('/'))
     }
 
-    /// Has every Sieve script that is configured looked at, and puts what is found at the place of its option.
+    /// Where a script of a `scriptlet` stanza, or a module that it requires, is looked for: in the directory of the main file,
+    /// then in `lua` below it. An absolute path is taken as it is. None for a name that leads out of them.
     #[must_use]
-    pub fn check_scripts(&self, look: &dyn Fn(&ScriptSlot) -> Vec<ScriptFinding>) -> Vec<Diagnostic> {
+    pub fn script_paths(&self, source: &str) -> Vec<String> {
+        if source.starts_with('/') {
+            let end = if source.ends_with(".lua") { "" } else { ".lua" };
+            return alloc::vec![format!("{source}{end}")];
+        }
+        let stem = source.strip_suffix(".lua").unwrap_or(source);
+        let parts: Vec<&str> = stem.split(['.', '/']).collect();
+        if parts.iter().any(|part| part.is_empty()) {
+            return Vec::new();
+        }
+        let path = parts.join("/");
+        [format!("{path}.lua"), format!("lua/{path}.lua")].iter().map(|path| self.beside(path)).collect()
+    }
+
+    /// Has every script that is configured looked at, and puts what is found at the place of its option.
+    #[must_use]
+    pub fn check_scripts(&self, look: &dyn Fn(ScriptUse<'_>) -> Vec<ScriptFinding>) -> Vec<Diagnostic> {
         let mut findings = Findings::default();
+        let mut add = |span, found: Vec<ScriptFinding>| {
+            for found in found {
+                findings.push(match found {
+                    ScriptFinding::Unusable(message) => Finding::error(6182, span, message),
+                    ScriptFinding::NotShared { message, hint } => {
+                        Finding::warning(6183, span, message).hint(hint)
+                    }
+                });
+            }
+        };
         for (id, instance) in self.tree().children(InstanceId::GLOBAL, Scope::Sieve) {
             for slot in self.sieve(id, instance).scripts {
                 let span = instance.assigned(&slot.option()).map(|assigned| assigned.span);
                 let Some(span) = span.or(instance.opened) else { continue };
-                for found in look(&slot) {
-                    findings.push(match found {
-                        ScriptFinding::Unusable(message) => Finding::error(6182, span, message),
-                        ScriptFinding::NotShared { message, hint } => {
-                            Finding::warning(6183, span, message).hint(hint)
-                        }
-                    });
-                }
+                add(span, look(ScriptUse::Sieve(&slot)));
+            }
+        }
+        for (id, instance) in self.tree().children(InstanceId::GLOBAL, Scope::Scriptlet) {
+            let mut good = true;
+            for (_, script) in self.tree().children(id, Scope::Script) {
+                let assigned = script.assigned("source");
+                let (Some(span), Some(source)) = (
+                    assigned.map(|assigned| assigned.span).or(script.opened),
+                    assigned
+                        .and_then(|assigned| assigned.value.as_text())
+                        .filter(|source| !source.is_empty()),
+                ) else {
+                    continue;
+                };
+                let found = look(ScriptUse::Lua(script.name.as_deref().unwrap_or_default(), source));
+                good &= !found.iter().any(|found| matches!(found, ScriptFinding::Unusable(_)));
+                add(span, found);
+            }
+            if let Some(span) = instance.opened.filter(|_| good) {
+                add(span, look(ScriptUse::Together(&self.scriptlet(id, instance))));
             }
         }
         findings.finish(self.sources())

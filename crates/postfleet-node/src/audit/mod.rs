@@ -208,6 +208,11 @@ impl Audit {
         Ok(())
     }
 
+    /// A series is not kept in a special way any more; what was counted ages out.
+    pub(crate) fn undefine(&self, name: &str, monitor: Monitor) {
+        self.locked().defined.remove(&(name.to_owned(), monitor));
+    }
+
     /// How a series was defined; `None` when it was not.
     pub(crate) fn defined(&self, name: &str, monitor: Monitor) -> Option<Definition> {
         self.locked().defined.get(&(name.to_owned(), monitor)).copied()
@@ -319,15 +324,22 @@ impl Audit {
         inner.local.init_gauges(name, limits)
     }
 
-    /// Adds to a counter of a gauge cache.
-    pub(crate) fn add_gauge(&self, name: &str, key: &str, delta: i64) -> Result<(), CountError> {
+    /// Adds to a counter of a gauge cache; its value afterwards, nobody else's change between.
+    pub(crate) fn add_gauge(&self, name: &str, key: &str, delta: i64) -> Result<i64, CountError> {
         let now = clock::monotonic();
-        if let Some(fleet) = &self.fleet
-            && fleet.counting(|replica| replica.add_gauge(now, name, key, delta))?
-        {
-            return Ok(());
+        let value = |of: &Metrics| of.gauge(name, key, now).unwrap_or(0);
+        if let Some(fleet) = &self.fleet {
+            let shared = fleet.counting(|replica| {
+                let added = replica.add_gauge(now, name, key, delta)?;
+                Ok(added.then(|| replica.shared_gauges().map_or(0, value)))
+            })?;
+            if let Some(value) = shared {
+                return Ok(value);
+            }
         }
-        self.locked().local.add_gauge(name, key, delta, now)
+        let mut inner = self.locked();
+        inner.local.add_gauge(name, key, delta, now)?;
+        Ok(value(&inner.local))
     }
 
     /// The value of a counter; `None` where there is none.

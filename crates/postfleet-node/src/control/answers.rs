@@ -52,6 +52,7 @@ pub(super) async fn execute(node: &Arc<Node>, command: &Command) -> Outcome {
             Ok(Answer::Mailq(Mailq::select(queues, filter, node.fleet.is_some())))
         }
         Command::Sieve(command) => super::policy::sieve(node, command).await,
+        Command::Scriptlet(command) => super::policy::scriptlet(node, command).await,
         Command::PolicyRule(command) => Ok(super::policy::rules(node, command)),
         Command::Pid => Ok(Answer::Pid(std::process::id())),
         Command::Shutdown => Ok(Answer::shutting_down()),

@@ -99,7 +99,7 @@ pub(super) fn gauge_cache(node: &Arc<Node>, command: &GaugeCommand) -> Outcome {
         GaugeCommand::Add { cache, key, delta } => node
             .audit
             .add_gauge(cache, key, *delta)
-            .map(|()| Answer::silent())
+            .map(|_| Answer::silent())
             .map_err(|error| failed(cache, error)),
         GaugeCommand::Show { cache, key } => match node.audit.gauge(cache, key) {
             Ok(Some(value)) => Ok(Answer::line(value)),

@@ -1,33 +1,22 @@
-//! `sieve:<instance> …` and `policy_rule …`.
+//! `sieve:<instance> …`, `scriptlet:<instance> …` and `policy_rule …`.
 
 use super::Outcome;
 use crate::node::Node;
-use crate::policy::Module as _;
-use crate::policy::sieve::{Sieve, compile, compile_text};
+use crate::policy::Module;
+use crate::policy::sieve::{compile, compile_text};
 use postfleet_console::{
-    Answer, Code, Failure, RuleCommand, RuleFigures, ScriptCounter, SieveAction, SieveCommand,
-    rule_statistics, script_statistics,
+    Answer, Code, Failure, RuleCommand, RuleFigures, ScriptCounter, ScriptletAction, ScriptletCommand,
+    SieveAction, SieveCommand, rule_statistics, script_statistics,
 };
-use postfleet_sieve::Phase;
+use postfleet_policy::Phase;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 pub(super) async fn sieve(node: &Arc<Node>, command: &SieveCommand) -> Outcome {
     let policy = Arc::clone(&node.configuration.serving().policy);
-    let found = match &command.instance {
-        Some(name) => policy.sieve(name).ok_or_else(|| Failure::no_such_instance("sieve", name))?,
-        None => match policy.sieves() {
-            [only] => only,
-            [] => return Err(Failure::no_such_instance("sieve", "")),
-            several => {
-                let names: Vec<&str> = several.iter().map(|sieve| sieve.name()).collect();
-                let text = format!("There are several; name one of them: {}", names.join(", "));
-                return Err(Failure::error(Code::NoSuchModule, text));
-            }
-        },
-    };
+    let found = instance("sieve", &policy.sieves, command.instance.as_deref())?;
     match &command.action {
-        SieveAction::Statistics => Ok(statistics(node, found)),
+        SieveAction::Statistics => Ok(statistics(node, "sieve", &found.key())),
         SieveAction::Reset => {
             node.policies.reset(&found.key());
             Ok(Answer::silent())
@@ -53,6 +42,43 @@ pub(super) async fn sieve(node: &Arc<Node>, command: &SieveCommand) -> Outcome {
     }
 }
 
+/// The stanza of this name, or the only one.
+fn instance<'p, M: Module>(kind: &str, all: &'p [Arc<M>], name: Option<&str>) -> Result<&'p Arc<M>, Failure> {
+    match (name, all) {
+        (Some(name), _) => {
+            all.iter().find(|one| one.name() == name).ok_or_else(|| Failure::no_such_instance(kind, name))
+        }
+        (None, [only]) => Ok(only),
+        (None, []) => Err(Failure::no_such_instance(kind, "")),
+        (None, several) => {
+            let names: Vec<&str> = several.iter().map(|one| one.name()).collect();
+            let text = format!("There are several; name one of them: {}", names.join(", "));
+            Err(Failure::error(Code::NoSuchModule, text))
+        }
+    }
+}
+
+pub(super) async fn scriptlet(node: &Arc<Node>, command: &ScriptletCommand) -> Outcome {
+    let policy = Arc::clone(&node.configuration.serving().policy);
+    let found = instance("scriptlet", &policy.scriptlets, command.instance.as_deref())?;
+    match &command.action {
+        ScriptletAction::Statistics => Ok(statistics(node, "scriptlet", &found.key())),
+        ScriptletAction::Reset => {
+            node.policies.reset(&found.key());
+            Ok(Answer::silent())
+        }
+        ScriptletAction::FlushCache => match found.flush(node).await {
+            Ok(count) => Ok(Answer::line(format_args!("flushed {count} entries from the script cache"))),
+            Err(problem) => Err(wrong(format!("{problem}; the scripts before stay in force"))),
+        },
+        ScriptletAction::TestFile { file } => {
+            let (scriptlet, path) = (Arc::clone(found), file.clone());
+            blocking(move || scriptlet.test(&path)).await?.map_err(wrong)?;
+            Ok(Answer::line(format_args!("{file} loads")))
+        }
+    }
+}
+
 fn compiles(what: &str, phase: Phase) -> Answer {
     Answer::line(format_args!("{what} compiles for {}", phase.name()))
 }
@@ -72,26 +98,26 @@ async fn blocking<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -
     tokio::task::spawn_blocking(act).await.map_err(|_| Failure::internal("the reading task ended"))
 }
 
-fn statistics(node: &Node, sieve: &Sieve) -> Answer {
-    let counters = node.policies.counters(&sieve.key());
+fn statistics(node: &Node, kind: &str, key: &str) -> Answer {
+    let counters = node.policies.counters(key);
     let rows: Vec<ScriptCounter> = counters
         .rows()
         .map(|(name, class, count)| ScriptCounter { name: name.to_owned(), class: class.name(), count })
         .collect();
-    script_statistics(counters.since(), &rows)
+    script_statistics(kind, counters.since(), &rows)
 }
 
 pub(super) fn rules(node: &Node, command: &RuleCommand) -> Answer {
     let policy = Arc::clone(&node.configuration.serving().policy);
     match command {
         RuleCommand::Reset => {
-            for rule in policy.rules() {
+            for rule in &policy.rules {
                 node.policies.reset(&rule.counters());
             }
             Answer::silent()
         }
         RuleCommand::Statistics => {
-            let figures = policy.rules().iter().map(|rule| {
+            let figures = policy.rules.iter().map(|rule| {
                 let counters = node.policies.counters(&rule.counters());
                 let sum = |wanted: &str| {
                     counters.rows().filter(|(name, ..)| *name == wanted).map(|(_, _, count)| count).sum()

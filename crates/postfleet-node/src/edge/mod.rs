@@ -118,6 +118,7 @@ async fn connection(node: Arc<Node>, endpoint: Endpoint, mut socket: Socket, pee
     }
     // Nobody has anything to say on most relays: then a session costs what it did without policy.
     let listened = !policy.is_idle();
+    let ends = listened.then(|| Arc::clone(&policy));
     let _at_listener = listened.then(|| node.connections.open_at(&endpoint, client.ip()));
     let visit = listened.then(|| {
         let mut visit = Visit::new(
@@ -126,6 +127,7 @@ async fn connection(node: Arc<Node>, endpoint: Endpoint, mut socket: Socket, pee
                 policy,
                 listener: endpoint.clone(),
                 client,
+                local,
                 context: settings.context.clone(),
                 can_relay: settings.can_relay,
             },
@@ -151,4 +153,7 @@ async fn connection(node: Arc<Node>, endpoint: Endpoint, mut socket: Socket, pee
     )
     .await;
     drop(place);
+    if let Some(policy) = ends {
+        policy.session_ended(&node).await;
+    }
 }

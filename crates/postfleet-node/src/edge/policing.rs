@@ -4,11 +4,12 @@ use super::receptions::Reception;
 use super::session::{Driver, settle};
 use crate::clock;
 use crate::notices::{Severity, notice};
-use crate::policy::{Ruling, Visit, ask};
+use crate::policy::{Destination, Ruling, Visit, ask};
 use crate::store::chain;
+use postfleet_policy::Phase;
 use postfleet_replica::MetricWord;
-use postfleet_sieve::Phase;
 use postfleet_smtp::{Answer, Failure, MessageFacts, Question, Reply, Session};
+use postfleet_spool::RecipientCopy;
 use std::pin::Pin;
 
 /// What is being decided.
@@ -51,12 +52,12 @@ async fn copies(visit: &mut Visit) -> Option<Ruling> {
     if !PHASES.into_iter().any(|phase| visit.policy().listens(phase)) {
         return None;
     }
-    let recipients = visit.recipients().to_vec();
-    let mut destinations = Vec::with_capacity(recipients.len());
-    let (mut refused, mut last) = (0, None);
-    for recipient in &recipients {
-        visit.about(Some(recipient.clone()));
-        let mut destination = Some(recipient.clone());
+    let list = visit.destinations();
+    let mut kept = Vec::with_capacity(list.len());
+    let (mut refused, mut dropped, mut last) = (0, 0_u32, None);
+    for one in &list {
+        visit.about(Some(one.address.clone()));
+        let mut stays = true;
         for phase in PHASES {
             if !visit.policy().listens(phase) {
                 continue;
@@ -71,29 +72,39 @@ async fn copies(visit: &mut Visit) -> Option<Ruling> {
                     notice(
                         Severity::Notice,
                         format_args!(
-                            "policy refuses the copy for {recipient}: {} {}",
+                            "policy refuses the copy for {}: {} {}",
+                            one.address,
                             reply.code(),
                             reply.text()
                         ),
                     );
                     refused += 1;
                     last = Some(reply);
-                    destination = None;
+                    stays = false;
                 }
-                Ruling::Discard(_) => destination = None,
-                Ruling::Redirect(address) => destination = Some(address),
+                Ruling::Discard(_) => stays = false,
+                Ruling::Redirect(address) => visit.about(Some(address)),
             }
             break;
         }
-        destinations.push(destination);
+        if stays {
+            // A script may have put another address in its place.
+            let address = visit.recipient_at_hand().unwrap_or(&one.address).to_owned();
+            kept.push(Destination { copy: one.copy, address });
+        } else {
+            dropped = dropped.saturating_add(1);
+        }
     }
     visit.about(None);
     match last {
-        Some(reply) if refused == recipients.len() => return Some(Ruling::Refuse(reply)),
+        Some(reply) if refused == list.len() => return Some(Ruling::Refuse(reply)),
         Some(_) | None => {}
     }
-    if destinations.iter().map(Option::as_deref).ne(recipients.iter().map(|kept| Some(kept.as_str()))) {
-        visit.readdress(destinations);
+    // What scripts did to the list meanwhile concerns recipients that are not among those asked about.
+    let further = visit.destinations().into_iter().filter(|one| !list.contains(one));
+    kept.extend(further);
+    if kept != list {
+        visit.readdress(kept, dropped);
     }
     None
 }
@@ -227,12 +238,16 @@ impl Driver<'_> {
         if swallowed || self.incoming.is_none() {
             return self.discard(session, &discarding(""));
         }
-        let destinations = self.visit.as_mut().and_then(|visit| visit.take_destinations());
-        if let Some(destinations) = destinations {
-            if destinations.iter().all(Option::is_none) {
+        let changed = self.visit.as_mut().and_then(|visit| {
+            let sender = visit.new_sender().map(str::to_owned);
+            let dropped = visit.dropped();
+            Some((visit.take_destinations()?, sender, dropped))
+        });
+        if let Some((destinations, sender, dropped)) = changed {
+            if destinations.is_empty() {
                 return self.discard(session, &discarding(""));
             }
-            if let Err(failure) = self.send_to(&destinations).await {
+            if let Err(failure) = self.send_to(&destinations, sender, dropped).await {
                 return settle(session.message_failed(clock::monotonic(), failure));
             }
         }
@@ -240,36 +255,51 @@ impl Driver<'_> {
     }
 
     /// Gives the message that is complete another envelope.
-    async fn send_to(&mut self, destinations: &[Option<String>]) -> Result<(), Failure> {
+    async fn send_to(
+        &mut self,
+        destinations: &[Destination],
+        sender: Option<String>,
+        dropped: u32,
+    ) -> Result<(), Failure> {
         let Some(draft) = self.incoming.take() else { return Ok(()) };
         let mut envelope = draft.envelope().clone();
-        let before = envelope.copies.len();
-        let mut wanted = destinations.iter();
-        envelope.copies.retain_mut(|copy| match wanted.next() {
-            Some(Some(destination)) => {
-                super::spooled::readdress(copy, destination.clone());
-                true
-            }
-            Some(None) | None => false,
-        });
-        let dropped = u32::try_from(before.saturating_sub(envelope.copies.len())).unwrap_or(u32::MAX);
+        let before = std::mem::take(&mut envelope.copies);
+        envelope.copies = self.copies(&before, destinations);
+        if let Some(sender) = sender {
+            envelope.sender = sender;
+        }
         if let Some(first) = envelope.copies.first() {
             envelope.batch = first.id;
         }
+        self.surplus = self.surplus.saturating_add(surplus(before.len(), envelope.copies.len()));
         let draft = self.node.store.readdress(draft, envelope).await.map_err(|error| {
             notice(Severity::Error, format_args!("a message cannot be taken: {}", chain(&error)));
             super::session::failure(&error)
         })?;
         self.incoming = Some(draft);
-        self.swallowed = self.swallowed.saturating_add(dropped);
         self.count_rejected(dropped);
         Ok(())
     }
 
+    /// A copy for each destination: those that were there keep their id, the others get one.
+    fn copies(&self, before: &[RecipientCopy], destinations: &[Destination]) -> Vec<RecipientCopy> {
+        let made = destinations.iter().filter_map(|destination| {
+            let mut copy = match destination.copy {
+                Some(at) => before.get(at)?.clone(),
+                None => {
+                    let id = self.node.store.draw_ids(1).first().copied()?;
+                    RecipientCopy { id, orcpt: None, notify: None, ..before.first()?.clone() }
+                }
+            };
+            super::spooled::readdress(&mut copy, destination.address.clone());
+            Some(copy)
+        });
+        made.collect()
+    }
+
     /// The client is told that its message was accepted, and nobody gets it.
     fn discard(&mut self, session: &mut Session, reply: &Reply) {
-        let already = std::mem::take(&mut self.swallowed);
-        let copies = u32::try_from(self.ids.len()).unwrap_or(u32::MAX).saturating_sub(already);
+        let copies = with_surplus(self.ids.len(), std::mem::take(&mut self.surplus));
         self.abandon();
         settle(session.message_discarded(clock::monotonic(), reply, copies));
     }
@@ -285,18 +315,27 @@ impl Driver<'_> {
         &mut self,
         mut envelope: postfleet_spool::Envelope,
     ) -> Option<postfleet_spool::Envelope> {
-        self.swallowed = 0;
+        self.surplus = 0;
         let Some(visit) = &mut self.visit else { return Some(envelope) };
-        let before = envelope.copies.len();
-        envelope.copies.retain_mut(|copy| match visit.destination(&copy.recipient) {
-            None => false,
-            Some(destination) => {
-                super::spooled::readdress(copy, destination);
-                true
+        let before = envelope.copies.clone();
+        let destination = |(at, copy): (usize, &RecipientCopy)| {
+            let address = visit.destination(&copy.recipient)?;
+            Some(Destination { copy: Some(at), address })
+        };
+        let mut destinations: Vec<Destination> = before.iter().enumerate().filter_map(destination).collect();
+        for added in visit.added() {
+            if !destinations.iter().any(|known| known.address == *added) {
+                destinations.push(Destination { copy: None, address: added.clone() });
             }
-        });
-        self.swallowed = u32::try_from(before.saturating_sub(envelope.copies.len())).unwrap_or(u32::MAX);
-        visit.message_begins(envelope.copies.iter().map(|copy| copy.recipient.clone()).collect());
+        }
+        if let Some(sender) = visit.new_sender() {
+            envelope.sender = sender.to_owned();
+        }
+        envelope.copies = self.copies(&before, &destinations);
+        self.surplus = surplus(before.len(), envelope.copies.len());
+        if let Some(visit) = &mut self.visit {
+            visit.message_begins(envelope.copies.iter().map(|copy| copy.recipient.clone()).collect());
+        }
         (!envelope.copies.is_empty()).then_some(envelope)
     }
 
@@ -308,6 +347,18 @@ impl Driver<'_> {
         }
         self.abandon();
     }
+}
+
+/// How many copies there are more than the session knows of; negative when there are fewer.
+fn surplus(before: usize, after: usize) -> i64 {
+    let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    number(after).saturating_sub(number(before))
+}
+
+/// Copies that a message has in truth.
+pub(super) fn with_surplus(known: usize, surplus: i64) -> u32 {
+    let copies = i64::try_from(known).unwrap_or(i64::MAX).saturating_add(surplus);
+    u32::try_from(copies.max(0)).unwrap_or(u32::MAX)
 }
 
 /// The reply that a swallowed message is booked with: the reason, which should begin with a code.

@@ -1,6 +1,6 @@
 //! One SMTP session: moves octets between a socket and the protocol core, and messages into the spool.
 
-use super::policing::Asked;
+use super::policing::{Asked, with_surplus};
 use super::receptions::Unit;
 use super::spooled;
 use super::stream::Stream;
@@ -71,7 +71,7 @@ pub(super) async fn serve(node: &Arc<Node>, stream: Stream, beginning: Beginning
         held: None,
         unit: None,
         idle_time,
-        swallowed: 0,
+        surplus: 0,
     };
     let mut stopping = node.stopping.subscribe();
     let mut told_to_stop = false;
@@ -175,8 +175,8 @@ pub(super) struct Driver<'a> {
     /// The unit that the transaction uses.
     pub(super) unit: Option<Unit>,
     pub(super) idle_time: Duration,
-    /// Copies of the message that policy swallowed, or that nobody gets.
-    pub(super) swallowed: u32,
+    /// Copies of the message that policy added, less those that it took away.
+    pub(super) surplus: i64,
 }
 
 impl Driver<'_> {
@@ -204,7 +204,8 @@ impl Driver<'_> {
                 self.node.audit.event(MetricWord::Rejection, self.client, rejection.copies);
             }
             Event::Received { copies, .. } => {
-                let copies = copies.saturating_sub(std::mem::take(&mut self.swallowed));
+                let surplus = std::mem::take(&mut self.surplus);
+                let copies = with_surplus(usize::try_from(copies).unwrap_or(usize::MAX), surplus);
                 self.node.statistics.count_received(u64::from(copies));
                 self.node.audit.event(MetricWord::Reception, self.client, copies);
             }

@@ -68,6 +68,19 @@ impl Fleet {
         Ok(())
     }
 
+    /// Whether there is such a cache.
+    pub(crate) fn has_cache(&self, cache: &str) -> bool {
+        self.replica(|replica| replica.cache(cache).is_some())
+    }
+
+    /// Removes a pair: this node at once, the others when they hear of it.
+    pub(crate) fn cache_remove(&self, cache: &str, key: Bytes) -> Result<(), SetError> {
+        let (now, wall) = (clock::monotonic(), clock::wall());
+        self.locked().cache_mut(cache).ok_or(SetError::NoCache)?.remove(now, wall, key)?;
+        self.changed.notify_one();
+        Ok(())
+    }
+
     /// Publishes the answer to a query, where a cache has the name of the datasource. One that is too large stays here.
     pub(crate) fn cache_publish_answer(&self, cache: &str, key: Bytes, rows: &Rows, life: Duration) {
         let ttl = Ttl::from_millis(u64::try_from(life.as_millis()).unwrap_or(u64::MAX).max(1));

@@ -4,8 +4,9 @@ use super::live::ThrottleSpace;
 use super::visit::Visit;
 use super::{Run, Step, Verdict, objects, rules};
 use crate::fleet::NAMED;
+use crate::node::Node;
 use crate::notices::{Severity, notice};
-use postfleet_sieve::{Answer, Fault, Phase, Request};
+use postfleet_policy::{Answer, Fault, Phase, Request};
 use postfleet_smtp::Reply;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,6 +64,7 @@ impl Hold {
 /// back.
 pub(crate) async fn ask(visit: &mut Visit, phase: Phase) -> Ruling {
     let mut hold = Hold { wanted: Duration::ZERO, waited: Duration::ZERO };
+    visit.decided = None;
     let ruling = rulings(visit, phase, &mut hold).await;
     if phase.holds_a_session() {
         let wanted = hold.wanted.min(hold.left());
@@ -101,6 +103,7 @@ async fn rulings(visit: &mut Visit, phase: Phase, hold: &mut Hold) -> Ruling {
         };
         hold.wanted = hold.wanted.saturating_add(finding.hold);
         if let Some(verdict) = finding.verdict {
+            visit.decided = verdict.reply();
             ruling = verdict.into();
         }
         if finding.ends_phase {
@@ -117,8 +120,22 @@ fn bypassed(visit: &Visit, kind: &str, name: &str) -> bool {
 
 async fn answer(visit: &mut Visit, request: Request, phase: Phase, hold: &mut Hold) -> Answer {
     match request {
+        query @ Request::Query { .. } => answer_without_session(&visit.node, query).await,
+        Request::Sleep { ms } => {
+            let time = Duration::from_millis(ms).min(hold.left());
+            tokio::time::sleep(time).await;
+            hold.waited = hold.waited.saturating_add(time);
+            Answer::Slept
+        }
+        Request::SharedTarpit { name } => shared_tarpit(visit, &name, phase, hold).await,
+    }
+}
+
+/// Answers what needs no session.
+pub(super) async fn answer_without_session(node: &Arc<Node>, request: Request) -> Answer {
+    match request {
         Request::Query { cache, query, params, execute, fresh } => {
-            let Some(source) = visit.node.datasources.get(&cache) else {
+            let Some(source) = node.datasources.get(&cache) else {
                 return Answer::Failed(Fault::new(format!(
                     "no datasource '{cache}'; add Datasource \"{cache}\" to the configuration"
                 )));
@@ -129,12 +146,10 @@ async fn answer(visit: &mut Visit, request: Request, phase: Phase, hold: &mut Ho
             }
         }
         Request::Sleep { ms } => {
-            let time = Duration::from_millis(ms).min(hold.left());
-            tokio::time::sleep(time).await;
-            hold.waited = hold.waited.saturating_add(time);
+            tokio::time::sleep(Duration::from_millis(ms).min(HOLD_MAX)).await;
             Answer::Slept
         }
-        Request::SharedTarpit { name } => shared_tarpit(visit, &name, phase, hold).await,
+        Request::SharedTarpit { .. } => Answer::Failed(Fault::new("there is no session to hold")),
     }
 }
 

@@ -1,7 +1,9 @@
 //! The host of scripts: a session's contexts and message, and the node's objects behind it.
 
+use super::message::Message;
 use super::objects::{self, Objects};
 use super::visit::Visit;
+use crate::node::Node;
 use crate::notices::{Severity, notice};
 use postfleet_sieve::{
     Change, Class, Context, Events, Fault, Host, Kind, Path, Phase, Place, Scope, SeriesRead, SeriesWrite,
@@ -9,9 +11,10 @@ use postfleet_sieve::{
 };
 use postfleet_types::normalised;
 use std::io::Write as _;
+use std::sync::Arc;
 
 /// What belongs to the language that is running.
-pub(super) trait Home {
+pub(super) trait Home: Sync {
     /// How the log names it.
     fn kind(&self) -> &'static str;
     /// One more for a counter; `slot` is such as `connect_phase1`.
@@ -20,10 +23,14 @@ pub(super) trait Home {
 
 /// The host for one step of a run.
 pub(super) struct LiveHost<'a> {
-    pub(super) visit: &'a mut Visit,
+    pub(super) node: Arc<Node>,
+    /// None for what belongs to no session.
+    pub(super) visit: Option<&'a mut Visit>,
     pub(super) home: &'a dyn Home,
-    pub(super) phase: Phase,
+    pub(super) phase: Option<Phase>,
     pub(super) slot: &'a str,
+    /// Another interpreter has done the same: it need not be told again.
+    pub(super) repeats: bool,
 }
 
 impl Visit {
@@ -37,9 +44,21 @@ impl Visit {
     }
 }
 
-impl LiveHost<'_> {
-    fn objects(&self) -> Objects<'_> {
-        self.visit.objects()
+impl<'a> LiveHost<'a> {
+    pub(super) fn of(visit: &'a mut Visit, home: &'a dyn Home, phase: Phase, slot: &'a str) -> Self {
+        let node = Arc::clone(&visit.node);
+        Self { node, visit: Some(visit), home, phase: Some(phase), slot, repeats: false }
+    }
+
+    pub(super) fn objects(&self) -> Objects<'_> {
+        match &self.visit {
+            Some(visit) => visit.objects(),
+            None => Objects { node: &self.node, client: None, listener: None },
+        }
+    }
+
+    fn message(&self) -> Result<&Message, Fault> {
+        self.visit.as_ref().and_then(|visit| visit.message.as_ref()).ok_or_else(no_message)
     }
 }
 
@@ -56,22 +75,20 @@ fn no_message() -> Fault {
 
 impl Host for LiveHost<'_> {
     fn context(&mut self, context: Context, key: &str) -> Option<String> {
-        self.visit.dictionary(context).value(key).map(str::to_owned)
+        self.visit.as_ref().and_then(|visit| visit.dictionary(context).value(key).map(str::to_owned))
     }
 
     fn set_context(&mut self, context: Context, key: &str, value: Option<&str>) {
         let kind = self.home.kind();
-        let dictionary = self.visit.dictionary_mut(context);
+        let Some(visit) = &mut self.visit else { return };
+        let dictionary = visit.dictionary_mut(context);
         match value {
             None => dictionary.remove(key),
             Some(value) => {
                 if !dictionary.set(key, value) {
                     notice(
                         Severity::Error,
-                        format_args!(
-                            "{kind}: the context of {} is full; a key was not set",
-                            self.visit.client
-                        ),
+                        format_args!("{kind}: the context of {} is full; a key was not set", visit.client),
                     );
                 }
             }
@@ -148,7 +165,10 @@ impl Host for LiveHost<'_> {
     }
 
     fn throttle_tarpit(&mut self, name: &str) -> Result<u64, Fault> {
-        self.visit.tarpit(super::ThrottleSpace::Local, name, self.phase)
+        match (&mut self.visit, self.phase) {
+            (Some(visit), Some(phase)) => visit.tarpit(super::ThrottleSpace::Local, name, phase),
+            (_, _) => Err(Fault::new("there is no session to hold")),
+        }
     }
 
     fn gauge_init(
@@ -162,8 +182,7 @@ impl Host for LiveHost<'_> {
     }
 
     fn gauge_change(&mut self, name: &str, key: &str, change: Change) -> Result<i64, Fault> {
-        self.objects().gauge_change(name, key, change)?;
-        self.objects().gauge(name, key)
+        self.objects().gauge_change(name, key, change)
     }
 
     fn gauge(&mut self, name: &str, key: &str) -> Result<i64, Fault> {
@@ -179,32 +198,32 @@ impl Host for LiveHost<'_> {
     }
 
     fn envelope(&mut self, path: Path) -> Vec<String> {
+        let Some(visit) = &self.visit else { return Vec::new() };
         match path {
-            Path::From => self.visit.sender.iter().cloned().collect(),
-            Path::To => match &self.visit.recipient {
+            Path::From => visit.sender.iter().cloned().collect(),
+            Path::To => match &visit.recipient {
                 Some(recipient) => vec![recipient.clone()],
-                None => self.visit.recipients.clone(),
+                None => visit.addressees(),
             },
         }
     }
 
     fn headers(&mut self, name: &str) -> Result<Vec<String>, Fault> {
-        self.visit.message.as_ref().map(|message| message.fields(name)).ok_or_else(no_message)
+        self.message().map(|message| message.fields(name))
     }
 
     fn message_bytes(&mut self) -> Result<u64, Fault> {
-        self.visit.message.as_ref().map(super::message::Message::octets).ok_or_else(no_message)
+        self.message().map(Message::octets)
     }
 
     fn expand(&mut self, name: &str) -> Result<String, Fault> {
         let unknown = || Fault::new(format!("'%{{{name}}}' means nothing"));
         match name.split_once(':') {
             Some(("rfc822", "date")) => Ok(objects::date()),
-            Some(("rfc2822", words)) => {
-                let message = self.visit.message.as_ref().ok_or_else(no_message)?;
-                message.expand(words).ok_or_else(unknown)
+            Some(("rfc2822", words)) => self.message()?.expand(words).ok_or_else(unknown),
+            Some(("spfv1", letters)) => {
+                self.visit.as_ref().and_then(|visit| visit.spf(letters)).ok_or_else(unknown)
             }
-            Some(("spfv1", letters)) => self.visit.spf(letters).ok_or_else(unknown),
             _ => Err(unknown()),
         }
     }

@@ -2,7 +2,8 @@
 
 use crate::clock;
 use crate::notices::{Severity, notice};
-use postfleet_sieve::Class;
+use postfleet_policy::Class;
+use postfleet_replica::Monitor;
 use postfleet_throttle::{NamedThrottles, Rate, UnknownThrottle};
 use postfleet_types::{Monotonic, WallTime};
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,6 +55,8 @@ pub(crate) struct Policies {
     throttles: Mutex<Throttles>,
     /// By kind and name of the module.
     counters: Mutex<BTreeMap<String, Counters>>,
+    /// The windows of the series that scripts defined.
+    series: Mutex<BTreeMap<String, Monitor>>,
     /// What was said since the last reload.
     told: Mutex<BTreeSet<String>>,
 }
@@ -71,6 +74,7 @@ impl Policies {
                 shared: NamedThrottles::new(throttles_max),
             }),
             counters: Mutex::default(),
+            series: Mutex::default(),
             told: Mutex::default(),
         }
     }
@@ -82,6 +86,16 @@ impl Policies {
         throttles.shared.set_capacity(throttles_max);
         drop(throttles);
         locked(&self.told).clear();
+    }
+
+    /// The windows of a series that a script defined.
+    pub(super) fn named_series(&self, name: &str) -> Option<Monitor> {
+        locked(&self.series).get(name).copied()
+    }
+
+    /// A script defined a series.
+    pub(super) fn name_series(&self, name: &str, monitor: Monitor) {
+        locked(&self.series).insert(name.to_owned(), monitor);
     }
 
     /// Warns once in a generation.

@@ -15,18 +15,22 @@ mod ask;
 mod context;
 mod host;
 mod live;
+mod lua_host;
 mod message;
+mod named_series;
 mod objects;
 pub(crate) mod rules;
+pub(crate) mod scriptlet;
 pub(crate) mod sieve;
 mod visit;
 
 pub(crate) use ask::{Ruling, ask};
 pub(crate) use live::{Policies, ThrottleSpace};
 pub(crate) use rules::Rule;
-pub(crate) use visit::{Arrival, Visit};
+pub(crate) use visit::{Arrival, Destination, Visit};
 
-use postfleet_sieve::{Answer, Phase, Request};
+use crate::node::Node;
+use postfleet_policy::{Answer, Disposition, Phase, Request};
 use postfleet_smtp::{Questions, Reply};
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +46,37 @@ pub(crate) enum Verdict {
     Discard(Option<String>),
     /// Sent to this address instead.
     Redirect(String),
+}
+
+impl Verdict {
+    /// What a script ended with; none when it has nothing to say.
+    fn of(disposition: Disposition) -> Option<Self> {
+        Some(match disposition {
+            Disposition::End | Disposition::Keep | Disposition::Stop => return None,
+            Disposition::Discard { reason } => Self::Discard(reason),
+            Disposition::Reject { text } => Self::Reply(Reply::verbatim(550, text)),
+            Disposition::Redirect { address } => Self::Redirect(address),
+            Disposition::Action(reply) | Disposition::Failed(reply) => Self::Reply(smtp_reply(&reply)),
+            Disposition::Disconnect(reply) => Self::Disconnect(smtp_reply(&reply)),
+        })
+    }
+}
+
+impl Verdict {
+    /// What it replies with, as scripts see it.
+    fn reply(&self) -> Option<postfleet_policy::Reply> {
+        match self {
+            Self::Reply(reply) | Self::Disconnect(reply) => {
+                postfleet_policy::Reply::new(&reply.code().to_string(), reply.text()).ok()
+            }
+            Self::Discard(_) | Self::Redirect(_) => None,
+        }
+    }
+}
+
+/// A script's reply as the session sends it.
+fn smtp_reply(reply: &postfleet_policy::Reply) -> Reply {
+    Reply::verbatim(reply.code(), reply.lines().join("\n"))
 }
 
 /// The end of a module's run.
@@ -84,18 +119,36 @@ pub(crate) trait Module: Send + Sync {
 /// The policy of one generation.
 #[derive(Default)]
 pub(crate) struct Policy {
-    rules: Vec<Rule>,
-    modules: Vec<Arc<dyn Module>>,
-    sieves: Vec<Arc<sieve::Sieve>>,
+    pub(crate) rules: Vec<Rule>,
+    /// In the order in which they are asked.
+    pub(crate) modules: Vec<Arc<dyn Module>>,
+    /// Those of the modules that are of one kind.
+    pub(crate) sieves: Vec<Arc<sieve::Sieve>>,
+    pub(crate) scriptlets: Vec<Arc<scriptlet::Scriptlet>>,
 }
 
 impl Policy {
-    pub(crate) fn new(
-        rules: Vec<Rule>,
-        modules: Vec<Arc<dyn Module>>,
-        sieves: Vec<Arc<sieve::Sieve>>,
-    ) -> Self {
-        Self { rules, modules, sieves }
+    /// Lets scripts prepare what they need. When one cannot, the policy must not come into effect.
+    pub(crate) async fn start(&self, node: &Arc<Node>) -> Result<(), String> {
+        for scriptlet in &self.scriptlets {
+            let name = Module::name(scriptlet.as_ref());
+            scriptlet.start(node).await.map_err(|error| format!("CFG-6182 scriptlet \"{name}\": {error}"))?;
+        }
+        Ok(())
+    }
+
+    /// Tells scripts that they are not needed any more. Sessions that began with them may still ask.
+    pub(crate) async fn stop(&self, node: &Arc<Node>) {
+        for scriptlet in &self.scriptlets {
+            scriptlet.stop(node).await;
+        }
+    }
+
+    /// A session that began with this policy is over.
+    pub(crate) async fn session_ended(&self, node: &Arc<Node>) {
+        for scriptlet in &self.scriptlets {
+            scriptlet.session_ended(node).await;
+        }
     }
 
     /// Whether anybody has something to say in a phase.
@@ -126,19 +179,5 @@ impl Policy {
             mail: from(Phase::Mailfrom),
             recipient: from(Phase::Rcptto),
         }
-    }
-
-    /// The Sieve module of this name.
-    pub(crate) fn sieve(&self, name: &str) -> Option<&Arc<sieve::Sieve>> {
-        self.sieves.iter().find(|sieve| Module::name(sieve.as_ref()) == name)
-    }
-
-    /// Every Sieve module.
-    pub(crate) fn sieves(&self) -> &[Arc<sieve::Sieve>] {
-        &self.sieves
-    }
-
-    pub(crate) fn rules(&self) -> &[Rule] {
-        &self.rules
     }
 }

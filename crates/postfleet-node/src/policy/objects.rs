@@ -1,6 +1,6 @@
 //! The node's objects as policy uses them: counts, series, caches, throttles, of this node and of the fleet.
 //!
-//! Nothing here waits: a call reads and changes memory. What has to wait is a [`postfleet_sieve::Request`], see `ask`.
+//! Nothing here waits: a call reads and changes memory. What has to wait is a [`postfleet_policy::Request`], see `ask`.
 
 use super::live::{Policies, ThrottleSpace};
 use crate::audit::Definition;
@@ -12,10 +12,10 @@ use crate::socket::Endpoint;
 use bytes::Bytes;
 use postfleet_cache::Ttl;
 use postfleet_console::InboundService;
+use postfleet_policy::{Change, Event, Events, Fault, Kind, Scope, SeriesRead, SeriesWrite, Spread, Windows};
 use postfleet_replica::{
     CountError, GaugeLimits, Key, MetricWord, Mode, Monitor, Of, Query, Range, Reading, SeriesId, SeriesKind,
 };
-use postfleet_sieve::{Change, Event, Events, Fault, Kind, Scope, SeriesRead, SeriesWrite, Spread, Windows};
 use postfleet_throttle::{Epsilon, Rate, ThrottleError};
 use postfleet_types::{Prefix, normalised};
 use std::net::IpAddr;
@@ -35,7 +35,7 @@ pub(crate) struct Objects<'a> {
     pub(super) listener: Option<&'a Endpoint>,
 }
 
-fn fault(error: impl std::fmt::Display) -> Fault {
+pub(super) fn fault(error: impl std::fmt::Display) -> Fault {
     Fault::new(error.to_string())
 }
 
@@ -53,7 +53,7 @@ fn word_of(event: Event) -> MetricWord {
 }
 
 impl Objects<'_> {
-    fn policies(&self) -> &Arc<Policies> {
+    pub(super) fn policies(&self) -> &Arc<Policies> {
         &self.node.policies
     }
 
@@ -61,7 +61,7 @@ impl Objects<'_> {
         self.node.fleet.as_ref()
     }
 
-    fn client(&self) -> Result<IpAddr, Fault> {
+    pub(super) fn client(&self) -> Result<IpAddr, Fault> {
         self.client.map(normalised).ok_or_else(|| Fault::new("there is no connecting address here"))
     }
 
@@ -148,15 +148,23 @@ impl Objects<'_> {
         block: Prefix,
     ) -> Result<u64, Fault> {
         let monitors = self.monitors()?;
-        let monitor = match monitor {
+        let chosen = match monitor {
             None => monitors.first().copied(),
             Some(text) => {
                 let wanted = self::monitor(text)?;
                 monitors.into_iter().find(|monitor| *monitor == wanted)
             }
         };
-        let missing = || Fault::new("the monitor is not among those of inbound_audit");
-        let monitor = monitor.ok_or_else(missing)?;
+        let missing = || {
+            let named = monitor.map(|text| format!(" \"{text}\"")).unwrap_or_default();
+            let known: Vec<String> =
+                self.monitors().unwrap_or_default().iter().map(Monitor::to_string).collect();
+            Fault::new(format!(
+                "no monitor{named} in inbound_audit; it has {}",
+                known.iter().map(|monitor| format!("\"{monitor}\"")).collect::<Vec<_>>().join(", ")
+            ))
+        };
+        let monitor = chosen.ok_or_else(missing)?;
         let range = range(monitor, windows)?;
         let name = word_of(events.event).word();
         Ok(match self.reading(events) {
@@ -227,7 +235,11 @@ impl Objects<'_> {
     }
 
     pub(crate) fn open_connections(&self, scope: Scope<'_>, cidr: &str) -> Result<u64, Fault> {
-        let block = self.cidr(cidr)?;
+        self.open_in(scope, self.cidr(cidr)?)
+    }
+
+    /// As [`Self::open_connections`], of any block.
+    pub(crate) fn open_in(&self, scope: Scope<'_>, block: Prefix) -> Result<u64, Fault> {
         let service = match scope {
             Scope::ThisListener => {
                 let listener = self.listener.ok_or_else(|| Fault::new("there is no listener here"))?;
@@ -359,7 +371,8 @@ impl Objects<'_> {
         self.node.audit.init_gauges(name, limits, replicated).map_err(fault)
     }
 
-    pub(crate) fn gauge_change(&self, name: &str, key: &str, change: Change) -> Result<(), Fault> {
+    /// The value after the change, in one step.
+    pub(crate) fn gauge_change(&self, name: &str, key: &str, change: Change) -> Result<i64, Fault> {
         let delta = match change {
             Change::Increment => 1,
             Change::Decrement => -1,
@@ -370,6 +383,11 @@ impl Objects<'_> {
     pub(crate) fn gauge(&self, name: &str, key: &str) -> Result<i64, Fault> {
         let value = self.node.audit.gauge(name, key).map_err(|error| gauge_fault(name, error))?;
         Ok(value.unwrap_or(0))
+    }
+
+    pub(super) fn gauge_remove(&self, name: &str, key: &str) -> Result<(), Fault> {
+        let removed = self.node.audit.remove_gauge(name, key).map_err(|error| gauge_fault(name, error));
+        removed.map(drop)
     }
 
     pub(crate) fn cache(&self, name: &str, key: &str) -> Result<Option<String>, Fault> {
@@ -389,6 +407,17 @@ impl Objects<'_> {
         let ttl = ttl_s.map_or(Ttl::NEVER, Ttl::from_seconds);
         let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
         fleet.cache_set(name, bytes(key), bytes(value), ttl).map_err(|error| match error {
+            SetError::NoCache => no_cache(name),
+            SetError::TooLong(error) => fault(error),
+        })
+    }
+}
+
+impl Objects<'_> {
+    pub(super) fn cache_delete(&self, name: &str, key: &str) -> Result<(), Fault> {
+        let fleet = self.fleet().ok_or_else(|| no_cache(name))?;
+        let removed = fleet.cache_remove(name, Bytes::copy_from_slice(key.as_bytes()));
+        removed.map_err(|error| match error {
             SetError::NoCache => no_cache(name),
             SetError::TooLong(error) => fault(error),
         })
@@ -432,7 +461,7 @@ fn monitor(text: &str) -> Result<Monitor, Fault> {
     monitor.map_err(|error| Fault::new(format!("'{text}': {error}")))
 }
 
-fn range(monitor: Monitor, windows: Windows) -> Result<Range, Fault> {
+pub(super) fn range(monitor: Monitor, windows: Windows) -> Result<Range, Fault> {
     let number = |window: u32| {
         let outside = || {
             Fault::new(format!(

@@ -118,7 +118,7 @@ impl Visit {
 pub(super) fn first(visit: &mut Visit, phase: Phase) -> Option<Finding> {
     let policy = std::sync::Arc::clone(visit.policy());
     let client = normalised(visit.client.ip());
-    for rule in policy.rules().iter().filter(|rule| rule.phase == phase) {
+    for rule in policy.rules.iter().filter(|rule| rule.phase == phase) {
         if rule.exempt.iter().any(|block| block.contains(client)) {
             continue;
         }

@@ -8,7 +8,6 @@ use crate::notices::{Severity, notice};
 use postfleet_sieve::{
     Answer, Class, Disposition, ErrorMode, Execution, Fault, Library, Limits, Phase, SCRIPT_BYTES_MAX, Script,
 };
-use postfleet_smtp::Reply;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -186,25 +185,20 @@ impl Run for SieveRun {
             }
             let Some((at, execution)) = &mut self.running else { continue };
             let slot = self.sieve.slots.get(*at).map(|slot| slot.label.as_str()).unwrap_or_default();
-            let mut host =
-                LiveHost { visit: &mut *visit, home: self.sieve.as_ref(), phase: self.phase, slot };
+            let mut host = LiveHost::of(&mut *visit, self.sieve.as_ref(), self.phase, slot);
             let outcome = match execution.step(&mut host) {
                 postfleet_sieve::Step::Wait(request) => return Step::Wait(request),
                 postfleet_sieve::Step::Done(outcome) => outcome,
             };
             self.running = None;
             self.hold_ms = self.hold_ms.saturating_add(outcome.hold_ms);
-            let verdict = match outcome.disposition {
-                Disposition::End => continue,
-                // Other modules of the phase are asked.
-                Disposition::Keep | Disposition::Stop => return self.done(None, false),
-                Disposition::Discard { reason } => Verdict::Discard(reason),
-                Disposition::Reject { text } => Verdict::Reply(Reply::verbatim(550, text)),
-                Disposition::Redirect { address } => Verdict::Redirect(address),
-                Disposition::Action(reply) | Disposition::Failed(reply) => Verdict::Reply(smtp_reply(&reply)),
-                Disposition::Disconnect(reply) => Verdict::Disconnect(smtp_reply(&reply)),
-            };
-            return self.done(Some(verdict), true);
+            if outcome.disposition == Disposition::End {
+                continue;
+            }
+            // Without a verdict other modules of the phase are asked.
+            let verdict = Verdict::of(outcome.disposition);
+            let ends_phase = verdict.is_some();
+            return self.done(verdict, ends_phase);
         }
     }
 
@@ -220,9 +214,4 @@ impl SieveRun {
         self.waiting.clear();
         Step::Done(Finding { verdict, ends_phase, hold: Duration::from_millis(self.hold_ms) })
     }
-}
-
-/// A script's reply as the session sends it.
-pub(super) fn smtp_reply(reply: &postfleet_sieve::Reply) -> Reply {
-    Reply::verbatim(reply.code(), reply.lines().join("\n"))
 }

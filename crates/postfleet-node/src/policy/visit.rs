@@ -6,7 +6,7 @@ use super::live::Held;
 use super::message::Message;
 use crate::node::Node;
 use crate::socket::Endpoint;
-use postfleet_sieve::Context;
+use postfleet_policy::{Context, Edit, Fault, Path, Phase};
 use postfleet_smtp::{Address, Counters, MailFrom, ReversePath};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -18,9 +18,36 @@ pub(crate) struct Arrival {
     /// The listener that accepted it.
     pub(crate) listener: Endpoint,
     pub(crate) client: SocketAddr,
+    /// Our end of it.
+    pub(crate) local: SocketAddr,
     /// `Context` of the listener, for this client.
     pub(crate) context: BTreeMap<String, String>,
     pub(crate) can_relay: bool,
+}
+
+/// One who gets the complete message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Destination {
+    /// Which copy of the envelope it is; none for one that scripts added.
+    pub(crate) copy: Option<usize>,
+    /// The address, which may be another one than the copy had.
+    pub(crate) address: String,
+}
+
+/// Recipients that scripts may make of one message.
+const RECIPIENTS_MAX: usize = 10_000;
+
+fn too_many() -> Fault {
+    Fault::new(format!("more than {RECIPIENTS_MAX} recipients"))
+}
+
+/// An address that may stand in an envelope.
+fn checked(address: &str) -> Result<String, Fault> {
+    let bare = address.trim().trim_start_matches('<').trim_end_matches('>');
+    let parsed = bare.parse::<Address>();
+    parsed
+        .map(|address| address.to_string())
+        .map_err(|_| Fault::new(format!("'{address}' is not an address")))
 }
 
 /// See the module.
@@ -29,6 +56,7 @@ pub(crate) struct Visit {
     pub(super) policy: Arc<Policy>,
     pub(super) listener: Endpoint,
     pub(super) client: SocketAddr,
+    pub(super) local: SocketAddr,
     pub(super) connection: Dictionary,
     pub(super) context: Dictionary,
     pub(super) sender: Option<String>,
@@ -40,6 +68,8 @@ pub(crate) struct Visit {
     pub(super) message: Option<Message>,
     /// Holds that end with the phase.
     pub(super) held: Vec<Held>,
+    /// What modules before the running one decided to reply in this phase.
+    pub(super) decided: Option<postfleet_policy::Reply>,
     /// Messages are accepted and dropped: those of the connection, or the one that is coming in.
     swallow_all: bool,
     swallow_message: bool,
@@ -47,8 +77,14 @@ pub(crate) struct Visit {
     swallowed: BTreeSet<String>,
     /// Recipients that are replaced.
     redirected: BTreeMap<String, String>,
-    /// Of each recipient of the complete message, who gets it instead; none: nobody. Only when something changes.
-    destinations: Option<Vec<Option<String>>>,
+    /// Recipients that scripts added before the message began.
+    added: Vec<String>,
+    /// Who gets the complete message. Only when something changes.
+    destinations: Option<Vec<Destination>>,
+    /// Copies of the complete message that were refused or swallowed.
+    dropped: u32,
+    /// Scripts replaced the sender.
+    sender_changed: bool,
 }
 
 impl Visit {
@@ -65,6 +101,7 @@ impl Visit {
             policy: arrival.policy,
             listener: arrival.listener,
             client: arrival.client,
+            local: arrival.local,
             connection,
             context: Dictionary::default(),
             sender: None,
@@ -73,11 +110,15 @@ impl Visit {
             recipients: Vec::new(),
             message: None,
             held: Vec::new(),
+            decided: None,
             swallow_all: false,
             swallow_message: false,
             swallowed: BTreeSet::new(),
             redirected: BTreeMap::new(),
+            added: Vec::new(),
             destinations: None,
+            dropped: 0,
+            sender_changed: false,
         }
     }
 
@@ -188,7 +229,10 @@ impl Visit {
         self.swallow_message = false;
         self.swallowed.clear();
         self.redirected.clear();
+        self.added.clear();
         self.destinations = None;
+        self.dropped = 0;
+        self.sender_changed = false;
     }
 
     /// Messages of this connection are accepted and dropped.
@@ -221,28 +265,132 @@ impl Visit {
         Some(self.redirected.get(recipient).cloned().unwrap_or_else(|| recipient.to_owned()))
     }
 
-    /// Who gets the copies of the complete message.
-    pub(crate) fn readdress(&mut self, destinations: Vec<Option<String>>) {
+    /// Recipients that scripts added before the message began.
+    pub(crate) fn added(&self) -> &[String] {
+        &self.added
+    }
+
+    /// The sender, if scripts replaced it.
+    pub(crate) fn new_sender(&self) -> Option<&str> {
+        self.sender.as_deref().filter(|_| self.sender_changed)
+    }
+
+    /// Who gets the copies of the complete message, as things stand.
+    pub(crate) fn destinations(&self) -> Vec<Destination> {
+        self.destinations.clone().unwrap_or_else(|| self.all_as_named())
+    }
+
+    fn all_as_named(&self) -> Vec<Destination> {
+        let copy = |(at, address): (usize, &String)| Destination { copy: Some(at), address: address.clone() };
+        self.recipients.iter().enumerate().map(copy).collect()
+    }
+
+    /// Who gets the copies of the complete message, and how many copies were refused or swallowed.
+    pub(crate) fn readdress(&mut self, destinations: Vec<Destination>, dropped: u32) {
         self.destinations = Some(destinations);
+        self.dropped = dropped;
+    }
+
+    /// How many copies of the complete message were refused or swallowed.
+    pub(crate) const fn dropped(&self) -> u32 {
+        self.dropped
     }
 
     /// Everything goes to one address instead.
     pub(crate) fn redirect_message(&mut self, address: String) {
-        let mut destinations: Vec<Option<String>> = vec![None; self.recipients.len()];
-        if let Some(first) = destinations.first_mut() {
-            *first = Some(address);
+        self.destinations = Some(vec![Destination { copy: Some(0), address }]);
+    }
+
+    /// What changed of the envelope of the complete message: who gets it.
+    pub(crate) fn take_destinations(&mut self) -> Option<Vec<Destination>> {
+        let destinations =
+            self.destinations.take().or_else(|| self.sender_changed.then(|| self.all_as_named()))?;
+        let same = !self.sender_changed && destinations == self.all_as_named();
+        (!same).then_some(destinations)
+    }
+
+    /// The addresses of those who get the message, as things stand.
+    pub(super) fn addressees(&self) -> Vec<String> {
+        match &self.destinations {
+            Some(destinations) => destinations.iter().map(|to| to.address.clone()).collect(),
+            None => self.recipients.clone(),
         }
-        self.destinations = Some(destinations);
     }
 
-    /// What [`Self::readdress`] left.
-    pub(crate) fn take_destinations(&mut self) -> Option<Vec<Option<String>>> {
-        self.destinations.take()
+    /// A script changes who gets the message. Before it begins, further recipients can be named.
+    pub(super) fn edit_recipients(&mut self, edit: Edit, addresses: &[String]) -> Result<(), Fault> {
+        let addresses = addresses.iter().map(|address| checked(address)).collect::<Result<Vec<_>, _>>()?;
+        if self.recipients.is_empty() {
+            match edit {
+                Edit::Add | Edit::Replace => {
+                    for address in addresses {
+                        if !self.added.contains(&address) {
+                            self.added.push(address);
+                        }
+                    }
+                }
+                Edit::Remove => {
+                    self.added.retain(|added| !addresses.contains(added));
+                    self.swallowed.extend(addresses);
+                }
+            }
+            return if self.added.len() > RECIPIENTS_MAX { Err(too_many()) } else { Ok(()) };
+        }
+        let mut list = self.destinations();
+        if edit != Edit::Add {
+            list.retain(|to| addresses.contains(&to.address) == (edit == Edit::Replace));
+        }
+        if edit != Edit::Remove {
+            for address in addresses {
+                if list.iter().any(|to| to.address == address) {
+                    continue;
+                }
+                let copy = self.recipients.iter().position(|recipient| *recipient == address);
+                list.push(Destination { copy, address });
+            }
+        }
+        if list.len() > RECIPIENTS_MAX {
+            return Err(too_many());
+        }
+        self.destinations = Some(list);
+        Ok(())
     }
 
-    /// Whom the message is for.
-    pub(crate) fn recipients(&self) -> &[String] {
-        &self.recipients
+    /// A script changes the sender, or the recipient of this copy.
+    pub(super) fn set_envelope(&mut self, path: Path, address: &str) -> Result<(), Fault> {
+        match path {
+            Path::From => {
+                let sender = if address.is_empty() { String::new() } else { checked(address)? };
+                self.sender_changed |= self.sender.as_deref() != Some(&sender);
+                self.sender = Some(sender);
+            }
+            Path::To if self.message_is_complete() && self.recipient.is_some() => {
+                self.recipient = Some(checked(address)?);
+            }
+            Path::To => {
+                return Err(Fault::new("the recipient can be changed in each_rcpt and set_binding only"));
+            }
+        }
+        Ok(())
+    }
+
+    fn message_is_complete(&self) -> bool {
+        !self.recipients.is_empty()
+    }
+
+    /// What a phase is about, as scripts get it: the name of EHLO, the address of MAIL or RCPT.
+    pub(super) fn argument(&self, phase: Phase) -> String {
+        match phase {
+            Phase::Ehlo => self.helo.clone(),
+            Phase::Mailfrom => self.sender.clone().unwrap_or_default(),
+            Phase::Rcptto | Phase::EachRcpt => self.recipient.clone().unwrap_or_default(),
+            Phase::Accept | Phase::Connect | Phase::Data | Phase::Spool | Phase::SetBinding => String::new(),
+        }
+    }
+
+    /// The recipient that the phase was about.
+    pub(crate) fn recipient_at_hand(&self) -> Option<&str> {
+        self.recipient.as_deref()
     }
 
     /// Whether the message that is coming in is to be dropped.

@@ -138,10 +138,12 @@ pub(crate) async fn activate(node: &Arc<Node>, proposal: Proposal) -> Result<Act
     let in_effect = Arc::clone(proposal.in_effect());
     let known = Known { identity: node.identity.clone(), policies: Arc::clone(&node.policies) };
     let settings = read(in_effect, known).await.map_err(ActivateError::Unusable)?;
+    settings.policy.start(node).await.map_err(|error| ActivateError::Unusable(anyhow::anyhow!(error)))?;
     let prepared = listeners.prepare(&settings.listeners);
     // Everything that can fail lies behind: from here on the generation comes into effect.
     let touches_esmtp = proposal.change().touches_esmtp();
     let generation = configuration.running().activate(proposal).map_err(|_| ActivateError::Conflict)?;
+    let before = Arc::clone(&configuration.serving().policy);
     {
         let mut serving = configuration.serving.write().unwrap_or_else(PoisonError::into_inner);
         let esmtp = if touches_esmtp { generation } else { serving.esmtp };
@@ -159,6 +161,7 @@ pub(crate) async fn activate(node: &Arc<Node>, proposal: Proposal) -> Result<Act
     if let (Some(fleet), Some((tuned, objects))) = (&node.fleet, settings.fleet) {
         fleet.adopt(tuned, objects);
     }
+    before.stop(node).await;
     let complaints = listeners.change(node, &settings.listeners, prepared).await;
     if touches_esmtp {
         configuration.esmtp.send_replace(generation);

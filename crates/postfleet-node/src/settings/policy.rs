@@ -1,14 +1,17 @@
-//! Rules and scripts: `Policy_Rule`, `sieve`.
+//! Rules and scripts: `Policy_Rule`, `sieve`, `scriptlet`.
 
 use crate::policy::rules::{Action, Trigger};
+use crate::policy::scriptlet::{self, Scriptlet, ScriptletOptions};
 use crate::policy::sieve::{self, Sieve, SieveOptions};
-use crate::policy::{Module, Policies, Policy, Rule};
+use crate::policy::{Policies, Policy, Rule};
 use anyhow::Context as _;
 use postfleet_config::{
     Config, Diagnostic, PolicyModule, RuleAction, RulePhase, RuleSettings, RuleTrigger, ScriptFinding,
-    SieveSettings,
+    ScriptUse, ScriptletSettings, SieveSettings,
 };
-use postfleet_sieve::{ErrorMode, Phase};
+use postfleet_lua::{OnError, Source};
+use postfleet_policy::Phase;
+use postfleet_sieve::ErrorMode;
 use postfleet_smtp::Reply;
 use postfleet_throttle::Rate;
 use std::path::{Path, PathBuf};
@@ -18,7 +21,7 @@ use std::sync::Arc;
 pub(super) fn read(config: &Config, policies: &Arc<Policies>) -> anyhow::Result<Policy> {
     let rules = config.policy_rules().into_iter().filter(|rule| rule.enabled).map(rule);
     let rules = rules.collect::<anyhow::Result<Vec<_>>>()?;
-    let (mut modules, mut sieves): (Vec<Arc<dyn Module>>, Vec<Arc<Sieve>>) = (Vec::new(), Vec::new());
+    let mut policy = Policy { rules, ..Policy::default() };
     for module in config.policy_modules() {
         match module {
             PolicyModule::Sieve(settings) if settings.enabled => {
@@ -26,13 +29,40 @@ pub(super) fn read(config: &Config, policies: &Arc<Policies>) -> anyhow::Result<
                 let name = options.name.clone();
                 let sieve = Sieve::new(options, Arc::clone(policies)).map_err(anyhow::Error::msg);
                 let sieve = Arc::new(sieve.with_context(|| format!("CFG-6182 sieve \"{name}\""))?);
-                sieves.push(Arc::clone(&sieve));
-                modules.push(sieve);
+                policy.sieves.push(Arc::clone(&sieve));
+                policy.modules.push(sieve);
+            }
+            PolicyModule::Scriptlet(settings) if settings.enabled => {
+                let options = scriptlet_options(config, settings);
+                let name = options.name.clone();
+                let scriptlet = Scriptlet::new(options, Arc::clone(policies)).map_err(anyhow::Error::msg);
+                let scriptlet =
+                    Arc::new(scriptlet.with_context(|| format!("CFG-6182 scriptlet \"{name}\""))?);
+                policy.scriptlets.push(Arc::clone(&scriptlet));
+                policy.modules.push(scriptlet);
             }
             PolicyModule::Sieve(_) | PolicyModule::Scriptlet(_) => {}
         }
     }
-    Ok(Policy::new(rules, modules, sieves))
+    Ok(policy)
+}
+
+fn paths(config: &Config) -> scriptlet::Paths {
+    let config = config.clone();
+    Arc::new(move |source: &str| config.script_paths(source).into_iter().map(PathBuf::from).collect())
+}
+
+fn on_error(settings: &ScriptletSettings) -> OnError {
+    if settings.errors_refuse { OnError::Fail } else { OnError::Continue }
+}
+
+fn scriptlet_options(config: &Config, settings: ScriptletSettings) -> ScriptletOptions {
+    ScriptletOptions {
+        on_error: on_error(&settings),
+        name: settings.name,
+        scripts: settings.scripts,
+        paths: paths(config),
+    }
 }
 
 fn options(config: &Config, settings: SieveSettings) -> anyhow::Result<SieveOptions> {
@@ -81,11 +111,30 @@ fn rule(settings: RuleSettings) -> anyhow::Result<Rule> {
 
 /// What is wrong with the scripts that a configuration names. Reads them.
 pub(crate) fn check_scripts(config: &Config) -> Vec<Diagnostic> {
-    config.check_scripts(&|slot| {
-        let Some(phase) = Phase::from_name(slot.phase) else { return Vec::new() };
-        match sieve::compile(phase, Path::new(&slot.path)) {
-            Ok(_) => Vec::new(),
-            Err(problem) => vec![ScriptFinding::Unusable(problem)],
+    let paths = paths(config);
+    let checked = |result: Result<(), String>| match result {
+        Ok(()) => Vec::new(),
+        Err(problem) => vec![ScriptFinding::Unusable(problem)],
+    };
+    let look = |sources: &[Source]| {
+        let loaded = scriptlet::load(sources, &paths, OnError::Continue, 1);
+        checked(loaded.map(drop).map_err(|error| error.to_string()))
+    };
+    config.check_scripts(&|script| match script {
+        ScriptUse::Sieve(slot) => {
+            let Some(phase) = Phase::from_name(slot.phase) else { return Vec::new() };
+            checked(sieve::compile(phase, Path::new(&slot.path)).map(drop))
+        }
+        ScriptUse::Lua(name, source) => match scriptlet::find(name, source, &paths) {
+            Ok(source) => look(&[source]),
+            Err(problem) => checked(Err(problem)),
+        },
+        // What is left are two modules of one name.
+        ScriptUse::Together(settings) => {
+            let scripts = settings.scripts.iter();
+            let sources: Result<Vec<Source>, String> =
+                scripts.map(|(name, source)| scriptlet::find(name, source, &paths)).collect();
+            sources.map(|sources| look(&sources)).unwrap_or_default()
         }
     })
 }
