@@ -41,9 +41,9 @@ pub enum Key {
 /// Whether one of two hosts alone is quorate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TwoNode {
-    /// When the ring has exactly two hosts.
+    /// When exactly two hosts vote.
     Auto,
-    /// Yes; an error with another number of hosts.
+    /// Yes; an error with another number of votes.
     Yes,
     /// No.
     No,
@@ -185,8 +185,8 @@ pub enum PlanError {
         /// How many it may have.
         links_max: usize,
     },
-    /// `two_node` without two hosts.
-    #[error("two-node mode needs exactly two hosts, and there are {hosts}; leave it out")]
+    /// `two_node` without two votes.
+    #[error("two-node mode needs exactly two hosts that vote, and there are {hosts}; leave it out")]
     NotTwo {
         /// How many.
         hosts: usize,
@@ -233,9 +233,14 @@ impl RingPlan {
         RingTimeouts::computed(self.token_ms, self.token_coefficient_ms, self.hosts.len())
     }
 
+    fn votes(&self) -> usize {
+        self.hosts.iter().filter(|host| host.votes).count()
+    }
+
+    /// Hosts that do not vote make no difference to Corosync (tried with 3.1.7).
     fn is_two_node(&self) -> bool {
         match self.two_node {
-            TwoNode::Auto => self.hosts.len() == 2 && self.hosts.iter().all(|host| host.votes),
+            TwoNode::Auto => self.votes() == 2,
             TwoNode::Yes => true,
             TwoNode::No => false,
         }
@@ -305,11 +310,11 @@ impl RingPlan {
                 }
             }
         }
-        if self.two_node == TwoNode::Yes && self.hosts.len() != 2 {
-            return Err(PlanError::NotTwo { hosts: self.hosts.len() });
-        }
-        if !self.hosts.iter().any(|host| host.votes) {
+        if self.votes() == 0 {
             return Err(PlanError::NoVotes);
+        }
+        if self.two_node == TwoNode::Yes && self.votes() != 2 {
+            return Err(PlanError::NotTwo { hosts: self.votes() });
         }
         Ok(())
     }
@@ -449,7 +454,7 @@ impl RingPlan {
                  # set back here: after a power cut one host alone must start mail.\n    \
                  two_node: 1\n    wait_for_all: 0"
             )?;
-        } else if self.hosts.iter().filter(|host| host.votes).count() == 2 {
+        } else if self.votes() == 2 {
             writeln!(
                 out,
                 "    # Two votes: no side of a split has a majority. A third vote (a manager that votes) is the\n    \

@@ -3,7 +3,7 @@
 //! ```text
 //!  application thread                carrier thread                         watch thread
 //!  ──────────────────                ──────────────                         ────────────
-//!  submit ──► outgoing (lock) ──► cpg_mcast_joined ◄── outgoing             libquorum ──► quorate
+//!  submit ──► outgoing (lock) ──► cpg_mcast_joined ◄── outgoing             libquorum ──► quorum
 //!  poll_event ◄── events (lock) ◄── stream ◄── cpg_dispatch                 libcmap ──► bound, hosts
 //! ```
 //!
@@ -11,6 +11,7 @@
 //! memory and does not wait (see [`crate::outgoing`]); the lock is not held meanwhile. The carrier's thread dispatches, sends what had to wait, and
 //! leaves. Opening waits for the daemon's answer, at most [`OPEN_PATIENCE`]; nothing else waits for it.
 
+mod attempt;
 mod open;
 mod serve;
 mod watch;
@@ -95,8 +96,8 @@ impl CorosyncOptions {
 pub enum OpenError {
     /// A library is not installed, or is none.
     #[error(
-        "{file} cannot be loaded; on Debian and its kin it is in the package {package} (apt install corosync \
-         {package})"
+        "{file} cannot be loaded; on Debian and its kin it is in the package {package} (apt install corosync libcpg4 \
+         libquorum5 libcmap4)"
     )]
     Library {
         /// Its file name.
@@ -198,9 +199,12 @@ struct Shared {
     ended: AtomicBool,
     detach: AtomicBool,
     stop: AtomicBool,
-    quorate: AtomicBool,
-    /// The hosts of the ring.
+    /// What Corosync last said of quorum, and of which ring: the sequence number of its identity.
+    quorum: Mutex<Option<(u64, bool)>>,
+    /// The hosts of the ring whose events were handed over last.
     hosts: Mutex<BTreeSet<u32>>,
+    /// The sequence number of that ring.
+    ring: AtomicU64,
     bound_ms: AtomicU64,
     bytes_max: usize,
 }
@@ -222,7 +226,7 @@ impl Shared {
         in_time
     }
 
-    /// Lets the application look at `bound` and `quorate` again.
+    /// Lets the application look at `bound` and `quorum` again.
     fn nudge(&self) {
         self.publish([]);
     }
@@ -351,8 +355,14 @@ impl Carrier for CorosyncCarrier {
         Duration::from_millis(self.shared.bound_ms.load(Ordering::Relaxed))
     }
 
-    fn quorate(&self) -> bool {
-        self.shared.quorate.load(Ordering::Relaxed)
+    /// Corosync's word is about a ring and comes on a way of its own. It counts for the ring whose events were
+    /// handed over, and a gain only when they have been read.
+    fn quorum(&self) -> Option<bool> {
+        let shared = &*self.shared;
+        let (ring, held) = (*shared.quorum.lock().unwrap_or_else(PoisonError::into_inner))?;
+        let unread = || !shared.events.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+        let counts = ring == shared.ring.load(Ordering::Acquire) && !(held && unread());
+        counts.then_some(held)
     }
 
     fn host_present(&self, id: RawId) -> bool {

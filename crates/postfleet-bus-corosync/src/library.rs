@@ -100,7 +100,7 @@ thread_local! {
     /// What callbacks of this thread have told and nobody has taken yet.
     static TOLD: RefCell<Vec<Told>> = const { RefCell::new(Vec::new()) };
     /// What the last quorum notification of this thread said.
-    static QUORATE: RefCell<Option<bool>> = const { RefCell::new(None) };
+    static QUORUM: RefCell<Option<(u64, bool)>> = const { RefCell::new(None) };
 }
 
 fn tell(told: Told) {
@@ -179,10 +179,10 @@ extern "C" fn on_totem_confchg(_handle: u64, ring: CpgRingId, entries: u32, host
     tell(Told::Ring { ring: RingId { node: ring.nodeid, sequence: ring.seq }, hosts });
 }
 
-extern "C" fn on_quorum(_handle: u64, quorate: u32, _ring: u64, _entries: u32, _hosts: *const u32) {
-    QUORATE.with(|said| {
+extern "C" fn on_quorum(_handle: u64, quorate: u32, ring: u64, _entries: u32, _hosts: *const u32) {
+    QUORUM.with(|said| {
         if let Ok(mut said) = said.try_borrow_mut() {
-            *said = Some(quorate != 0);
+            *said = Some((ring, quorate != 0));
         }
     });
 }
@@ -404,11 +404,11 @@ impl Quorum {
         Ok(unsafe { BorrowedFd::borrow_raw(fd) })
     }
 
-    /// Takes all notifications; the last one is returned.
-    pub(crate) fn dispatch(&self) -> Result<Option<bool>, Status> {
+    /// Takes all notifications; the last one is returned: the sequence number of its ring, and whether it is quorate.
+    pub(crate) fn dispatch(&self) -> Result<Option<(u64, bool)>, Status> {
         // SAFETY: callbacks run here, on this thread.
         Status(unsafe { (self.functions.quorum_dispatch)(self.handle, CS_DISPATCH_ALL) }).check()?;
-        Ok(QUORATE.with(|said| said.try_borrow_mut().ok().and_then(|mut said| said.take())))
+        Ok(QUORUM.with(|said| said.try_borrow_mut().ok().and_then(|mut said| said.take())))
     }
 }
 

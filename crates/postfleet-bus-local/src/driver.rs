@@ -323,10 +323,6 @@ impl Carrier for LocalCarrier {
         Duration::from_secs(4)
     }
 
-    fn quorate(&self) -> bool {
-        true
-    }
-
     fn bytes_max(&self) -> usize {
         MESSAGE_BYTES_MAX
     }

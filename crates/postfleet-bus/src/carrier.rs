@@ -119,8 +119,11 @@ pub trait Carrier {
     /// Upper bound of the time from a silent crash of a member to the change without it.
     fn bound(&self) -> Duration;
 
-    /// Whether this side holds a majority of the expected hosts. Always true where partitions cannot happen.
-    fn quorate(&self) -> bool;
+    /// Whether the hosts of the last event that was read are quorate. `None` where nothing counts votes, and while it is
+    /// not known of these hosts; never `Some(true)` because of hosts whose coming has not been read yet.
+    fn quorum(&self) -> Option<bool> {
+        None
+    }
 
     /// Whether the host of an attachment, present or gone, is still reached. A carrier that does not know says yes.
     fn host_present(&self, _id: RawId) -> bool {
@@ -157,8 +160,8 @@ impl<C: Carrier + ?Sized> Carrier for Box<C> {
         (**self).bound()
     }
 
-    fn quorate(&self) -> bool {
-        (**self).quorate()
+    fn quorum(&self) -> Option<bool> {
+        (**self).quorum()
     }
 
     fn host_present(&self, id: RawId) -> bool {

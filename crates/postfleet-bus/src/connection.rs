@@ -63,7 +63,7 @@ impl<C: Carrier> Connection<C> {
 
     /// Takes one event of the carrier and hands on what is to be sent. `false`: nothing is left to do now.
     fn step(&mut self, now: Monotonic, context: &mut Context<'_>) -> bool {
-        self.membership.set_carrier_state(self.carrier.bound(), self.carrier.quorate());
+        self.membership.set_carrier_state(self.carrier.bound(), self.carrier.quorum());
         let mut progress = self.flush(now);
         progress |= match self.carrier.poll_event(context) {
             Poll::Ready(event) => {
@@ -168,7 +168,10 @@ impl<C: Carrier> Connection<C> {
     /// The state, with what the carrier says of itself now.
     #[must_use]
     pub fn status(&self) -> BusStatus {
-        BusStatus { bound: self.carrier.bound(), quorate: self.carrier.quorate(), ..self.membership.status() }
+        let bound = self.carrier.bound();
+        let quorum = self.membership.quorum(self.carrier.quorum());
+        let status = self.membership.status();
+        BusStatus { bound, quorum, quorate: self.carrier.quorum().unwrap_or(status.quorate), ..status }
     }
 
     /// The layer, for reading: members, leader, counters, health.

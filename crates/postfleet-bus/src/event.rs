@@ -218,7 +218,9 @@ pub struct BusStatus {
     pub event_queue: (usize, usize),
     /// Upper bound from a silent crash to the view without the crashed member (P26).
     pub bound: Duration,
-    /// Whether this side is quorate.
+    /// Whether the hosts of the installed view are quorate; `None` where nothing counts votes, and while it is not known.
+    pub quorum: Option<bool>,
+    /// The same for displays: what was last known, and yes where nothing counts votes.
     pub quorate: bool,
 }
 

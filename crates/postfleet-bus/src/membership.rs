@@ -136,6 +136,8 @@ pub struct Membership {
     notices: Notices,
     counters: Counters,
     bound: Duration,
+    told_quorum: Option<bool>,
+    /// What was last known.
     quorate: bool,
     detach: bool,
     gone_since: Option<Monotonic>,
@@ -177,6 +179,7 @@ impl Membership {
             notices: Notices::default(),
             counters: Counters::default(),
             bound: Duration::ZERO,
+            told_quorum: None,
             quorate: true,
             detach: false,
             gone_since: None,
@@ -188,8 +191,10 @@ impl Membership {
         }
     }
 
-    /// What the carrier says about itself: [`crate::Carrier::bound`] and [`crate::Carrier::quorate`].
-    pub fn set_carrier_state(&mut self, bound: Duration, quorate: bool) {
+    /// What the carrier says about itself: [`crate::Carrier::bound`] and [`crate::Carrier::quorum`].
+    pub fn set_carrier_state(&mut self, bound: Duration, quorum: Option<bool>) {
+        self.told_quorum = quorum;
+        let quorate = quorum.unwrap_or(self.quorate);
         if quorate != self.quorate {
             let (severity, text) = if quorate {
                 (Severity::Notice, "The cluster is quorate again")
@@ -482,8 +487,19 @@ impl Membership {
             send_queue: self.queue.waiting(),
             event_queue: self.inbox.waiting(),
             bound: self.bound,
+            quorum: self.quorum(self.told_quorum),
             quorate: self.quorate,
         }
+    }
+
+    /// What the carrier's word on quorum means for the installed view. It is a gain only when the application has read
+    /// everything and everybody who is attached is a member: otherwise those who are coming may be the quorum, and
+    /// use what this side would use as well.
+    pub(crate) fn quorum(&self, told: Option<bool>) -> Option<bool> {
+        let view = self.view.as_ref()?;
+        let settled =
+            || self.inbox.waiting().0 == 0 && self.raw.iter().all(|raw| view.member(*raw).is_some());
+        told.filter(|held| !held || settled())
     }
 
     /// The installed view.

@@ -211,10 +211,6 @@ impl Carrier for Scripted {
         self.network.0.borrow().timing.detection
     }
 
-    fn quorate(&self) -> bool {
-        true
-    }
-
     fn bytes_max(&self) -> usize {
         2_000_000
     }

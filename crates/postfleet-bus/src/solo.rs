@@ -77,10 +77,6 @@ impl Carrier for Solo {
         Duration::ZERO
     }
 
-    fn quorate(&self) -> bool {
-        true
-    }
-
     fn bytes_max(&self) -> usize {
         usize::MAX
     }

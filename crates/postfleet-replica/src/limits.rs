@@ -62,6 +62,10 @@ macro_rules! ordered {
                 Self::heard(self, now, sent);
             }
 
+            fn set_quorum(&mut self, now: Monotonic, held: Option<bool>) {
+                Self::set_quorum(self, now, held);
+            }
+
             fn confirm_dead(&mut self, now: Monotonic, member: &PrivateName) {
                 Self::confirm_dead(self, now, member);
             }

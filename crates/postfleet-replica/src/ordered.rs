@@ -120,6 +120,9 @@ pub(crate) trait Ordered: Debug {
     /// Something that this member sent at that time has come back: it is not cut off.
     fn heard(&mut self, _now: Monotonic, _sent: Monotonic) {}
 
+    /// The bus says whether this side is quorate; `None`: nothing counts votes, or not yet.
+    fn set_quorum(&mut self, _now: Monotonic, _held: Option<bool>) {}
+
     /// The process of a departed member is known to be dead. Called on every member.
     fn confirm_dead(&mut self, _now: Monotonic, _member: &PrivateName) {}
 

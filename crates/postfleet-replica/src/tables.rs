@@ -109,6 +109,14 @@ impl Replica {
         }
     }
 
+    /// Whether this side is quorate, as the connection says now ([`postfleet_bus::BusStatus::quorum`]). Say so in every
+    /// turn, before anything is polled: it holds until the next view.
+    pub fn set_quorum(&mut self, now: Monotonic, held: Option<bool>) {
+        for table in self.tables_mut() {
+            table.ordered_mut().set_quorum(now, held);
+        }
+    }
+
     /// The host of a departed member has left as well: that its process ended is not certain.
     pub fn host_left(&mut self, member: &PrivateName) {
         self.suspects.remove(member);

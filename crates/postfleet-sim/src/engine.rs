@@ -131,7 +131,7 @@ struct State {
     endpoints: BTreeMap<(Class, RawId), Endpoint>,
     /// Unread events at which an attachment ends.
     inbox_max: usize,
-    /// Hosts whose majority is a quorum; zero: always quorate.
+    /// Hosts whose majority is a quorum; zero: nothing counts votes.
     expected: usize,
     /// The next rings come about by way of others.
     detours: bool,
@@ -383,10 +383,13 @@ impl Carrier for Attachment {
         self.engine.bound()
     }
 
-    fn quorate(&self) -> bool {
+    fn quorum(&self) -> Option<bool> {
         let state = self.engine.0.borrow();
         let ring = state.hosts.get(&self.id.major).and_then(|host| state.rings.get(&host.ring));
-        state.expected == 0 || ring.is_some_and(|ring| ring.members.len() * 2 > state.expected)
+        let held = ring.is_some_and(|ring| ring.members.len() * 2 > state.expected);
+        let unread =
+            state.endpoints.get(&(self.class, self.id)).is_some_and(|endpoint| !endpoint.inbox.is_empty());
+        (state.expected > 0 && !(held && unread)).then_some(held)
     }
 
     fn bytes_max(&self) -> usize {

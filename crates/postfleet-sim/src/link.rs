@@ -205,6 +205,9 @@ impl Link {
                 progress.any |= self.exchange(turn, replica);
             }
             let Some(connection) = &mut self.connection else { break };
+            if let Some(replica) = &mut replica {
+                replica.set_quorum(now, connection.status().quorum);
+            }
             let heard = connection.membership().heard();
             if heard != self.heard
                 && let (Some(sent), Some(replica)) = (heard, &mut replica)

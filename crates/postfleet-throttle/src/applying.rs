@@ -154,6 +154,11 @@ impl SharedThrottles {
             Op::Forget { node } => self.forget_node(now, node),
             Op::Certain { member } => self.make_certain(now, member),
             Op::Leave => self.member_left(now, from),
+            Op::Quorum { configuration, held } => {
+                if self.fleet.take_quorum(from, *configuration, *held) {
+                    self.look_at_limits(now);
+                }
+            }
             Op::Limit { .. } | Op::SlotClaim { .. } | Op::SlotGive { .. } | Op::SlotAdopt { .. } => {}
         }
     }

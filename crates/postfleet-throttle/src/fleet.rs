@@ -8,9 +8,10 @@
 //! the middle simply starts another round.
 
 use crate::member::{MemberId, Registry};
+use crate::quorum::Quorum;
 use crate::reference::{Partition, Reference};
 use crate::why::Digest;
-use crate::wire::{Body, Op, Row, write};
+use crate::wire::{Body, Op, OpsWriter, Row, write};
 use alloc::borrow::ToOwned;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
@@ -111,6 +112,7 @@ pub(crate) struct Fleet {
     /// How long a member that is out of reach may go on.
     pub(crate) grace: Duration,
     reference: Reference,
+    quorum: Quorum,
     /// Who withdrew during the exchange that is about to be merged.
     withdrawn: Vec<MemberId>,
     order: Vec<MemberId>,
@@ -139,6 +141,7 @@ impl Fleet {
             partition,
             grace,
             reference,
+            quorum: Quorum::default(),
             withdrawn: Vec::new(),
             order: alloc::vec![own_id],
             relays: BTreeSet::from([own_id]),
@@ -226,7 +229,47 @@ impl Fleet {
 
     /// What this side may own of a limit.
     pub(crate) fn limit(&self, whole: u64) -> u64 {
-        self.reference.limit(self.partition, whole, &self.nodes())
+        let quorate = if self.is_alone() { self.quorum.told() } else { self.quorum.in_force() };
+        match (self.partition, quorate) {
+            (Partition::Quorum, Some(true)) => whole,
+            (Partition::Quorum, Some(false)) => 0,
+            (Partition::Quorum, None) | (Partition::Share | Partition::Full, _) => {
+                self.reference.limit(self.partition, whole, &self.nodes())
+            }
+        }
+    }
+
+    /// The bus says whether this side is quorate; `None`: nothing counts votes, or not yet for the configuration that
+    /// stands. `true`: limits have changed.
+    pub(crate) fn set_quorum(&mut self, held: Option<bool>) -> bool {
+        self.quorum.tell(held) && self.is_alone() && self.partition == Partition::Quorum
+    }
+
+    /// What this member has to say of quorum for all.
+    fn unsaid_quorum(&self) -> Option<bool> {
+        let speaks = self.partition == Partition::Quorum && self.is_live() && self.is_first();
+        self.quorum.unsaid().filter(|_| speaks)
+    }
+
+    pub(crate) fn has_quorum_to_say(&self) -> bool {
+        self.unsaid_quorum().is_some()
+    }
+
+    pub(crate) fn write_quorum(&mut self, writer: &mut OpsWriter) {
+        if let Some(held) = self.unsaid_quorum() {
+            writer.push(&Op::Quorum { configuration: self.configuration, held });
+            self.quorum.said(held);
+        }
+    }
+
+    /// A member's word on quorum is delivered; one about another configuration says nothing. `true`: limits have changed.
+    pub(crate) fn take_quorum(&mut self, from: MemberId, configuration: u64, held: bool) -> bool {
+        if configuration != self.configuration {
+            return false;
+        }
+        let before = self.quorum.in_force();
+        self.quorum.deliver(from == self.own, held);
+        before != Some(held)
     }
 
     /// The part of the fleet that is here: so many of so many.
@@ -263,6 +306,7 @@ impl Fleet {
             }
         }
         let before = core::mem::replace(&mut self.configuration, next.id);
+        self.quorum.reconfigured();
         if self.order.iter().all(|member| *member == self.own) {
             change.void = !self.is_alone();
             self.go_alone();
@@ -289,6 +333,8 @@ impl Fleet {
         self.participants = BTreeSet::from([self.own]);
         self.relays = BTreeSet::from([self.own]);
         let change = Change { departed, void: !self.is_alone(), send_table: false };
+        // Without the bus nobody says anything of quorum.
+        self.quorum = Quorum::default();
         self.go_alone();
         change
     }
@@ -506,6 +552,7 @@ impl Fleet {
         self.withdrawn = exchange.left.iter().copied().collect();
         self.epoch = exchange.round;
         self.phase = Phase::Live;
+        self.quorum.merged();
         Some(tables)
     }
 

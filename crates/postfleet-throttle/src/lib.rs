@@ -27,6 +27,7 @@ mod lines;
 mod member;
 mod named;
 mod pool;
+mod quorum;
 mod rate;
 mod record;
 mod reference;

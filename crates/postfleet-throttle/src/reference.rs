@@ -10,7 +10,8 @@ pub enum Partition {
     /// By its part of the members: all sides together keep the limit. A side whose part is below one gets one.
     #[default]
     Share,
-    /// Everything for the side with more than half of the members, nothing for the others.
+    /// Everything for the quorate side, nothing for the others. Quorate is who the bus says is; where it counts no votes,
+    /// the side with more than half of the members.
     Quorum,
     /// Everything for each side.
     Full,

@@ -54,7 +54,9 @@ impl SharedThrottles {
     pub fn wants_to_send(&self) -> bool {
         self.fleet.has_outgoing()
             || self.fleet.is_live()
-                && (self.outgoing.iter().any(|index| self.has_ops(*index)) || self.verdicts.is_unsent())
+                && (self.outgoing.iter().any(|index| self.has_ops(*index))
+                    || self.verdicts.is_unsent()
+                    || self.fleet.has_quorum_to_say())
     }
 
     /// Applies the rules to one throttle.
@@ -324,6 +326,7 @@ impl SharedThrottles {
     pub(crate) fn write_ops(&mut self, now: Monotonic, bytes_max: usize) -> Option<alloc::vec::Vec<u8>> {
         let mut writer = OpsWriter::new(self.fleet.epoch(), now);
         self.verdicts.write(self.fleet.is_first(), &mut writer);
+        self.fleet.write_quorum(&mut writer);
         while let Some(index) = self.outgoing.first().copied() {
             if writer.len() >= bytes_max {
                 break;

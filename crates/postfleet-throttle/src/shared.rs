@@ -457,6 +457,15 @@ impl SharedThrottles {
         self.settle(now);
     }
 
+    /// The bus says whether this side is quorate; `None`: nothing counts votes, or not yet for the members that are there
+    /// now. Matters to [`Partition::Quorum`]. Say it again after every configuration.
+    pub fn set_quorum(&mut self, now: Monotonic, held: Option<bool>) {
+        if self.fleet.set_quorum(held) {
+            self.look_at_limits(now);
+            self.settle(now);
+        }
+    }
+
     /// The process of a departed member is known to be dead: it does not use anything any more. Called on every
     /// member, the first of them says so in the order.
     pub fn confirm_dead(&mut self, now: Monotonic, member: &PrivateName) {
@@ -528,9 +537,7 @@ impl SharedThrottles {
         if !self.fleet.is_merging() {
             self.set_limits(now);
         }
-        for index in self.indexes() {
-            self.changed(index);
-        }
+        self.look_at_all();
         self.settle(now);
     }
 
@@ -688,6 +695,18 @@ impl SharedThrottles {
             self.changed(index);
         }
         self.settle(now);
+    }
+
+    /// What this side may own has changed while its members stayed.
+    pub(crate) fn look_at_limits(&mut self, now: Monotonic) {
+        self.set_limits(now);
+        self.look_at_all();
+    }
+
+    fn look_at_all(&mut self) {
+        for index in self.indexes() {
+            self.changed(index);
+        }
     }
 
     /// Sets what this side may own, after somebody came or went.

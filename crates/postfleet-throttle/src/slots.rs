@@ -278,6 +278,16 @@ impl Slots {
         self.settle(now);
     }
 
+    /// The bus says whether this side is quorate; `None`: nothing counts votes, or not yet for the members that are there
+    /// now. Matters to [`crate::Partition::Quorum`]. Say it again after every configuration.
+    pub fn set_quorum(&mut self, now: Monotonic, held: Option<bool>) {
+        if self.fleet.set_quorum(held) {
+            self.set_limits(now);
+            self.look_at_all();
+            self.settle(now);
+        }
+    }
+
     /// The process of a departed member is known to be dead.
     pub fn confirm_dead(&mut self, now: Monotonic, member: &PrivateName) {
         self.verdicts.dead(member);
@@ -321,7 +331,8 @@ impl Slots {
     #[must_use]
     pub fn wants_to_send(&self) -> bool {
         self.fleet.has_outgoing()
-            || self.fleet.is_live() && (!self.outgoing.is_empty() || self.verdicts.is_unsent())
+            || self.fleet.is_live()
+                && (!self.outgoing.is_empty() || self.verdicts.is_unsent() || self.fleet.has_quorum_to_say())
     }
 
     /// The next message for the bus, of at most about `bytes_max` bytes.
@@ -585,6 +596,7 @@ impl Slots {
     fn write_ops(&mut self, now: Monotonic, bytes_max: usize) -> Option<Vec<u8>> {
         let mut writer = OpsWriter::new(self.fleet.epoch(), now);
         self.verdicts.write(self.fleet.is_first(), &mut writer);
+        self.fleet.write_quorum(&mut writer);
         while writer.len() < bytes_max
             && let Some(id) = self.outgoing.pop_first()
         {

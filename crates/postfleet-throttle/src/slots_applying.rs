@@ -113,6 +113,11 @@ impl Slots {
                     self.fleet.leave(from);
                     self.set_limits(now);
                 }
+                Op::Quorum { configuration, held } => {
+                    if self.fleet.take_quorum(from, *configuration, *held) {
+                        self.set_limits(now);
+                    }
+                }
                 Op::Create { .. }
                 | Op::Rate { .. }
                 | Op::Claim { .. }
@@ -133,6 +138,7 @@ impl Slots {
                 Op::Forget { .. }
                 | Op::Certain { .. }
                 | Op::Leave
+                | Op::Quorum { .. }
                 | Op::Create { .. }
                 | Op::Rate { .. }
                 | Op::Claim { .. }

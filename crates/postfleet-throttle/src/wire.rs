@@ -45,6 +45,7 @@ pub(crate) enum Op<'a> {
     SlotClaim { path: Vec<&'a str>, units: u64 },
     SlotGive { path: Vec<&'a str>, units: u64 },
     SlotAdopt { path: Vec<&'a str>, units: u64 },
+    Quorum { configuration: u64, held: bool },
 }
 
 /// A row of a table.
@@ -356,6 +357,10 @@ fn write_op(writer: &mut Writer, op: &Op<'_>) {
             content.varint(*units);
             14
         }
+        Op::Quorum { configuration, held } => {
+            content.u64(*configuration).u8(u8::from(*held));
+            15
+        }
     };
     field(writer, tag, content);
 }
@@ -377,6 +382,7 @@ fn read_op<'a>(tag: u8, reader: &mut Reader<'a>) -> Result<Option<Op<'a>>, WireE
         12 => Op::SlotClaim { path: path(reader)?, units: reader.varint()? },
         13 => Op::SlotGive { path: path(reader)?, units: reader.varint()? },
         14 => Op::SlotAdopt { path: path(reader)?, units: reader.varint()? },
+        15 => Op::Quorum { configuration: reader.u64()?, held: reader.u8()? != 0 },
         _ => return Ok(None),
     }))
 }
@@ -500,6 +506,7 @@ mod tests {
             Op::SlotClaim { path: vec!["binding:x", "domain:a"], units: 5 },
             Op::SlotGive { path: vec!["domain:a"], units: 1 },
             Op::SlotAdopt { path: vec!["domain:a"], units: 2 },
+            Op::Quorum { configuration: 77, held: true },
         ]));
         check(Body::Part(vec![
             Row::Reference { seats: vec!["a", "b"], released: vec!["c"] },

@@ -408,6 +408,52 @@ fn replication_a29_sides_of_a_split_fleet_go_on_with_their_parts() {
     assert_eq!(fleet.members[3].uses, []);
 }
 
+/// Who is quorate is the bus's to say where it counts votes: managers may vote, and of two hosts one may be enough.
+#[test]
+fn replication_9_4_5_the_quorate_side_is_the_one_that_the_bus_names() {
+    let gone = |of: &[usize]| of.iter().map(|of| (*of, Departure::Uncertain)).collect::<Vec<_>>();
+    let mut fleet = Fleet::new(4, "8/10", "0.95", Partition::Quorum);
+    let limit = |fleet: &Fleet, of: usize| fleet.members[of].table.why(fleet.now, "throttle").unwrap().limit;
+    let tell = |fleet: &mut Fleet, of: &[usize], held| {
+        let now = fleet.now;
+        of.iter().for_each(|of| fleet.members[*of].table.set_quorum(now, held));
+        fleet.flush(of);
+    };
+    let (large, small) = ([0, 1, 2], [3]);
+    fleet.view(&large, &gone(&small), &[]);
+    fleet.view(&small, &gone(&large), &[]);
+    // Until something is said, more than half of the seats.
+    assert_eq!([limit(&fleet, 0), limit(&fleet, 2), limit(&fleet, 3)], [8, 8, 0]);
+    // The hosts of the fourth and two managers are the majority. Only the first one's word is taken to the others.
+    tell(&mut fleet, &[1], Some(false));
+    assert_eq!(limit(&fleet, 1), 8);
+    tell(&mut fleet, &large, Some(false));
+    tell(&mut fleet, &small, Some(true));
+    assert_eq!([0, 1, 2, 3].map(|of| limit(&fleet, of)), [0, 0, 0, 8]);
+    // One more departs: that brings nothing back, before anything is said again.
+    fleet.view(&[0, 1], &gone(&[2]), &[]);
+    assert_eq!([limit(&fleet, 0), limit(&fleet, 1)], [0, 0]);
+    // The managers come over to this side.
+    tell(&mut fleet, &[0, 1], Some(true));
+    tell(&mut fleet, &small, Some(false));
+    assert_eq!([0, 1, 3].map(|of| limit(&fleet, of)), [8, 8, 0]);
+    // Together again: what sides were told is about others, and everybody but the third is here.
+    fleet.view(&[0, 1, 3], &[], &[3]);
+    assert_eq!([0, 1, 3].map(|of| limit(&fleet, of)), [8, 8, 8]);
+    // The word of a member about a configuration that has passed says nothing.
+    let now = fleet.now;
+    fleet.members[0].table.set_quorum(now, Some(false));
+    let late = fleet.drain(0).unwrap();
+    fleet.view(&[0, 1], &gone(&[3]), &[]);
+    fleet.deliver(&[0, 1], late);
+    assert_eq!([limit(&fleet, 0), limit(&fleet, 1)], [0, 0]);
+    tell(&mut fleet, &[0, 1], Some(true));
+    assert_eq!([limit(&fleet, 0), limit(&fleet, 1)], [8, 8]);
+    // Without the bus nobody says anything.
+    fleet.members[0].table.lost(fleet.now);
+    assert_eq!(limit(&fleet, 0), 0);
+}
+
 #[test]
 fn policy_p17_counts_of_all_nodes_exceed_a_shared_throttle() {
     let mut fleet = Fleet::new(2, "10/60", "0.95", Partition::Share);

@@ -276,6 +276,34 @@ fn replication_a33_a_node_whose_bus_is_gone_comes_down_to_its_part() {
     }
 }
 
+/// As with throttles: of two nodes the one that the bus calls quorate has all slots.
+#[test]
+fn replication_8_3_4_slots_go_to_the_side_that_the_bus_calls_quorate() {
+    let key = path(&[("domain:a", 4)]);
+    for (said, slots) in [(None, 0), (Some(false), 0), (Some(true), 4)] {
+        let mut fleet = fleet_with(2, Partition::Quorum);
+        fleet.view(&[0], &[(1, Departure::Uncertain)], &[]);
+        let now = fleet.now;
+        fleet.tables[0].set_quorum(now, said);
+        want(&mut fleet, 0, &key, 9);
+        fleet.flush(&[0]);
+        assert_eq!(open_all(&mut fleet, 0, &key), slots, "{said:?}");
+        // What the other one may open now is for its own side to know.
+        fleet.tables[0].set_quorum(now, Some(true));
+        want(&mut fleet, 0, &key, 9);
+        fleet.flush(&[0]);
+        assert_eq!(open_all(&mut fleet, 0, &key), 4 - slots, "{said:?}");
+    }
+    let mut fleet = fleet_with(3, Partition::Quorum);
+    fleet.view(&[0, 1], &[(2, Departure::Uncertain)], &[]);
+    let now = fleet.now;
+    fleet.tables[0].set_quorum(now, Some(false));
+    fleet.flush(&[0, 1]);
+    want(&mut fleet, 1, &key, 9);
+    fleet.flush(&[0, 1]);
+    assert_eq!(open_all(&mut fleet, 1, &key), 0);
+}
+
 fn limit(through: Through, to: To, value: i64, option: &'static str, shadow: bool) -> Option<Limit> {
     Limit::of_option(LimitKey { through, to }, value, option, "somewhere", shadow)
 }

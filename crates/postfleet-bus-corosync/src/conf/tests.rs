@@ -42,6 +42,24 @@ fn udpu_with_a_manager_and_a_log_file() {
     insta::assert_snapshot!(plan.render().unwrap());
 }
 
+/// A host without a vote takes nothing from the two that have one.
+#[test]
+fn two_voting_hosts_are_a_two_node_ring_beside_a_manager_too() {
+    let two_node = |hosts: Vec<Host>, two_node| {
+        let text = RingPlan { two_node, ..RingPlan::new("m", hosts) }.render().unwrap();
+        let says = |line: &str| text.lines().any(|other| other.trim() == line);
+        assert_eq!(says("two_node: 1"), says("wait_for_all: 0"));
+        says("two_node: 1")
+    };
+    let mut hosts = relays(2);
+    hosts.push(Host { votes: false, ..host("manager", &["10.1.0.5"]) });
+    assert!(two_node(hosts.clone(), TwoNode::Auto) && two_node(hosts.clone(), TwoNode::Yes));
+    assert!(!two_node(hosts.clone(), TwoNode::No));
+    hosts[2].votes = true;
+    assert!(!two_node(hosts, TwoNode::Auto));
+    assert!(!two_node(relays(3), TwoNode::Auto));
+}
+
 /// The daemon's parser wants every setting and every brace on a line of its own.
 #[test]
 fn every_setting_and_every_brace_has_a_line() {
@@ -109,7 +127,7 @@ fn plans_that_make_no_ring() {
     );
     check(
         RingPlan { two_node: TwoNode::Yes, ..with(relays(3)) },
-        "two-node mode needs exactly two hosts, and there are 3; leave it out",
+        "two-node mode needs exactly two hosts that vote, and there are 3; leave it out",
     );
     check(RingPlan { token_ms: 20, ..with(relays(2)) }, "token = 20 ms; use 300 to 60000");
     check(with(relays(101)), "101 hosts; a ring has at most 100");

@@ -1,11 +1,9 @@
 //! Opening: libraries, daemon, size of the ring, joining the group.
 
+use super::attempt::{Awaited, Connect, attempt};
 use super::serve::serve;
 use super::watch::{self, watch};
-use super::{
-    Class, CorosyncOptions, MESSAGE_BYTES_MIN, OPEN_PATIENCE, OpenError, RING_HOSTS_LIMIT,
-    RING_HOSTS_SUPPORTED, Shared,
-};
+use super::{CorosyncOptions, MESSAGE_BYTES_MIN, OPEN_PATIENCE, OpenError, RING_HOSTS_LIMIT, Shared};
 use crate::library::{ConnectError, Cpg, Group};
 use crate::outgoing::PAUSE_MAX;
 use crate::status::Status;
@@ -13,11 +11,9 @@ use core::sync::atomic::{AtomicBool, AtomicU64};
 use core::time::Duration;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use postfleet_bus::carrier::RawId;
-use postfleet_bus::notice::Severity;
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
 use std::time::Instant;
-use std::{io, thread};
 
 /// `cpg_dispatch` keeps its receive buffer of one megabyte on the stack.
 const STACK_BYTES: usize = 4 << 20;
@@ -39,44 +35,44 @@ impl From<ConnectError> for OpenError {
 pub(super) fn open(options: CorosyncOptions) -> Result<Arc<Shared>, OpenError> {
     let name = options.group();
     let group = Group::new(&name).ok_or_else(|| OpenError::NameTooLong { group: name.clone() })?;
-    let letter = options.class.letter();
-    let (answer, opened) = sync_channel(1);
+    let CorosyncOptions { class, allow_large_ring, .. } = options;
+    let letter = class.letter();
     // The thread that connects is the one that dispatches.
-    thread::Builder::new()
-        .name(format!("corosync.{letter}"))
-        .stack_size(STACK_BYTES)
-        .spawn(move || run(&options, &group, &answer))
-        .map_err(OpenError::System)?;
-    let shared = match opened.recv_timeout(OPEN_PATIENCE) {
-        Ok(answer) => answer?,
-        Err(RecvTimeoutError::Timeout) => return Err(OpenError::Silent { patience: OPEN_PATIENCE }),
-        Err(RecvTimeoutError::Disconnected) => {
-            return Err(OpenError::System(io::Error::other("the connecting thread ended")));
-        }
-    };
+    let thread = thread::Builder::new().name(format!("corosync.{letter}")).stack_size(STACK_BYTES);
+    let shared = attempt(&name, thread, Joining { options, group })?;
     let of_watch = Arc::clone(&shared);
     thread::Builder::new()
         .name(format!("corosync-watch.{letter}"))
-        .spawn(move || watch(&of_watch))
+        .spawn(move || watch(&of_watch, class, allow_large_ring))
         .map_err(OpenError::System)?;
     Ok(shared)
 }
 
-fn run(options: &CorosyncOptions, group: &Group, answer: &SyncSender<Result<Arc<Shared>, OpenError>>) {
-    match connect(options, group) {
-        Ok(shared) => {
-            // Nobody waits any more: leave again.
-            if answer.send(Ok(Arc::clone(&shared))).is_ok() {
-                serve(&shared, options.class, group);
-            }
-        }
-        Err(error) => drop(answer.send(Err(error))),
+struct Joining {
+    options: CorosyncOptions,
+    group: Group,
+}
+
+impl Connect for Joining {
+    type Made = Arc<Shared>;
+
+    fn connect(&self, awaited: &Awaited) -> Result<Self::Made, OpenError> {
+        connect(&self.options, &self.group, awaited)
+    }
+
+    fn serve(&self, made: &Self::Made) {
+        serve(made, self.options.class, &self.group);
+    }
+
+    fn undo(&self, made: &Self::Made) {
+        // In order: to the others this is no process that ended.
+        let _ = made.cpg.leave(&self.group);
     }
 }
 
-fn connect(options: &CorosyncOptions, group: &Group) -> Result<Arc<Shared>, OpenError> {
+fn connect(options: &CorosyncOptions, group: &Group, awaited: &Awaited) -> Result<Arc<Shared>, OpenError> {
     let cpg = Cpg::connect()?;
-    let ring = watch::ring();
+    let ring = watch::ring(0);
     if ring.hosts > RING_HOSTS_LIMIT && !options.allow_large_ring {
         return Err(OpenError::LargeRing {
             hosts: ring.hosts,
@@ -105,26 +101,18 @@ fn connect(options: &CorosyncOptions, group: &Group) -> Result<Arc<Shared>, Open
         ended: AtomicBool::new(false),
         detach: AtomicBool::new(false),
         stop: AtomicBool::new(false),
-        quorate: AtomicBool::new(true),
+        quorum: std::sync::Mutex::default(),
         hosts: std::sync::Mutex::default(),
+        ring: AtomicU64::new(0),
         bound_ms: AtomicU64::new(0),
         bytes_max,
     };
     shared.set_timeouts(ring.timeouts);
-    if ring.hosts > RING_HOSTS_SUPPORTED && options.class == Class::Main {
-        shared.notice(Severity::Warning, large(ring.hosts, ring.timeouts.detection()));
+    if !awaited.holds() {
+        return Err(OpenError::Silent { patience: OPEN_PATIENCE });
     }
     join(&shared.cpg, group).map_err(|status| OpenError::Join { group: options.group(), status })?;
     Ok(Arc::new(shared))
-}
-
-/// What is logged about a ring that is larger than supported.
-pub(super) fn large(hosts: usize, detection: Duration) -> String {
-    format!(
-        "CFG-6225 The Corosync ring has {hosts} hosts; up to {RING_HOSTS_SUPPORTED} are supported. A silent host is noticed \
-         after {:.1} s only; consider several rings",
-        detection.as_secs_f64()
-    )
 }
 
 fn join(cpg: &Cpg, group: &Group) -> Result<(), Status> {
@@ -143,15 +131,10 @@ fn join(cpg: &Cpg, group: &Group) -> Result<(), Status> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::driver::Class;
 
     #[test]
-    fn bus_a20_seventeen_hosts_are_warned_of_and_thirty_three_refused() {
-        let text = large(17, Duration::from_millis(8_690));
-        assert_eq!(
-            text,
-            "CFG-6225 The Corosync ring has 17 hosts; up to 16 are supported. A silent host is noticed after 8.7 s only; \
-             consider several rings"
-        );
+    fn bus_a20_a_ring_of_thirty_three_hosts_is_refused() {
         let refused = OpenError::LargeRing { hosts: 33, hosts_max: 32, detection: Duration::from_secs(14) };
         let text = refused.to_string();
         assert!(

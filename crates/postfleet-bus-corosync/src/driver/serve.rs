@@ -33,7 +33,7 @@ enum Leaving {
 
 pub(super) fn serve(shared: &Shared, class: Class, group: &Group) {
     let mut stream = Stream::new(shared.own);
-    let mut ring = Ring { class, hosts: BTreeSet::new(), history: History::default() };
+    let mut ring = Ring { class, hosts: BTreeSet::new(), sequence: 0, history: History::default() };
     let mut leaving = Leaving::No;
     let lost = loop {
         if shared.stop.load(Ordering::Acquire) {
@@ -160,6 +160,11 @@ fn take(shared: &Shared, stream: &mut Stream, ring: &mut Ring) -> Taken {
     if !events.is_empty() && !shared.publish(events) {
         return Taken::Overrun;
     }
+    // Only now: what is said of the quorum of a ring counts for those who can read who is in it.
+    if shared.ring.swap(ring.sequence, Ordering::AcqRel) != ring.sequence {
+        shared.nudge();
+        let _ = shared.wake_watch.write(1);
+    }
     outcome
 }
 
@@ -167,6 +172,7 @@ fn take(shared: &Shared, stream: &mut Stream, ring: &mut Ring) -> Taken {
 struct Ring {
     class: Class,
     hosts: BTreeSet<u32>,
+    sequence: u64,
     history: History,
 }
 
@@ -191,6 +197,7 @@ impl Ring {
         }
         shared.hosts.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone_from(&hosts);
         self.hosts = hosts;
+        self.sequence = id.sequence;
         parted
     }
 }

@@ -40,6 +40,12 @@ impl EventQueue {
         in_time
     }
 
+    /// Whether everything has been read.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// Who waits for an event.
     pub const fn take_waker(&mut self) -> Option<Waker> {
         self.waker.take()

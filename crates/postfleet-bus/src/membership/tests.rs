@@ -215,7 +215,7 @@ fn data_wait_from_the_hello_to_the_install() {
 fn a_question_that_vanished_is_asked_again() {
     let a = RawId { major: 1, minor: 1 };
     let mut member = Membership::new(a, info("a", "192.0.2.1"), Random::seeded(1), Options::default());
-    member.set_carrier_state(Duration::from_secs(4), true);
+    member.set_carrier_state(Duration::from_secs(4), Some(true));
     member.handle_carrier(NOW, change(&[a], &[a]));
     submit_one(&mut member);
     let patience = Monotonic::from_millis(8000);
@@ -225,6 +225,31 @@ fn a_question_that_vanished_is_asked_again() {
     member.handle_carrier(patience, CarrierEvent::Deliver { from: a, bytes });
     assert_eq!(member.ended(), Some(LostReason::OwnGap));
     assert_eq!(member.reconnect(), Reconnect::Now);
+}
+
+/// Those who are coming may be the quorum, and use what this side would use as well.
+#[test]
+fn quorum_is_gained_with_the_view_of_those_who_bring_it() {
+    let (a, b) = (RawId { major: 1, minor: 1 }, RawId { major: 2, minor: 2 });
+    let mut member = Membership::new(a, info("a", "192.0.2.1"), Random::seeded(1), Options::default());
+    member.set_carrier_state(Duration::from_secs(4), Some(true));
+    member.handle_carrier(NOW, change(&[a], &[a]));
+    assert_eq!(member.status().quorum, None);
+    for _ in 0..3 {
+        let bytes = submit_one(&mut member);
+        member.handle_carrier(NOW, CarrierEvent::Deliver { from: a, bytes });
+    }
+    // The view is there and has not been read.
+    assert_eq!((member.view_id().is_some(), member.status().quorum), (true, None));
+    while member.poll_event().is_some() {}
+    assert_eq!(member.status().quorum, Some(true));
+    member.handle_carrier(NOW, change(&[a, b], &[b]));
+    assert_eq!((member.status().quorum, member.status().quorate), (None, true));
+    // A loss counts at once.
+    member.set_carrier_state(Duration::from_secs(4), Some(false));
+    assert_eq!(member.status().quorum, Some(false));
+    member.set_carrier_state(Duration::from_secs(4), None);
+    assert_eq!((member.status().quorum, member.status().quorate), (None, false));
 }
 
 #[test]
@@ -330,7 +355,7 @@ fn back_pressure_by_messages_and_by_bytes() {
 fn own_messages_that_do_not_come_back() {
     let a = RawId { major: 1, minor: 1 };
     let mut member = Membership::new(a, info("a", "192.0.2.1"), Random::seeded(1), Options::default());
-    member.set_carrier_state(Duration::from_secs(4), true);
+    member.set_carrier_state(Duration::from_secs(4), Some(true));
     member.handle_carrier(NOW, change(&[a], &[a]));
     submit_one(&mut member);
     let mut lines = Vec::new();

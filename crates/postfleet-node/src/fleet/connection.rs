@@ -18,6 +18,7 @@ use postfleet_types::{Monotonic, Random};
 use std::collections::VecDeque;
 use std::future::{pending, poll_fn};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep_until;
@@ -179,6 +180,7 @@ async fn attend(
     let mut disagreements = Disagreements::default();
     let mut pulse = Pulse::new(fleet);
     let mut last_heard = None;
+    let mut told_quorum = None;
     // Messages that the bus had no room for, oldest first.
     let mut kept: VecDeque<Outgoing> = VecDeque::new();
     loop {
@@ -204,8 +206,9 @@ async fn attend(
         let mut deadline = connection.deadline();
         if class == Class::Shared && asked.is_none() {
             let heard = connection.membership().heard();
-            let bound = connection.status().bound;
-            fleet.attend_limits(now, heard.filter(|_| heard != last_heard), bound, |name| {
+            let status = connection.status();
+            told_quorum = status.quorum;
+            fleet.attend_limits(now, heard.filter(|_| heard != last_heard), &status, |name| {
                 connection.host_present(name)
             });
             last_heard = heard;
@@ -227,7 +230,15 @@ async fn attend(
         };
         tokio::select! {
             biased;
-            event = poll_fn(|context| connection.poll(clock::monotonic(), context)) => {
+            event = poll_fn(|context| match connection.poll(clock::monotonic(), context) {
+                Poll::Ready(event) => Poll::Ready(Some(event)),
+                // Quorum comes and goes without an event; limits hear of it at the top.
+                Poll::Pending if class == Class::Shared && connection.status().quorum != told_quorum => {
+                    Poll::Ready(None)
+                }
+                Poll::Pending => Poll::Pending,
+            }) => {
+                let Some(event) = event else { continue };
                 let now = clock::monotonic();
                 if class == Class::Shared {
                     fleet.deliver(now, &event);

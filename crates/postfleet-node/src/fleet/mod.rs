@@ -26,7 +26,7 @@ pub(crate) use shown::{ConfiguredObject, ConnectionState, Listed, ShownMember, b
 use crate::clock;
 use crate::cluster_listener::{Dialing, Turns};
 use crate::notices::notice;
-use postfleet_bus::event::{BusEvent, MemberInfo};
+use postfleet_bus::event::{BusEvent, BusStatus, MemberInfo};
 use postfleet_console::{Failure, SharedList, SharedShow, SharedWhy};
 use postfleet_replica::{Counted, ObjectSpec, Outgoing, Replica, ReplicaOptions, TableOptions};
 use postfleet_types::{GroupName, Monotonic, PrivateName};
@@ -234,12 +234,12 @@ impl Fleet {
     }
 
     /// What the connection knows of itself: when the latest heartbeat that came back was sent, how long a silent
-    /// host stays in the view, and hosts that are gone.
+    /// host stays in the view, whether this side is quorate, and hosts that are gone.
     fn attend_limits(
         &self,
         now: Monotonic,
         heard: Option<Monotonic>,
-        bound: Duration,
+        status: &BusStatus,
         host_present: impl Fn(&PrivateName) -> bool,
     ) {
         let mut replica = self.locked();
@@ -247,8 +247,9 @@ impl Fleet {
             replica.heard(now, sent);
         }
         let tables = replica.options().tables;
-        let grace = bound.max(TableOptions::default().grace);
+        let grace = status.bound.max(TableOptions::default().grace);
         replica.set_table_options(now, TableOptions { grace, ..tables });
+        replica.set_quorum(now, status.quorum);
         let gone: Vec<PrivateName> =
             replica.suspected().filter(|name| !host_present(name)).cloned().collect();
         for name in gone {
