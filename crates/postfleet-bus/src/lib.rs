@@ -16,6 +16,7 @@ pub mod membership;
 pub mod notice;
 #[cfg(any(test, feature = "suite"))]
 pub mod scripted;
+mod smooth;
 pub mod solo;
 #[cfg(any(test, feature = "record"))]
 pub mod suite;
@@ -29,4 +30,5 @@ pub use event::{
 };
 pub use membership::{Counters, MemberHealth, Membership, Options, Reconnect};
 pub use notice::{Notice, Severity};
+pub use smooth::Smooth;
 pub use solo::Solo;

@@ -450,6 +450,7 @@ impl Membership {
             view: view.id.counter,
             load,
             wall,
+            options_digest: Some(self.info.options_digest),
         }));
     }
 

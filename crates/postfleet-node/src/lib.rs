@@ -26,6 +26,7 @@ mod names;
 mod node;
 mod notices;
 mod policy;
+mod progress;
 mod reload;
 #[cfg(feature = "rig")]
 pub mod rig;

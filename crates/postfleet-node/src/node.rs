@@ -108,12 +108,15 @@ pub(crate) async fn run(
     let mut connections = JoinSet::new();
     if let Some(fleet) = &node.fleet {
         let watched = Arc::clone(&node);
-        let load: fleet::LoadOf = Arc::new(move || Load {
-            queue: watched.store.totals().total(),
-            connections: watched.connections.total(SMTP),
+        let report: fleet::ReportOf = Arc::new(move || fleet::Report {
+            load: Load {
+                queue: watched.store.totals().total(),
+                connections: watched.connections.total(SMTP),
+            },
+            stuck: watched.store.stuck_for(),
         });
         for class in [Class::Main, Class::Shared] {
-            connections.spawn(fleet::run(Arc::clone(fleet), class, Arc::clone(&load)));
+            connections.spawn(fleet::run(Arc::clone(fleet), class, Arc::clone(&report)));
         }
     }
     let _pid_file = settings.pid_file.as_deref().map(PidFile::write).transpose()?;

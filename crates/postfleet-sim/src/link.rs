@@ -14,6 +14,7 @@ use core::time::Duration;
 use postfleet_bus::suite::{Record, Trace, What};
 use postfleet_bus::{
     BusEvent, Connection, Destination, Load, MemberInfo, Options, RawId, Reconnect, SendError, SendOptions,
+    Smooth,
 };
 use postfleet_replica::{Outgoing, Replica};
 use postfleet_types::{GroupName, Monotonic, Random};
@@ -81,6 +82,8 @@ pub(crate) struct Link {
     groups: Vec<GroupName>,
     connection: Option<Connection<Attachment>>,
     connect_at: Option<Monotonic>,
+    /// Put out because it did not answer: it comes back when it runs smoothly.
+    smooth: Option<Smooth>,
     heartbeat_at: Monotonic,
     /// When the latest own heartbeat that came back was sent.
     heard: Option<Monotonic>,
@@ -100,6 +103,7 @@ impl Link {
             groups,
             connection: None,
             connect_at: Some(Monotonic::ZERO),
+            smooth: None,
             heartbeat_at: Monotonic::ZERO,
             heard: None,
             kept: VecDeque::new(),
@@ -136,9 +140,10 @@ impl Link {
     pub(crate) fn deadline(&mut self) -> Option<Monotonic> {
         let is_member = self.is_member();
         let connecting = self.connect_at.filter(|_| self.connection.is_none());
+        let smooth = self.smooth.map(|smooth| smooth.next_tick());
         let connection = self.connection.as_mut().and_then(Connection::deadline);
         let beat = (is_member && self.asked.is_none()).then_some(self.heartbeat_at);
-        [connecting, connection, beat].into_iter().flatten().min()
+        [connecting, smooth, connection, beat].into_iter().flatten().min()
     }
 
     pub(crate) fn readable(&self, engine: &Engine) -> bool {
@@ -174,9 +179,13 @@ impl Link {
         match &mut self.connection {
             Some(connection) if !was_asked => connection.disconnect(now),
             Some(_) => {}
-            None if asked == Asked::Leave => self.connect_at = None,
+            None if asked == Asked::Leave => {
+                self.smooth = None;
+                self.connect_at = None;
+            }
             None => {
                 self.asked = None;
+                self.smooth = None;
                 self.connect_at = Some(now);
             }
         }
@@ -184,13 +193,17 @@ impl Link {
 
     /// Whether it is over for good.
     pub(crate) const fn is_over(&self) -> bool {
-        self.connection.is_none() && self.connect_at.is_none()
+        self.connection.is_none() && self.connect_at.is_none() && self.smooth.is_none()
     }
 
     /// Connects, reads, beats, sends, as far as it goes.
     pub(crate) fn turn(&mut self, turn: &mut Turn<'_, '_>, mut replica: Option<&mut Replica>) -> Progress {
         let mut progress = Progress::default();
         let now = turn.local();
+        if self.smooth.as_mut().is_some_and(|smooth| smooth.tick(now, true)) {
+            self.smooth = None;
+            self.connect_at = Some(now);
+        }
         if self.connection.is_none() && self.connect_at.is_some_and(|at| at <= now) {
             progress.any = true;
             self.connect(turn);
@@ -450,7 +463,11 @@ impl Link {
                 Duration::ZERO
             }
             (None, Some(Reconnect::Interval)) => jitter(turn.settings.reconnect_interval, turn.random),
-            (None, Some(Reconnect::After(pause) | Reconnect::Smooth(pause))) => pause,
+            (None, Some(Reconnect::After(pause))) => pause,
+            (None, Some(Reconnect::Smooth(needed))) => {
+                self.smooth = Some(Smooth::new(now, needed));
+                return;
+            }
         };
         self.connect_at = Some(now + pause);
     }

@@ -22,12 +22,18 @@ pub struct Heartbeat {
     pub load: Load,
     /// The sender's wall clock when it was sent.
     pub wall: WallTime,
+    /// Digest of the options that must agree, as they are now; what a member announces is as old as the last view that
+    /// somebody joined in. Absent from older senders.
+    pub options_digest: Option<u64>,
 }
 
 impl Heartbeat {
     pub(super) fn encode(&self, writer: &mut Writer) {
         writer.u64(self.number).u64(self.view).u64(self.load.queue).u64(self.load.connections);
         writer.u64(self.wall.unix_millis());
+        if let Some(digest) = self.options_digest {
+            writer.u64(digest);
+        }
     }
 
     pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, WireError> {
@@ -36,6 +42,7 @@ impl Heartbeat {
             view: reader.u64()?,
             load: Load { queue: reader.u64()?, connections: reader.u64()? },
             wall: WallTime::from_unix_millis(reader.u64()?),
+            options_digest: reader.u64().ok(),
         })
     }
 }

@@ -58,6 +58,14 @@ fn every_type_comes_back() {
         view: 2,
         load: Load { queue: 3, connections: 4 },
         wall: WallTime::from_unix_millis(5),
+        options_digest: Some(77),
+    }));
+    check(Body::Heartbeat(Heartbeat {
+        number: 1,
+        view: 2,
+        load: Load { queue: 3, connections: 4 },
+        wall: WallTime::from_unix_millis(5),
+        options_digest: None,
     }));
     check(Body::Round(Round { nonce: 1, decides: true, excluded: vec![Epoch(7)] }));
 }

@@ -22,6 +22,8 @@ pub struct MemberHealth {
     pub heartbeat_age: Option<Duration>,
     /// What its last heartbeat said of its load.
     pub load: Load,
+    /// Digest of its options that must agree, as of its last heartbeat.
+    pub options_digest: Option<u64>,
     /// Its wall clock against the median of the members', in milliseconds; transit time included.
     pub clock_offset_millis: Option<i64>,
 }
@@ -42,6 +44,7 @@ impl Membership {
                     admitted: installed.member.age,
                     heartbeat_age: pulse.and_then(|pulse| pulse.last).map(|last| now.since(last)),
                     load: pulse.map(|pulse| pulse.load).unwrap_or_default(),
+                    options_digest: pulse.and_then(|pulse| pulse.options_digest),
                     clock_offset_millis: offset.zip(median).map(|(offset, median)| offset - median),
                 }
             })

@@ -26,6 +26,8 @@ pub(super) struct Pulse {
     pub(super) seen_since: Monotonic,
     pub(super) last: Option<Monotonic>,
     pub(super) load: Load,
+    /// Digest of its options that must agree, as of the last one.
+    pub(super) options_digest: Option<u64>,
     /// What its clock said; none when it was not read in time to compare.
     pub(super) wall: Option<WallTime>,
     /// Its clock has been reported.
@@ -57,6 +59,7 @@ impl Heartbeats {
                 seen_since: now,
                 last: None,
                 load: Load::default(),
+                options_digest: None,
                 wall: None,
                 clock_reported: false,
             });
@@ -93,6 +96,7 @@ impl Heartbeats {
         {
             pulse.last = Some(now);
             pulse.load = heartbeat.load;
+            pulse.options_digest = heartbeat.options_digest;
             pulse.wall = in_time.then_some(heartbeat.wall);
         }
     }

@@ -8,12 +8,12 @@ use crate::connection::Connection;
 use crate::envelope::Load;
 use crate::event::{BusEvent, Destination, SendError, SendOptions};
 use crate::membership::Reconnect;
+use crate::smooth::Smooth;
 use alloc::collections::VecDeque;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use bytes::{BufMut, Bytes, BytesMut};
 use core::task::{Context, Poll};
-use core::time::Duration;
 use postfleet_types::{GroupName, Monotonic, Random, WallTime};
 
 /// Messages and events handled in one poll, so that members in one thread take turns.
@@ -30,14 +30,13 @@ pub struct Agent<C, F> {
     stays_away: bool,
     resets: bool,
     connect_at: Option<Monotonic>,
-    smooth: Option<Duration>,
+    smooth: Option<Smooth>,
     groups: Vec<GroupName>,
     bursts: VecDeque<Burst>,
     send_at: Monotonic,
     blocked: bool,
     reads: bool,
     heartbeat_at: Monotonic,
-    polled_at: Option<Monotonic>,
     records: Vec<Record>,
 }
 
@@ -61,7 +60,6 @@ impl<C: Carrier, F: FnMut(Monotonic) -> Option<C>> Agent<C, F> {
             blocked: false,
             reads: true,
             heartbeat_at: Monotonic::ZERO,
-            polled_at: None,
             records: Vec::new(),
         }
     }
@@ -112,6 +110,7 @@ impl<C: Carrier, F: FnMut(Monotonic) -> Option<C>> Agent<C, F> {
             Command::Disconnect => {
                 self.send_some(now);
                 self.stays_away = true;
+                self.smooth = None;
                 self.connect_at = None;
                 if let Some(connection) = &mut self.connection {
                     connection.disconnect(now);
@@ -147,10 +146,8 @@ impl<C: Carrier, F: FnMut(Monotonic) -> Option<C>> Agent<C, F> {
 
     /// Connects, reads, sends, as far as it goes. `true`: there is more to do at once.
     pub fn poll(&mut self, now: Monotonic, context: &mut Context<'_>) -> bool {
-        let stood_still = self.polled_at.is_some_and(|at| now.since(at) > Duration::from_secs(1));
-        self.polled_at = Some(now);
-        if stood_still && let Some(smooth) = self.smooth {
-            self.connect_at = Some(now + smooth);
+        if self.smooth.as_mut().is_some_and(|smooth| smooth.tick(now, true)) {
+            self.connect_at = Some(now);
         }
         if self.connection.is_none() && self.connect_at.is_some_and(|at| now >= at) {
             self.connect(now);
@@ -175,8 +172,7 @@ impl<C: Carrier, F: FnMut(Monotonic) -> Option<C>> Agent<C, F> {
             self.connect_at.filter(|_| self.connection.is_none()),
             sends.then_some(self.send_at),
             beats.then_some(self.heartbeat_at),
-            // Only to notice that the process stood still.
-            self.smooth.and(self.polled_at).map(|at| at + Duration::from_millis(500)),
+            self.smooth.map(|smooth| smooth.next_tick()),
         ]
         .into_iter()
         .flatten()
@@ -250,9 +246,9 @@ impl<C: Carrier, F: FnMut(Monotonic) -> Option<C>> Agent<C, F> {
                     Some(Reconnect::Now) => Some(now),
                     Some(Reconnect::Interval) => Some(now + self.spec.reconnect_interval),
                     Some(Reconnect::After(pause)) => Some(now + pause),
-                    Some(Reconnect::Smooth(pause)) => {
-                        self.smooth = Some(pause);
-                        Some(now + pause)
+                    Some(Reconnect::Smooth(needed)) => {
+                        self.smooth = Some(Smooth::new(now, needed));
+                        None
                     }
                 };
                 What::Lost { reason }

@@ -13,7 +13,7 @@ pub(crate) use dial::{Dialing, dial};
 pub(crate) use state::{Turns, read_frame};
 
 use crate::counts;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, ShownMember};
 use crate::node::Node;
 use crate::notices::{Severity, notice};
 use crate::socket::{Endpoint, Listening, Socket};
@@ -118,8 +118,14 @@ async fn ping(channel: &mut Channel) {
     while matches!(tokio::time::timeout(PING_IDLE, echo(&mut byte, channel)).await, Ok(Ok(()))) {}
 }
 
-/// Whether a member has announced that address.
+/// Whether a member has announced that address, or `peers` names it. Who joins is a member of the shared connection, and
+/// fetches, before the main one has admitted it, or the other way round.
 pub(crate) fn is_member(fleet: &Fleet, peer: IpAddr) -> bool {
     let peer = normalised(peer);
-    fleet.main().members.iter().any(|shown| normalised(shown.member.info.address.ip()) == peer)
+    let announced = |members: &[ShownMember]| {
+        members.iter().any(|shown| normalised(shown.member.info.address.ip()) == peer)
+    };
+    announced(&fleet.main().members)
+        || announced(&fleet.shared().members)
+        || fleet.settings().peers.iter().any(|listed| normalised(*listed) == peer)
 }

@@ -1,16 +1,16 @@
 //! One bus connection: a task that opens the carrier, pumps it, and opens it again when it is lost.
 
 use super::agreement::Disagreements;
+use super::works::{ReportOf, Works};
 use super::{BusKind, Commands, ConnectionState, Fleet, ShownMember};
 use crate::clock;
 use crate::notices::{Severity, notice};
 use crate::system;
 use anyhow::Context as _;
 use postfleet_bus::carrier::Carrier;
-use postfleet_bus::envelope::Load;
 use postfleet_bus::event::{BusEvent, LostReason, MemberInfo, SendError, SendOptions};
 use postfleet_bus::membership::{Counters, Options, Reconnect};
-use postfleet_bus::{Connection, Solo};
+use postfleet_bus::{Connection, Smooth, Solo};
 use postfleet_bus_corosync::{CorosyncCarrier, CorosyncOptions};
 use postfleet_bus_local::{LocalCarrier, LocalOptions};
 use postfleet_replica::Outgoing;
@@ -34,9 +34,6 @@ pub(crate) enum Class {
     Shared,
 }
 
-/// The load that heartbeats report.
-pub(crate) type LoadOf = Arc<dyn Fn() -> Load + Send + Sync>;
-
 /// Why a connection is over, and what comes next.
 enum End {
     /// Left on purpose.
@@ -48,7 +45,7 @@ enum End {
 }
 
 /// Keeps one connection until the node leaves.
-pub(crate) async fn run(fleet: Arc<Fleet>, class: Class, load: LoadOf) {
+pub(crate) async fn run(fleet: Arc<Fleet>, class: Class, report: ReportOf) {
     let mut commands = fleet.commands.subscribe();
     let mut failing = false;
     // What the connections before have counted.
@@ -64,7 +61,7 @@ pub(crate) async fn run(fleet: Arc<Fleet>, class: Class, load: LoadOf) {
                     failing = false;
                     notice(Severity::Notice, format_args!("{}: messaging bus is back", class.word()));
                 }
-                let end = attend(&fleet, class, connection, &load, &mut commands, &mut past).await;
+                let end = attend(&fleet, class, connection, &report, &mut commands, &mut past).await;
                 publish(
                     &fleet,
                     class,
@@ -72,7 +69,7 @@ pub(crate) async fn run(fleet: Arc<Fleet>, class: Class, load: LoadOf) {
                 );
                 match end {
                     End::Left => return,
-                    End::Reset => Duration::ZERO,
+                    End::Reset => Pause::For(Duration::ZERO),
                     End::Lost(reason, reconnect) => {
                         // What is said here covers the attempts that fail until the engine is back.
                         failing = reason == LostReason::Daemon;
@@ -80,10 +77,9 @@ pub(crate) async fn run(fleet: Arc<Fleet>, class: Class, load: LoadOf) {
                         notice(
                             Severity::Error,
                             format_args!(
-                                "Error on messaging bus: {} ({}); relaying goes on with local data, trying again in {:.1} s",
+                                "Error on messaging bus: {} ({}); relaying goes on with local data, trying again {pause}",
                                 reason_text(reason),
                                 class.word(),
-                                pause.as_secs_f64()
                             ),
                         );
                         pause
@@ -103,7 +99,7 @@ pub(crate) async fn run(fleet: Arc<Fleet>, class: Class, load: LoadOf) {
                         ),
                     );
                 }
-                jitter(fleet.settings().reconnect_interval)
+                Pause::For(jitter(fleet.settings().reconnect_interval))
             }
         };
         // Limits go on without the bus.
@@ -114,7 +110,7 @@ pub(crate) async fn run(fleet: Arc<Fleet>, class: Class, load: LoadOf) {
             }
         };
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
+            () = pause.end(&report) => {}
             () = tend => {}
             // A reset ends the pause; leaving is seen at the top.
             _ = commands.wait_for(|commands| *commands != known) => {}
@@ -171,7 +167,7 @@ async fn attend(
     fleet: &Arc<Fleet>,
     class: Class,
     mut connection: AnyConnection,
-    load: &LoadOf,
+    report: &ReportOf,
     commands: &mut watch::Receiver<Commands>,
     past: &mut Counters,
 ) -> End {
@@ -179,6 +175,7 @@ async fn attend(
     let mut asked: Option<Commands> = None;
     let mut disagreements = Disagreements::default();
     let mut pulse = Pulse::new(fleet);
+    let mut works = Works::new(pulse.interval * pulse.misses, class == Class::Main);
     let mut last_heard = None;
     let mut told_quorum = None;
     // Messages that the bus had no room for, oldest first.
@@ -188,8 +185,16 @@ async fn attend(
         tokio::task::consume_budget().await;
         let now = clock::monotonic();
         if connection.membership().view_id().is_some() && pulse.due(now) {
-            connection.heartbeat(now, clock::wall(), load());
+            // Whoever cannot have the replica does not work.
+            drop(fleet.locked());
+            let report = report();
+            if works.allow(&report) {
+                connection.heartbeat(clock::monotonic(), clock::wall(), report.load);
+            }
             publish_members(fleet, class, &connection, past);
+            if class == Class::Main {
+                disagreements.look(now, connection.membership());
+            }
         }
         connection.set_options_digest(fleet.settings().info.options_digest);
         if asked.is_none() {
@@ -255,13 +260,9 @@ async fn attend(
                             None => End::Lost(reason, connection.membership().reconnect()),
                         };
                     }
-                    BusEvent::View { joined, .. } => {
+                    BusEvent::View { .. } => {
                         pulse.start(now);
                         publish_members(fleet, class, &connection, past);
-                        // Announcements are as new as the last view that somebody joined in.
-                        if class == Class::Main && !joined.is_empty() {
-                            disagreements.look(connection.membership());
-                        }
                     }
                     BusEvent::GroupView { .. } => publish_members(fleet, class, &connection, past),
                     BusEvent::Message { .. } | BusEvent::SendReady => {}
@@ -313,16 +314,20 @@ fn submit(connection: &mut AnyConnection, now: Monotonic, outgoing: Outgoing) ->
     }
 }
 
-/// When heartbeats are due. They are sent by this task, so that a stalled event loop sends none.
+/// When heartbeats are due. They are sent by this task, so that a stalled event loop sends none; and see [`Works`].
 struct Pulse {
     interval: Duration,
+    /// How many may be missing.
+    misses: u32,
     next: Monotonic,
 }
 
 impl Pulse {
     fn new(fleet: &Fleet) -> Self {
-        let rate = u32::from(fleet.settings().info.heartbeats_per_second.max(1));
-        Self { interval: Duration::from_secs(1) / rate, next: clock::monotonic() }
+        let info = &fleet.settings().info;
+        let rate = u32::from(info.heartbeats_per_second.max(1));
+        let misses = u32::from(info.heartbeat_miss_limit);
+        Self { interval: Duration::from_secs(1) / rate, misses, next: clock::monotonic() }
     }
 
     /// A view was installed: others shall see a sign of life soon.
@@ -387,11 +392,43 @@ fn earlier(a: Option<Monotonic>, b: Option<Monotonic>) -> Option<Monotonic> {
     }
 }
 
-fn pause(reconnect: Reconnect, interval: Duration) -> Duration {
+/// What comes before the next attempt.
+#[derive(Clone, Copy, Debug)]
+enum Pause {
+    For(Duration),
+    /// Until this node has run and worked for so long without standing still.
+    Smooth(Duration),
+}
+
+impl Pause {
+    async fn end(self, report: &ReportOf) {
+        match self {
+            Self::For(pause) => tokio::time::sleep(pause).await,
+            Self::Smooth(needed) => {
+                let mut smooth = Smooth::new(clock::monotonic(), needed);
+                while !smooth.tick(clock::monotonic(), report().works()) {
+                    sleep_until(clock::instant_of(smooth.next_tick())).await;
+                }
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Pause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::For(pause) => write!(f, "in {:.1} s", pause.as_secs_f64()),
+            Self::Smooth(needed) => write!(f, "after {:.1} s without a standstill", needed.as_secs_f64()),
+        }
+    }
+}
+
+fn pause(reconnect: Reconnect, interval: Duration) -> Pause {
     match reconnect {
-        Reconnect::Never | Reconnect::Now => Duration::ZERO,
-        Reconnect::Interval => jitter(interval),
-        Reconnect::After(pause) | Reconnect::Smooth(pause) => pause,
+        Reconnect::Never | Reconnect::Now => Pause::For(Duration::ZERO),
+        Reconnect::Interval => Pause::For(jitter(interval)),
+        Reconnect::After(pause) => Pause::For(pause),
+        Reconnect::Smooth(needed) => Pause::Smooth(needed),
     }
 }
 

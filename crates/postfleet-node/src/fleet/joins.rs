@@ -1,6 +1,6 @@
 //! Whole members in one process, over real sockets: joins, limits of the fleet, and what a busy fleet takes.
 
-use super::rig::{Member, start};
+use super::rig::{Member, start, start_with};
 use super::{LimitError, NAMED, TrialState};
 use crate::cluster_listener::{Dialing, FleetKey, Tls};
 use postfleet_replica::{Counted, Counters, Of};
@@ -161,6 +161,37 @@ fn connections_open_on_slots_that_come_and_say_why_not() {
         assert_eq!(a.fleet.open_trial("domain:example.org", 1, 1).unwrap().wanted, 1);
         until("the trial opens", || a.fleet.close_trial("domain:example.org", 0).unwrap().open == 1).await;
         assert_eq!(a.fleet.close_trial("domain:example.org", 1), Ok(TrialState { open: 0, wanted: 0 }));
+        b.leave().await;
+        a.leave().await;
+    });
+}
+
+/// A node whose disk hangs has an event loop that runs. The others go on without it, and it stays away until its work gets
+/// on.
+#[test]
+fn bus_s5_3_a_node_whose_work_hangs_is_put_out_and_stays_away() {
+    use crate::fleet::{Report, ReportOf};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    rig(async |dir| {
+        let hangs = Arc::new(AtomicBool::new(false));
+        let of_b = Arc::clone(&hangs);
+        let report: ReportOf = Arc::new(move || {
+            let stuck = if of_b.load(Ordering::Relaxed) { Duration::from_secs(60) } else { Duration::ZERO };
+            Report { stuck, ..Report::default() }
+        });
+        // A second of silence is enough.
+        let a = start_with(dir, 1, Dialing::default(), true, (10, 10), Arc::new(Report::default)).await;
+        let b = start_with(dir, 2, Dialing::default(), true, (10, 10), report).await;
+        let sees = |member: &Member, others: usize| {
+            member.fleet.main().members.len() == others && member.fleet.shared().members.len() == others
+        };
+        until("both are members", || sees(&a, 2) && sees(&b, 2)).await;
+        hangs.store(true, Ordering::Relaxed);
+        until("a goes on alone", || sees(&a, 1)).await;
+        until("b knows", || !b.fleet.main().connected && !b.fleet.shared().connected).await;
+        hangs.store(false, Ordering::Relaxed);
+        let away = until("b is back", || sees(&a, 2) && sees(&b, 2)).await;
+        assert!(away >= Duration::from_millis(3500), "{away:?}");
         b.leave().await;
         a.leave().await;
     });

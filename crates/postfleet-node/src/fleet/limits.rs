@@ -23,6 +23,8 @@ pub(crate) const NAMED: &str = "shared_named_throttles";
 /// The object of connection limits.
 pub(crate) const SLOTS: &str = "outbound_slots";
 
+/// Why a node that has just joined opens nothing.
+const JOINING: &str = "this node has just joined and waits for what the others have open";
 /// How often a connection that is kept open is asked whether it has to end.
 const BOUNDARY: Duration = Duration::from_secs(1);
 
@@ -216,6 +218,10 @@ impl Fleet {
     pub(crate) fn may_connect(&self, limits: &Limits) -> Result<(), String> {
         let replica = self.locked();
         let Some(slots) = replica.slots(SLOTS) else { return Ok(()) };
+        let governed = !limits.path().is_free();
+        if replica.waiting() && governed {
+            return Err(String::from(JOINING));
+        }
         let decision = decide(clock::monotonic(), limits, Basis::Slots, slots, |_| Open::default());
         let Some(refusal) = decision.refusal else { return Ok(()) };
         let key = &refusal.limit.key;
@@ -240,6 +246,10 @@ impl Fleet {
         expect(dead_code, reason = "for delivery and policy, which are not built yet")
     )]
     pub(crate) fn open_slot(&self, path: &Path) -> bool {
+        // Whoever has just joined does not see the whole fleet yet.
+        if self.locked().waiting() && !path.is_free() {
+            return false;
+        }
         self.with_slots(|now, slots| slots.open(now, path)).unwrap_or(true)
     }
 
@@ -393,11 +403,12 @@ impl Fleet {
         for object in [NAMED, "OBTM", "OBTC"] {
             self.hand_out(replica, object);
         }
+        let joining = replica.waiting();
         let Some(slots) = replica.slots_mut(SLOTS) else { return };
         let mut waiters = self.side.waiters();
         let boundary = waiters.next_boundary.is_some_and(|due| due <= now);
         for trial in waiters.trials.values_mut() {
-            while trial.wanted > 0 && slots.open(now, &trial.path) {
+            while !joining && trial.wanted > 0 && slots.open(now, &trial.path) {
                 trial.open += 1;
                 trial.wanted -= 1;
             }
@@ -418,7 +429,7 @@ impl Fleet {
             waiters.next_boundary = Some(now + BOUNDARY);
         }
         let mut wanted = false;
-        while let Some(path) = slots.poll_ready() {
+        while !joining && let Some(path) = slots.poll_ready() {
             wanted |= !waiters.trials.values().any(|trial| trial.path == path);
         }
         if wanted {

@@ -17,11 +17,13 @@ mod limits;
 pub(crate) mod rig;
 mod shown;
 mod transfers;
+mod works;
 
 pub(crate) use caches::SetError;
-pub(crate) use connection::{Class, LoadOf, run};
+pub(crate) use connection::{Class, run};
 pub(crate) use limits::{LimitError, LimitSettings, NAMED, TrialState};
 pub(crate) use shown::{ConfiguredObject, ConnectionState, Listed, ShownMember, bytes_text};
+pub(crate) use works::{Report, ReportOf};
 
 use crate::clock;
 use crate::cluster_listener::{Dialing, Turns};
@@ -63,6 +65,8 @@ pub(crate) struct FleetSettings {
     pub(crate) cluster_group: GroupName,
     pub(crate) log_group: Option<String>,
     pub(crate) heartbeat_start_delay: Duration,
+    /// Addresses of the nodes that `peers` lists, present or not.
+    pub(crate) peers: Vec<IpAddr>,
     pub(crate) max_backlog: usize,
     pub(crate) reconnect_interval: Duration,
     pub(crate) min_delay: Option<Duration>,

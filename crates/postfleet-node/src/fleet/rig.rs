@@ -1,10 +1,9 @@
 //! Members without mail, for tests and measurements: the local bus, real cluster listeners, the tasks that a node has.
 #![allow(clippy::unwrap_used, reason = "equipment fails by panicking")]
 
-use super::{BusKind, Class, ConfiguredObject, Fleet, FleetSettings, LimitSettings, Listed, LoadOf, run};
+use super::{BusKind, Class, ConfiguredObject, Fleet, FleetSettings, LimitSettings, Listed, ReportOf, run};
 use crate::cluster_listener::{Dialing, Door, converse, is_member};
 use crate::socket::Socket;
-use postfleet_bus::envelope::Load;
 use postfleet_bus::event::MemberInfo;
 use postfleet_replica::{ObjectKind, ObjectSpec, TableOptions};
 use postfleet_types::{NodeName, NodeType, PrivateName};
@@ -23,6 +22,19 @@ pub(crate) struct Member {
 
 /// A member at 127.0.78.`number`. `listens`: whether its cluster listener is there.
 pub(crate) async fn start(dir: &Path, number: u8, dialing: Dialing, listens: bool) -> Member {
+    let report: ReportOf = Arc::new(super::Report::default);
+    start_with(dir, number, dialing, listens, (1, 30), report).await
+}
+
+/// As [`start`], with heartbeats in a second and how many may be missing, and what the member says of its work.
+pub(crate) async fn start_with(
+    dir: &Path,
+    number: u8,
+    dialing: Dialing,
+    listens: bool,
+    heartbeats: (u16, u16),
+    report: ReportOf,
+) -> Member {
     let ip = IpAddr::V4(Ipv4Addr::new(127, 0, 78, number));
     let listener = TcpListener::bind((ip, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -43,16 +55,17 @@ pub(crate) async fn start(dir: &Path, number: u8, dialing: Dialing, listens: boo
             address,
             protocol: (1, 1),
             options_digest: 0,
-            heartbeats_per_second: 1,
-            heartbeat_miss_limit: 30,
+            heartbeats_per_second: heartbeats.0,
+            heartbeat_miss_limit: heartbeats.1,
             boot_id: 0,
         },
         control_group: "ec_console".parse().unwrap(),
         subcluster_group: "ec_sc_default".parse().unwrap(),
         cluster_group: "ec_cluster".parse().unwrap(),
         log_group: None,
-        heartbeat_start_delay: Duration::from_secs(15),
+        heartbeat_start_delay: Duration::from_secs(if heartbeats.0 > 1 { 0 } else { 15 }),
         max_backlog: 5000,
+        peers: Vec::new(),
         reconnect_interval: Duration::from_secs(1),
         min_delay: Some(Duration::from_millis(10)),
         tables: TableOptions::default(),
@@ -68,9 +81,8 @@ pub(crate) async fn start(dir: &Path, number: u8, dialing: Dialing, listens: boo
     .map(|kind| ConfiguredObject { spec: ObjectSpec::of(kind), listed: Listed::default() });
     let fleet = Fleet::new(settings, objects.into());
     let mut tasks = JoinSet::new();
-    let load: LoadOf = Arc::new(Load::default);
     for class in [Class::Main, Class::Shared] {
-        tasks.spawn(run(Arc::clone(&fleet), class, Arc::clone(&load)));
+        tasks.spawn(run(Arc::clone(&fleet), class, Arc::clone(&report)));
     }
     if listens {
         let fleet = Arc::clone(&fleet);

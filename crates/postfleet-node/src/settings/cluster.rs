@@ -61,6 +61,7 @@ pub(super) fn read(
         cluster_group: group(&cluster.cluster_group)?,
         log_group: cluster.log_group.clone(),
         heartbeat_start_delay: cluster.heartbeat_start_delay,
+        peers: cluster.peers.iter().filter_map(|(_, address)| peer_address(address)).collect(),
         max_backlog: usize::try_from(cluster.max_backlog).unwrap_or(usize::MAX),
         reconnect_interval: cluster.reconnect_interval,
         min_delay: cluster.min_delay,
@@ -221,4 +222,29 @@ fn object(stanza: &ReplicateSettings, monitors: &[Monitor]) -> anyhow::Result<Co
             parameters: stanza.parameters.clone(),
         },
     })
+}
+
+/// The address of an entry of `peers`: with or without a port. A name is looked up by nobody: it admits nobody.
+fn peer_address(text: &str) -> Option<IpAddr> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let with_port = || text.parse::<std::net::SocketAddr>().ok().map(|address| address.ip());
+    bare.parse().ok().or_else(with_port)
+}
+
+#[cfg(test)]
+mod peer_tests {
+    use super::*;
+
+    #[test]
+    fn peers_are_addresses_with_or_without_a_port() {
+        let of = |text| peer_address(text).map(|address| address.to_string());
+        let ip = |text: &str| Some(text.to_owned());
+        assert_eq!(of("192.0.2.1"), ip("192.0.2.1"));
+        assert_eq!(of("192.0.2.1:4809"), ip("192.0.2.1"));
+        assert_eq!(
+            [of("2001:db8::1"), of("[2001:db8::1]"), of("[2001:db8::1]:4809")],
+            [(); 3].map(|()| ip("2001:db8::1"))
+        );
+        assert_eq!([of("relay-1"), of("")], [None, None]);
+    }
 }

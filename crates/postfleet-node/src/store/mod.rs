@@ -9,6 +9,7 @@ mod disk;
 
 use crate::clock;
 use crate::notices::{Severity, notice};
+use crate::progress::Progress;
 use anyhow::Context;
 use disk::FolderDisk;
 use postfleet_spool::{
@@ -51,6 +52,8 @@ pub(crate) struct Store {
     health: Arc<Mutex<SyncHealth>>,
     committer: mpsc::Sender<Waiting>,
     room: AtomicU8,
+    /// What waits for the disk.
+    progress: Progress,
     _lock: File,
 }
 
@@ -85,6 +88,7 @@ impl Store {
             health: Arc::clone(&health),
             committer,
             room: AtomicU8::new(0),
+            progress: Progress::default(),
             _lock: opened.lock,
             options: Mutex::new(options),
         });
@@ -131,6 +135,7 @@ impl Store {
     /// Writes out what a draft holds in memory, on a thread where blocking is allowed.
     pub(crate) async fn flush(self: &Arc<Self>, mut draft: Incoming) -> Option<Incoming> {
         let store = Arc::clone(self);
+        let _piece = self.progress.begin();
         tokio::task::spawn_blocking(move || {
             // The error comes back from `seal`; until then the draft swallows content.
             drop(draft.flush(&store.disk));
@@ -147,6 +152,7 @@ impl Store {
         envelope: Envelope,
     ) -> Result<Incoming, StoreError> {
         let store = Arc::clone(self);
+        let _piece = self.progress.begin();
         tokio::task::spawn_blocking(move || draft.readdress(&store.disk, envelope))
             .await
             .unwrap_or_else(|_| Err(interrupted()))
@@ -155,6 +161,7 @@ impl Store {
     /// Makes a transaction durable. Only after `Ok` may it be acknowledged.
     pub(crate) async fn store(self: &Arc<Self>, draft: Incoming) -> Result<(), StoreError> {
         let store = Arc::clone(self);
+        let _piece = self.progress.begin();
         let synced = tokio::task::spawn_blocking(move || {
             let sealed: Sealed<File> = draft.seal(&store.disk)?;
             let outcome = sealed.sync(&store.disk);
@@ -224,8 +231,14 @@ impl Store {
         loop {
             tokio::time::sleep(ROOM_INTERVAL).await;
             let store = Arc::clone(&self);
+            let _piece = self.progress.begin();
             drop(tokio::task::spawn_blocking(move || store.look_at_space()).await);
         }
+    }
+
+    /// How long work has been waiting for the disk without any of it ending.
+    pub(crate) fn stuck_for(&self) -> Duration {
+        self.progress.stuck_for(clock::monotonic())
     }
 
     /// All queues together.

@@ -23,6 +23,10 @@ pub(super) struct ReplayArguments {
     node: Option<String>,
 }
 
+fn last_step(log: &Recording) -> u64 {
+    log.lines.last().map_or(0, |line| line.step)
+}
+
 fn read(path: &Path) -> anyhow::Result<Recording> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     Recording::parse(&text).with_context(|| path.display().to_string())
@@ -38,6 +42,10 @@ pub(super) fn run(arguments: &ReplayArguments) -> anyhow::Result<ExitCode> {
         return compare(&mut out, &log, &read(other)?);
     }
     if let Some(step) = arguments.step {
+        let last = last_step(&log);
+        if step > last {
+            bail!("{}: there is no step {step}; the run has steps up to {last}", arguments.file.display());
+        }
         show(&mut out, &log, log.place_of(step))?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -99,7 +107,7 @@ fn step_through(
                 (Some(text), _) => {
                     next(&|at| log.lines.get(at).is_some_and(|l| l.to_string().contains(text)))
                 }
-                (None, Ok(step)) => Some(log.place_of(step)),
+                (None, Ok(step)) => (step <= last_step(log)).then(|| log.place_of(step)),
                 (None, Err(_)) => {
                     write!(out, "{HELP}")?;
                     continue;
