@@ -392,7 +392,7 @@ impl Caller<'_> {
     }
 
     /// What the script gets for the answer to its request.
-    pub(crate) fn answered(&self, pending: Pending, answer: Answer) -> Outcome<Vec<Value>> {
+    pub(crate) fn answered(&mut self, pending: Pending, answer: Answer) -> Outcome<Vec<Value>> {
         #[allow(clippy::cast_precision_loss, reason = "seconds of a hold are few")]
         let seconds = |ms: u64| Value::Number(ms as f64 / 1000.0);
         match (pending, answer) {
@@ -414,7 +414,11 @@ impl Caller<'_> {
             }
             (_, Answer::Failed(fault)) => Err(fault.0),
             (Pending::Held(ms), _) => Ok(vec![seconds(ms)]),
-            (Pending::SharedTarpit, Answer::HoldMs(ms)) => Ok(vec![seconds(ms)]),
+            (Pending::SharedTarpit, Answer::HeldMs(ms)) => Ok(vec![seconds(ms)]),
+            (Pending::SharedTarpit, Answer::HoldMs(ms)) => {
+                self.effects.hold_ms = self.effects.hold_ms.saturating_add(ms);
+                Ok(vec![seconds(ms)])
+            }
             (Pending::Query { .. } | Pending::SharedTarpit, _) => {
                 Err("the answer does not belong to what was asked".to_owned())
             }

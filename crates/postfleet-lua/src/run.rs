@@ -232,7 +232,7 @@ impl Execution {
                 }
             }
             Waiting::Script(pending) => {
-                let caller =
+                let mut caller =
                     Caller { sandbox: &loaded.sandbox, callout: *callout, effects: &mut self.effects };
                 running.next = packed(loaded, caller.answered(pending, answer));
             }

@@ -180,8 +180,10 @@ pub enum Request {
 pub enum Answer {
     /// To a query; ignored if it was only to be executed.
     Rows(Rows),
-    /// To a shared tarpit.
+    /// To a shared tarpit: the session is to be held for so long.
     HoldMs(u64),
+    /// To a shared tarpit: the session has been held for so long.
+    HeldMs(u64),
     /// The time has passed.
     Slept,
     /// It could not be had.

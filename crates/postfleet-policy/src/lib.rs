@@ -13,11 +13,13 @@ mod fault;
 mod host;
 mod lifetime;
 mod lua;
+mod message;
 #[cfg(feature = "model")]
 pub mod model;
 mod outcome;
 mod phase;
 mod phases;
+mod spf;
 
 pub use fault::Fault;
 pub use host::{
@@ -26,6 +28,8 @@ pub use host::{
 };
 pub use lifetime::lifetime;
 pub use lua::{Edit, Item, Level, LuaHost, NamedSeries, SeriesKey, SeriesKind};
+pub use message::Message;
 pub use outcome::{Disposition, Outcome, Reply};
 pub use phase::Phase;
 pub use phases::Phases;
+pub use spf::spf;

@@ -31,6 +31,8 @@ mod value;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
+#[cfg(test)]
+mod reference;
 #[cfg(any(test, feature = "fuzzing"))]
 mod running;
 #[cfg(test)]

@@ -273,7 +273,10 @@ impl Execution {
                 Ok(Flow::Nothing)
             }
             (None, Answer::Failed(fault)) => Err(fault.into()),
-            (_, Answer::Slept) | (Some(_), Answer::HoldMs(_)) | (None, Answer::Rows(_)) => {
+            (None, Answer::HeldMs(_)) => Ok(Flow::Nothing),
+            (_, Answer::Slept)
+            | (Some(_), Answer::HoldMs(_) | Answer::HeldMs(_))
+            | (None, Answer::Rows(_)) => {
                 Err(Fault::new("the answer does not belong to what was asked").into())
             }
         };

@@ -5,6 +5,7 @@ mod cidr;
 mod console;
 mod corosync_conf;
 mod demo;
+mod policy;
 mod sim;
 
 use clap::{Parser, Subcommand};
@@ -44,6 +45,8 @@ enum Command {
     CidrMaintain(cidr::CidrMaintainArguments),
     /// Write a corosync.conf for the hosts of a fleet, with the reason for each setting
     CorosyncConf(corosync_conf::CorosyncConfArguments),
+    /// Check policy scripts, or run them on recorded sessions
+    Policy(policy::PolicyArguments),
     /// Simulate whole fleets with faults, one from each seed, and check what they promise
     Sim(sim::SimArguments),
 }
@@ -93,6 +96,7 @@ fn main() -> ExitCode {
         Command::CidrServer(arguments) => cidr::serve(&arguments),
         Command::CidrMaintain(arguments) => cidr::maintain(&arguments),
         Command::CorosyncConf(arguments) => corosync_conf::run(&arguments),
+        Command::Policy(arguments) => policy::run(&arguments),
         Command::Sim(arguments) => sim::run(&arguments),
     };
     outcome.unwrap_or_else(|error| {

@@ -103,6 +103,11 @@ pub(crate) const CRATES: &[(&str, Kind, &[&str])] = &[
             "postfleet-node",
             "postfleet-config",
             "postfleet-console",
+            // Scripts, which it runs on recorded sessions.
+            "postfleet-datasource",
+            "postfleet-lua",
+            "postfleet-policy",
+            "postfleet-sieve",
             // Files of series, which it answers questions about.
             "postfleet-series",
             "postfleet-sim",

@@ -2,6 +2,7 @@
 
 mod cases;
 mod language;
+mod reference;
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -167,7 +167,8 @@ async fn shared_tarpit(visit: &mut Visit, name: &str, phase: Phase, hold: &mut H
     };
     let started = Instant::now();
     let granted = tokio::time::timeout(hold.left(), waiting.granted()).await.is_ok();
-    hold.waited = hold.waited.saturating_add(started.elapsed());
+    let waited = started.elapsed();
+    hold.waited = hold.waited.saturating_add(waited);
     if !granted {
         notice(
             Severity::Warning,
@@ -181,5 +182,5 @@ async fn shared_tarpit(visit: &mut Visit, name: &str, phase: Phase, hold: &mut H
             return Answer::Failed(objects::limit_fault(error));
         }
     }
-    Answer::HoldMs(0)
+    Answer::HeldMs(u64::try_from(waited.as_millis()).unwrap_or(u64::MAX))
 }

@@ -1,13 +1,12 @@
 //! The host of scripts: a session's contexts and message, and the node's objects behind it.
 
-use super::message::Message;
 use super::objects::{self, Objects};
 use super::visit::Visit;
 use crate::node::Node;
 use crate::notices::{Severity, notice};
-use postfleet_sieve::{
-    Change, Class, Context, Events, Fault, Host, Kind, Path, Phase, Place, Scope, SeriesRead, SeriesWrite,
-    Windows,
+use postfleet_policy::{
+    Change, Class, Context, Events, Fault, Host, Kind, Message, Path, Phase, Place, Scope, SeriesRead,
+    SeriesWrite, Windows, spf,
 };
 use postfleet_types::normalised;
 use std::io::Write as _;
@@ -221,9 +220,13 @@ impl Host for LiveHost<'_> {
         match name.split_once(':') {
             Some(("rfc822", "date")) => Ok(objects::date()),
             Some(("rfc2822", words)) => self.message()?.expand(words).ok_or_else(unknown),
-            Some(("spfv1", letters)) => {
-                self.visit.as_ref().and_then(|visit| visit.spf(letters)).ok_or_else(unknown)
-            }
+            Some(("spfv1", letters)) => self
+                .visit
+                .as_ref()
+                .and_then(|visit| {
+                    spf(letters, normalised(visit.client.ip()), visit.sender.as_deref(), &visit.helo)
+                })
+                .ok_or_else(unknown),
             _ => Err(unknown()),
         }
     }
@@ -245,58 +248,5 @@ impl Visit {
             held.done();
         }
         Ok(milliseconds)
-    }
-
-    /// One macro letter of SPF with its transformers (RFC 7208, section 7).
-    fn spf(&self, text: &str) -> Option<String> {
-        let letter = text.chars().next()?;
-        let rest = text.get(letter.len_utf8()..)?;
-        let client = normalised(self.client.ip());
-        let sender = match self.sender.as_deref() {
-            None | Some("") => format!("postmaster@{}", self.helo),
-            Some(sender) => sender.to_owned(),
-        };
-        let (local, domain) = sender.rsplit_once('@').unwrap_or(("postmaster", sender.as_str()));
-        let value = match letter.to_ascii_lowercase() {
-            's' => sender.clone(),
-            'l' => local.to_owned(),
-            'o' | 'd' => domain.to_owned(),
-            'h' => self.helo.clone(),
-            'v' => if client.is_ipv4() { "in-addr" } else { "ip6" }.to_owned(),
-            'i' => match client {
-                std::net::IpAddr::V4(address) => address.to_string(),
-                std::net::IpAddr::V6(address) => {
-                    let nibbles: Vec<String> = address
-                        .octets()
-                        .iter()
-                        .flat_map(|octet| [octet >> 4, octet & 15])
-                        .map(|nibble| format!("{nibble:x}"))
-                        .collect();
-                    nibbles.join(".")
-                }
-            },
-            _ => return None,
-        };
-        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
-        let rest = rest.get(digits.len()..)?;
-        let (reversed, delimiters) = match rest.strip_prefix(['r', 'R']) {
-            Some(rest) => (true, rest),
-            None => (false, rest),
-        };
-        if !delimiters.chars().all(|c| ".-+,/_=".contains(c)) {
-            return None;
-        }
-        if digits.is_empty() && !reversed && delimiters.is_empty() {
-            return Some(value);
-        }
-        let delimiters = if delimiters.is_empty() { "." } else { delimiters };
-        let mut parts: Vec<&str> = value.split(|c| delimiters.contains(c)).collect();
-        if reversed {
-            parts.reverse();
-        }
-        let kept =
-            if digits.is_empty() { parts.len() } else { digits.parse().ok().filter(|kept| *kept > 0)? };
-        let from = parts.len().saturating_sub(kept);
-        Some(parts.get(from..).unwrap_or_default().join("."))
     }
 }

@@ -16,7 +16,6 @@ mod context;
 mod host;
 mod live;
 mod lua_host;
-mod message;
 mod named_series;
 mod objects;
 pub(crate) mod rules;

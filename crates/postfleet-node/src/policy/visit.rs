@@ -3,10 +3,9 @@
 use super::Policy;
 use super::context::Dictionary;
 use super::live::Held;
-use super::message::Message;
 use crate::node::Node;
 use crate::socket::Endpoint;
-use postfleet_policy::{Context, Edit, Fault, Path, Phase};
+use postfleet_policy::{Context, Edit, Fault, Message, Path, Phase};
 use postfleet_smtp::{Address, Counters, MailFrom, ReversePath};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;

@@ -19,8 +19,10 @@ use crate::fault::Fault;
 use crate::host::{Answer, Change, Class, Context, Event, Events, Host, Kind, Path, Place, Request};
 use crate::host::{Scope, SeriesRead, SeriesWrite, Spread, Windows};
 use crate::lua::Level;
+use crate::message::Message;
 use crate::outcome::Reply;
 use crate::phase::Phase;
+use crate::spf::spf;
 
 pub use counts::Monitor;
 use counts::{Columns, Named};
@@ -79,6 +81,8 @@ pub struct Model {
     pub headers: Option<Vec<(String, String)>>,
     /// The text of the message behind the fields.
     pub body: String,
+    /// The name that the client gave.
+    pub helo: String,
     /// The sender.
     pub from: Vec<String>,
     /// The recipients.
@@ -124,6 +128,7 @@ impl Default for Model {
             caches: BTreeMap::from([("mycache".into(), Cache::default())]),
             headers: None,
             body: String::new(),
+            helo: String::new(),
             from: Vec::new(),
             to: Vec::new(),
             recipient: None,
@@ -190,6 +195,21 @@ impl Model {
         };
         self.asked.push(request);
         answer
+    }
+
+    /// The message as a whole.
+    fn whole(&self) -> Option<Message> {
+        let mut text = String::new();
+        for (name, value) in self.headers.as_ref()? {
+            text.push_str(&format!("{name}: {value}\r\n"));
+        }
+        text.push_str("\r\n");
+        let header_octets = text.len();
+        text.push_str(&self.body);
+        let mut message = Message::default();
+        message.push(text.as_bytes());
+        message.complete(u64::try_from(header_octets).unwrap_or(u64::MAX));
+        Some(message)
     }
 
     fn now_s(&self) -> u64 {
@@ -370,10 +390,21 @@ impl Host for Model {
     }
 
     fn expand(&mut self, name: &str) -> Result<String, Fault> {
-        match name {
-            "spfv1:i" => Ok(format!("{}", self.client()?)),
-            "rfc822:date" => Ok("Thu, 1 Jan 1970 00:00:00 +0000".into()),
-            _ => Err(Fault::new(format!("'%{{{name}}}' is not known"))),
+        let unknown = || Fault::new(format!("'%{{{name}}}' means nothing"));
+        match name.split_once(':') {
+            Some(("rfc822", "date")) => {
+                let now = postfleet_types::WallTime::from_unix_seconds(self.now_s());
+                Ok(format!("{}", now.civil().rfc5322()))
+            }
+            Some(("rfc2822", words)) => {
+                let message = self.whole().ok_or_else(|| Fault::new("there is no message yet"))?;
+                message.expand(words).ok_or_else(unknown)
+            }
+            Some(("spfv1", letters)) => {
+                let sender = self.from.first().map(String::as_str);
+                spf(letters, self.client()?, sender, &self.helo).ok_or_else(unknown)
+            }
+            _ => Err(unknown()),
         }
     }
 }

@@ -1,11 +1,16 @@
 //! The message that policy looks at.
 
+use alloc::borrow::ToOwned as _;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
 /// What is kept of a message for scripts: the whole header section, and this much in all. Its size is known in any case.
 const KEPT_BYTES: usize = 1 << 20;
 
 /// A message as it will be spooled: our own fields come first.
-#[derive(Debug, Default)]
-pub(crate) struct Message {
+#[derive(Clone, Debug, Default)]
+pub struct Message {
     kept: Vec<u8>,
     octets: u64,
     header_octets: usize,
@@ -20,7 +25,8 @@ enum Extent {
 }
 
 impl Message {
-    pub(super) fn push(&mut self, octets: &[u8]) {
+    /// More of it. The first piece begins with the whole header section.
+    pub fn push(&mut self, octets: &[u8]) {
         self.octets = self.octets.saturating_add(u64::try_from(octets.len()).unwrap_or(u64::MAX));
         // The first piece begins with the whole header section.
         let room =
@@ -28,12 +34,14 @@ impl Message {
         self.kept.extend_from_slice(octets.get(..room.min(octets.len())).unwrap_or_default());
     }
 
-    pub(super) fn complete(&mut self, header_octets: u64) {
+    /// All of it was there; so many octets of it are the header section.
+    pub fn complete(&mut self, header_octets: u64) {
         self.header_octets = usize::try_from(header_octets).unwrap_or(usize::MAX).min(self.kept.len());
     }
 
     /// Octets of the whole message.
-    pub(super) const fn octets(&self) -> u64 {
+    #[must_use]
+    pub const fn octets(&self) -> u64 {
         self.octets
     }
 
@@ -46,7 +54,8 @@ impl Message {
     }
 
     /// The bodies of all fields of a name, unfolded.
-    pub(super) fn fields(&self, name: &str) -> Vec<String> {
+    #[must_use]
+    pub fn fields(&self, name: &str) -> Vec<String> {
         let section = String::from_utf8_lossy(self.header_section());
         let mut found: Vec<String> = Vec::new();
         let mut wanted = false;
@@ -70,7 +79,8 @@ impl Message {
     }
 
     /// What `%{rfc2822:…}` stands for; none when the words mean nothing.
-    pub(super) fn expand(&self, words: &str) -> Option<String> {
+    #[must_use]
+    pub fn expand(&self, words: &str) -> Option<String> {
         let mut words = words.split(',').map(str::trim);
         let part = words.next()?;
         let octets = match part {
