@@ -28,7 +28,10 @@ test-corosync: ## the bus and fleets on real Corosync rings, in network namespac
 
 soak: ## an hour of faults on the bus, then ROUNDS (100) of them on a fleet
 	POSTFLEET_RINGS=1 POSTFLEET_CASES=48 \
-	  $(CARGO) test --quiet --locked --package postfleet-bus-corosync --test rings -- t38 bus_a engine
+	  $(CARGO) test --quiet --locked --package postfleet-bus-corosync --test rings -- t38 bus_case engine
+	POSTFLEET_RINGS=1 POSTFLEET_SOAK=1 \
+	  $(CARGO) test --quiet --locked --package postfleet-bus-corosync --test rings -- t37
+	POSTFLEET_SOAK=1 $(CARGO) test --quiet --locked --package postfleet-sim --test conformance -- t37
 	POSTFLEET_RINGS=1 POSTFLEET_SOAK=1 ROUNDS=$(ROUNDS) \
 	  $(CARGO) test --quiet --locked --package postfleet --test fleet_corosync -- rounds_of_faults
 

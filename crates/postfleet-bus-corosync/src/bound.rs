@@ -1,4 +1,4 @@
-//! How long a silent host stays a member: `token` and `consensus` of the ring protocol.
+//! How long a silent host is waited for: `token` and `consensus` of the ring protocol.
 //!
 //! A ring notices that the token is lost after `token`, and gives up hosts that do not answer after `consensus`
 //! more. The daemon publishes both as they are in force; without them they are computed from what the
@@ -30,7 +30,8 @@ impl RingTimeouts {
         Self { token_ms, consensus_ms: token_ms.saturating_add(token_ms / 5) }
     }
 
-    /// From the silent crash of a host to the view without it.
+    /// From the silent crash of a host until the others give it up. Forming a ring without it and telling their processes
+    /// comes on top: some hundred milliseconds at most.
     #[must_use]
     pub fn detection(self) -> Duration {
         Duration::from_millis(u64::from(self.token_ms) + u64::from(self.consensus_ms))

@@ -116,7 +116,8 @@ pub trait Carrier {
     /// [`RawReason::Left`], and the own stream ends with [`CarrierLost::Detached`]. Submissions after it are `Gone`.
     fn detach(&mut self);
 
-    /// Upper bound of the time from a silent crash of a member to the change without it.
+    /// Upper bound of the time from a silent crash of a member until the engine gives it up. The change without it follows
+    /// within half a second, which the engine needs to form what is left.
     fn bound(&self) -> Duration;
 
     /// Whether the hosts of the last event that was read are quorate. `None` where nothing counts votes, and while it is

@@ -216,7 +216,7 @@ pub struct BusStatus {
     pub send_queue: (usize, usize),
     /// Events that wait to be read, and their bytes.
     pub event_queue: (usize, usize),
-    /// Upper bound from a silent crash to the view without the crashed member (P26).
+    /// Upper bound from a silent crash until the member is given up; the view without it follows within half a second (P26).
     pub bound: Duration,
     /// Whether the hosts of the installed view are quorate; `None` where nothing counts votes, and while it is not known.
     pub quorum: Option<bool>,

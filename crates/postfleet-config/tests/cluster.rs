@@ -123,6 +123,17 @@ fn configuration_a49_peers_are_in_lower_case() {
     assert_eq!(config.bus_peers(), [("node1".to_string(), "192.0.2.10".to_string())]);
 }
 
+/// The first that applies: `nodename`, the environment, the host name up to its first dot.
+#[test]
+fn bus_case_05_where_a_node_has_its_name_from() {
+    let host = Some("relay-0-1.example.net");
+    let name =
+        |configured, environment| identity::node_name(configured, environment, host).unwrap().to_string();
+    assert_eq!(name(None, None), "relay-0-1");
+    assert_eq!(name(None, Some("mx7")), "mx7");
+    assert_eq!(name(Some("mx9"), Some("mx7")), "mx9");
+}
+
 #[test]
 fn configuration_a50_names_of_a_node() {
     let boot =

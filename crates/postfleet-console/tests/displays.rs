@@ -244,9 +244,8 @@ fn info() -> ClusterInfo {
     }
 }
 
-/// Also bus case 1.
 #[test]
-fn console_case_07_cluster_info() {
+fn bus_case_01_cluster_info() {
     assert_eq!(
         text(&Answer::ClusterInfo(info())),
         "Daemon: 4803 [m:#ec0-22787#labrat-1,s:#ec1-22787#labrat-1]
@@ -255,6 +254,11 @@ Cluster Group: ec_cluster (labrat-4 is leader)
 Logger Group: none
 "
     );
+}
+
+/// Its text is bus case 1.
+#[test]
+fn console_case_07_cluster_info() {
     insta::assert_snapshot!(machine("cluster info", &Answer::ClusterInfo(info())));
 }
 
@@ -380,13 +384,18 @@ fn our_own_words_without_compatibility() {
     assert!(shown.contains("\nNode Type: Postfleet\n"), "{shown}");
 }
 
-/// Also bus case 5.
+#[test]
+fn bus_case_05_node_address_and_name() {
+    let address = |text: &str| Answer::NodeAddress(text.parse().unwrap());
+    assert_eq!(text(&address("10.80.116.201:4802")), "10.80.116.201:4802\n");
+    assert_eq!(text(&address("[2001:db8::11]:4802")), "[2001:db8::11]:4802\n");
+    assert_eq!(text(&Answer::NodeName("relay-0-1".into())), "relay-0-1\n");
+}
+
+/// Its text is bus case 5.
 #[test]
 fn console_case_09_node_address_and_name() {
     let address = Answer::NodeAddress("10.80.116.201:4802".parse().unwrap());
-    assert_eq!(text(&address), "10.80.116.201:4802\n");
-    assert_eq!(text(&Answer::NodeAddress("[2001:db8::11]:4802".parse().unwrap())), "[2001:db8::11]:4802\n");
-    assert_eq!(text(&Answer::NodeName("relay-0-1".into())), "relay-0-1\n");
     insta::assert_snapshot!(format!(
         "{}{}",
         machine("cluster nodeaddr", &address),

@@ -134,7 +134,7 @@ mod tests {
     use crate::driver::Class;
 
     #[test]
-    fn bus_a20_a_ring_of_thirty_three_hosts_is_refused() {
+    fn bus_case_20_a_ring_of_thirty_three_hosts_is_refused() {
         let refused = OpenError::LargeRing { hosts: 33, hosts_max: 32, detection: Duration::from_secs(14) };
         let text = refused.to_string();
         assert!(

@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn bus_a20_a_ring_of_seventeen_hosts_is_warned_of() {
+    fn bus_case_20_a_ring_of_seventeen_hosts_is_warned_of() {
         let text = large(17, Duration::from_millis(8_690));
         assert_eq!(
             text,

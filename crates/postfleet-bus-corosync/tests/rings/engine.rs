@@ -16,7 +16,7 @@ type Test = fn(&Shared);
 
 /// Name and body.
 pub const TESTS: [(&str, Test); 3] = [
-    ("bus_a15_two_hundred_large_messages", large_messages),
+    ("bus_case_15_two_hundred_large_messages", large_messages),
     ("engine_throughput", throughput),
     ("engine_hidden_rings", hidden_rings),
 ];

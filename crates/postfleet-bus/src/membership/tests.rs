@@ -474,6 +474,56 @@ fn an_envelope_of_the_future_is_refused_at_admission() {
     assert_eq!(table.has_notice(a, Severity::Error, wanted), 1);
 }
 
+/// A manager commands nodes in a group that it is not in. Where a node that joins the group just then comes in, is the same
+/// to all.
+#[test]
+fn bus_case_14_a_manager_sends_to_a_group_that_it_has_not_joined() {
+    let mut table = Table::new();
+    let [a, b, c] = [("a", "192.0.2.1"), ("b", "192.0.2.2"), ("c", "192.0.2.3")]
+        .map(|(node, address)| table.add(info(node, address), Options::default()));
+    let mut manager = info("m", "192.0.2.4");
+    manager.node_type = NodeType::Manager;
+    manager.private_name = PrivateName::manager(&manager.node_name);
+    let m = table.add(manager, Options::default());
+    for node in [a, b] {
+        table.connections[node].join(NOW, group("ec_console")).unwrap();
+    }
+    table.settle();
+    let command = |table: &mut Table, kind| {
+        let sent =
+            table.connections[m].send(NOW, &to("ec_console"), kind, Bytes::new(), SendOptions::default());
+        sent.unwrap();
+    };
+    command(&mut table, 1);
+    table.connections[c].join(NOW, group("ec_console")).unwrap();
+    command(&mut table, 2);
+    table.settle();
+    command(&mut table, 3);
+    table.settle();
+    let name = table.connections[c].membership().name().clone();
+    // Commands, and 0 where the node comes in.
+    let seen = |of: usize| -> Vec<u16> {
+        let what = table.events[of].iter().filter_map(|event| match event {
+            BusEvent::Message { kind, .. } => Some(*kind),
+            BusEvent::GroupView { group, members, .. }
+                if group.as_str() == "ec_console" && members.contains(&name) =>
+            {
+                Some(0)
+            }
+            BusEvent::View { .. }
+            | BusEvent::GroupView { .. }
+            | BusEvent::SendReady
+            | BusEvent::Lost { .. } => None,
+        });
+        what.collect()
+    };
+    assert_eq!(seen(a).iter().filter(|kind| **kind > 0).collect::<Vec<_>>(), [&1, &2, &3]);
+    assert_eq!(seen(a), seen(b));
+    let after: Vec<u16> = seen(a).into_iter().skip_while(|kind| *kind > 0).collect();
+    assert_eq!(seen(c), after);
+    assert_eq!(seen(m).iter().filter(|kind| **kind > 0).count(), 0);
+}
+
 #[test]
 fn only_managers_take_what_is_for_managers() {
     let mut table = Table::new();

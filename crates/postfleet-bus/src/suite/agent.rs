@@ -36,6 +36,7 @@ pub struct Agent<C, F> {
     send_at: Monotonic,
     blocked: bool,
     reads: bool,
+    mute: bool,
     heartbeat_at: Monotonic,
     records: Vec<Record>,
 }
@@ -46,6 +47,7 @@ impl<C: Carrier, F: FnMut(Monotonic) -> Option<C>> Agent<C, F> {
     pub fn new(spec: MemberSpec, random: Random, attach: F) -> Self {
         Self {
             groups: spec.groups.clone(),
+            mute: spec.mute,
             spec,
             attach,
             random,
@@ -128,7 +130,10 @@ impl<C: Carrier, F: FnMut(Monotonic) -> Option<C>> Agent<C, F> {
                     connection.disconnect(now);
                 }
             }
-            Command::Read(reads) => self.reads = reads,
+            Command::Read(reads) => {
+                self.reads = reads;
+                self.mute = false;
+            }
             Command::Figures => {
                 if let Some(connection) = &self.connection {
                     let counters = connection.membership().counters();
@@ -152,6 +157,9 @@ impl<C: Carrier, F: FnMut(Monotonic) -> Option<C>> Agent<C, F> {
         if self.connection.is_none() && self.connect_at.is_some_and(|at| now >= at) {
             self.connect(now);
         }
+        if self.mute {
+            return false;
+        }
         let read = self.read(now, context);
         self.beat(now);
         let sent = self.send_some(now);
@@ -166,7 +174,7 @@ impl<C: Carrier, F: FnMut(Monotonic) -> Option<C>> Agent<C, F> {
             && !self.bursts.is_empty();
         let connection = self.connection.as_mut();
         let beats = connection.as_ref().is_some_and(|c| c.membership().view_id().is_some());
-        let connection = connection.and_then(Connection::deadline);
+        let connection = connection.filter(|_| !self.mute).and_then(Connection::deadline);
         [
             connection,
             self.connect_at.filter(|_| self.connection.is_none()),

@@ -36,6 +36,9 @@ pub struct MemberSpec {
     pub groups: Vec<GroupName>,
     /// Send one message to this group before the first view, to see it refused.
     pub send_early: Option<GroupName>,
+    /// It attaches and then does nothing until [`Command::Read`]: as if it had been stopped right after it attached, which
+    /// nobody can do to a process at the right moment.
+    pub mute: bool,
 }
 
 impl MemberSpec {
@@ -60,6 +63,7 @@ impl MemberSpec {
             reconnect_interval: Duration::from_secs(1),
             groups,
             send_early: None,
+            mute: false,
         }
     }
 
@@ -122,6 +126,7 @@ impl MemberSpec {
         let early = self.send_early.iter();
         write_groups(&mut writer, &self.groups);
         write_groups(&mut writer, &early.cloned().collect::<Vec<_>>());
+        writer.u8(u8::from(self.mute));
         writer.finish()
     }
 
@@ -151,6 +156,7 @@ impl MemberSpec {
             reconnect_interval: Duration::from_millis(reader.varint()?),
             groups: read_groups(&mut reader)?,
             send_early: read_groups(&mut reader)?.pop(),
+            mute: reader.u8()? != 0,
         };
         reader.finish()?;
         Ok(spec)

@@ -14,6 +14,7 @@ mod fleet;
 mod mail;
 mod measure;
 mod oracle;
+mod quorum;
 mod rounds;
 mod single;
 #[path = "../support/mod.rs"]
@@ -27,11 +28,12 @@ use std::time::Instant;
 /// Gets the beginning of the namespaces' names.
 type Test = fn(&str);
 
-const TESTS: [(&str, Test); 4] = [
-    ("bus_a08_engine_comes_and_goes", single::engine_comes_and_goes),
-    ("bus_a20_large_rings", single::large_rings),
+const TESTS: [(&str, Test); 5] = [
+    ("bus_case_08_engine_comes_and_goes", single::engine_comes_and_goes),
+    ("bus_case_20_large_rings", single::large_rings),
+    ("bus_s12_7_votes_decide_who_has_the_limits", quorum::votes_decide),
     ("rounds_of_faults", rounds::play),
-    ("bus_a09_times_and_sizes", measure::play),
+    ("bus_case_09_times_and_sizes", measure::play),
 ];
 
 fn main() -> ExitCode {

@@ -2,9 +2,10 @@
 
 use super::Field;
 use super::field::SOON;
+use super::stop::attach_mute;
 use super::view::{last_view, names};
 use crate::event::LostReason;
-use crate::suite::{Burst, Fault, What};
+use crate::suite::{Burst, Command, Fault, What};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -46,15 +47,34 @@ pub(super) fn coordinator_dies(field: &mut Field<'_>) {
     let members = [field.join("a", &["g"]), field.join("b", &["g"]), field.join("c", &["g"])];
     // Long enough a member that heartbeats are expected of it.
     field.run(Duration::from_secs(4));
-    let victim = members[field.pick(3)];
-    field.start("d", &["g"]);
-    let moment = Duration::from_micros(field.random.below(40_000));
-    field.run(moment);
-    if field.pick(2) == 0 {
+    // A round waits for who says nothing, a second and more: so its coordinator, the first one, ends between its ROUND and
+    // its INSTALL. Or anybody, at any moment.
+    let mute = field.pick(2) == 0;
+    let (victim, newcomer) = if mute {
+        let newcomer = attach_mute(field, "d");
+        let moment = Duration::from_millis(100 + field.random.below(300));
+        field.run(moment);
+        assert!(field.are_together(&members), "the round is not over");
+        (members[0], newcomer)
+    } else {
+        let victim = members[field.pick(3)];
+        let newcomer = field.start("d", &["g"]);
+        let moment = Duration::from_micros(field.random.below(40_000));
+        field.run(moment);
+        (victim, newcomer)
+    };
+    let dies = field.pick(2) == 0;
+    if dies {
         field.crash(victim);
-        field.wait_together_within(field.rig.bound() + Duration::from_secs(3));
     } else {
         field.rig.stop(victim);
+    }
+    if mute {
+        field.command(newcomer, Command::Read(true));
+    }
+    if dies {
+        field.wait_together_within(field.rig.bound() + Duration::from_secs(3));
+    } else {
         field.set_away(victim, true);
         let limit = field.specs[0].heartbeat_limit() + Duration::from_secs(5);
         field.wait_together_within(limit);
