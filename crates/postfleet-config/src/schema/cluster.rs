@@ -57,7 +57,7 @@ pub(super) const CLUSTER: &[Row] = &[
     c("bus", Words(&["corosync", "local", "solo"]), Is("corosync"), "what carries the messages; `local`: one machine, `solo`: nothing is shared").also(&[("cpg", "corosync"), ("mesh", "local")]).fixed(),
     c("bus_name", Text(GroupName), Is("default"), "keeps clusters on one bus apart").fixed(),
     c("mbus_daemon", Text(BusAddress), From("the value of `bus`"), "what `cluster info` prints as daemon; with `bus = \"local\"` the bus's socket").fixed(),
-    c("allow_large_ring", Bool, Is("false"), "more than 32 hosts are allowed, up to 100").fixed().stored(),
+    c("allow_large_ring", Bool, Is("false"), "more than 32 hosts are allowed, up to 100").fixed(),
     c("min_delay", Float, Is("0.01"), "least time between two batches of this node; -1: only `max_delay` and `max_pending` decide").seconds().range(Range::RealOr(-1.0, 0.0, 1.0)),
     c("partition", Words(PARTITION), Is("share"), "what a side of a split cluster may use: its part, all or nothing by quorum, or all; equal on all nodes"),
     c("slot_handover", Float, Is("5"), "how long a connection slot is owned before it may be passed on").seconds().range(Range::Real(0.1, 1e9)),
@@ -100,15 +100,15 @@ const fn b(name: &'static str, kind: Kind, default: Default, effect: &'static st
 
 #[rustfmt::skip]
 pub(super) const BUS: &[Row] = &[
-    b("peers", Dict(Keys::Peers), Unset, "members by name and address; names in lower case").at(Chain::M, &[Scope::MsgcServer]).fixed(),
+    Row::new("peers", Dict(Keys::Peers), Unset, "members by name and address; names in lower case. Their addresses are let in at the cluster listener, and `postfleet corosync-conf` reads them").at(Chain::M, &[Scope::MsgcServer]).fixed(),
     b("port", Int, Is("4809"), "port of every member's bus listener").at(Chain::M, &[Scope::MsgcServer]).range(Range::Whole(1, 65535)).fixed(),
     b("server", Text(SocketAddress), List(&["127.0.0.1:4809"]), "bus servers, in order").at(Chain::M, &[Scope::MsgcClient]).list(),
     b("bind_address", Address, Unset, "source address").at(Chain::M, &[Scope::MsgcClient]),
     b("connect_timeout", Int, Is("60"), "network timeout of the connection attempt").seconds().min(1),
     b("idle_timeout", Int, Is("30"), "silence after which a connection is dead").seconds().min(1),
     b("keepalive_interval", Int, Is("5"), "how often an empty packet is sent").seconds().min(1),
-    b("reconnect_interval", Int, Is("5"), "pause before a new connection").seconds().min(1),
-    b("max_backlog", Int, Is("5000"), "messages that may wait").min(1),
+    Row::new("reconnect_interval", Int, Is("5"), "pause before a new connection").at(Chain::M, BOTH).seconds().min(1),
+    Row::new("max_backlog", Int, Is("5000"), "messages that may wait").at(Chain::M, BOTH).min(1),
     b("messages_per_iter", Int, Is("20"), "messages handled in one turn").min(1),
     b("tcpbuf_size", Size, Is("131072"), "socket buffer").unit(Unit::Bytes),
 ];

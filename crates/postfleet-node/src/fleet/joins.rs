@@ -166,6 +166,37 @@ fn connections_open_on_slots_that_come_and_say_why_not() {
     });
 }
 
+/// While a joiner waits for the others' columns it does not see the whole fleet, and opens nothing under its limits.
+#[test]
+fn replication_s2_5_a_joiner_opens_nothing_until_it_is_complete() {
+    rig(async |dir| {
+        let key = LimitKey { through: Through::Any, to: To::Domain("example.com".into()) };
+        let limit = Limit::of_option(key, 2, "Cluster_Max_Outbound_Connections", "", false).unwrap();
+        let limits = Limits::new(vec![limit]).unwrap();
+        let a = start(dir, 1, Dialing::default(), true).await;
+        until("the first is up", || a.complete(1)).await;
+        let _open = a.open(scattered(50_000));
+        let b = start(dir, 2, Dialing::default(), true).await;
+        let waits = |member: &Member| member.fleet.replica(|replica| replica.waiting());
+        let started = Instant::now();
+        let mut refused = 0;
+        while !b.complete(2) {
+            assert!(started.elapsed() < Duration::from_secs(60));
+            let before = waits(&b);
+            let (opened, answer) = (b.fleet.open_slot(limits.path()), b.fleet.may_connect(&limits));
+            if before && waits(&b) {
+                assert!(!opened);
+                assert!(answer.is_err_and(|text| text.contains("has just joined")));
+                refused += 1;
+            }
+            tokio::task::yield_now().await;
+        }
+        assert!(refused > 0, "it never waited");
+        b.leave().await;
+        a.leave().await;
+    });
+}
+
 /// A node whose disk hangs has an event loop that runs. The others go on without it, and it stays away until its work gets
 /// on.
 #[test]
