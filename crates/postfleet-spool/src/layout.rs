@@ -6,6 +6,7 @@
 //! tmp/<batch>.r               the same with another envelope
 //! msg/<T1T2>/<batch>          one transaction each; T1T2 = first two digits of the reversed time
 //! corrupt/<batch>             what could not be read
+//! state/done-<number>         which copies of queued transactions are done
 //! ```
 
 use alloc::format;
@@ -18,6 +19,7 @@ pub(crate) const LOCK: &str = "lock";
 pub(crate) const DRAFTS: &str = "tmp";
 pub(crate) const MESSAGES: &str = "msg";
 pub(crate) const CORRUPT: &str = "corrupt";
+pub(crate) const STATE: &str = "state";
 
 pub(crate) fn draft(batch: MessageId) -> String {
     format!("{DRAFTS}/{}", batch.file_name())

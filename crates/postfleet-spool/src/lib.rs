@@ -19,6 +19,7 @@ extern crate alloc;
 
 pub mod commit;
 pub mod disk;
+pub mod done;
 pub mod draft;
 pub mod envelope;
 pub mod format;
@@ -33,6 +34,7 @@ mod tests;
 
 pub use commit::{CommitReport, commit};
 pub use disk::{Disk, DiskError, DiskErrorKind, Space};
+pub use done::DoneJournal;
 pub use draft::{Draft, Refusal, Sealed, Step, StoreError, Synced, THRESHOLD_BYTES};
 pub use envelope::{Body, DEFAULT_BINDING, Envelope, Notify, RecipientCopy, Ret};
 pub use format::{FormatError, MessageFile, Traits, fuzz_spool_file};

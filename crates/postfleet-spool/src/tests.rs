@@ -1,6 +1,7 @@
 //! Tests of the whole spool on a disk that forgets what a power cut may forget.
 
 mod crash_disk;
+mod done;
 mod faults;
 mod file;
 mod power_cut;
