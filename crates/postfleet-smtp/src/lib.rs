@@ -75,6 +75,7 @@
 extern crate alloc;
 
 mod address;
+pub mod bounce;
 pub mod client;
 mod command;
 mod content;
