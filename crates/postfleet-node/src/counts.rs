@@ -6,6 +6,8 @@ use crate::notices::{Severity, notice};
 use crate::socket::Endpoint;
 use postfleet_cidr::CidrColumns;
 use postfleet_console::InboundService;
+use postfleet_replica::Outbound;
+use postfleet_spool::QueueKey;
 use postfleet_types::{ColumnId, Prefix, View};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -58,6 +60,22 @@ impl OpenConnections {
             _ => None,
         };
         Counted { counts: Arc::clone(self), service, address, shared }
+    }
+
+    /// Counts a connection to another host until the guard is dropped.
+    pub(crate) fn open_outbound(
+        self: &Arc<Self>,
+        queue: &Arc<QueueKey>,
+        host: Option<&str>,
+        address: IpAddr,
+    ) -> CountedOutbound {
+        self.change(OUTBOUND, address, 1);
+        let host = host.map(str::to_owned);
+        let shared = self.fleet.as_ref().map(|fleet| {
+            let counted = outbound(queue, host.as_deref(), address);
+            fleet.counting(|replica| replica.outbound_opened(clock::monotonic(), &counted))
+        });
+        CountedOutbound { counts: Arc::clone(self), queue: Arc::clone(queue), host, address, shared }
     }
 
     fn change(&self, service: &'static str, address: IpAddr, delta: i64) {
@@ -124,6 +142,35 @@ impl OpenConnections {
         for tree in listeners.values_mut() {
             tree.columns.prune(clock::monotonic());
         }
+    }
+}
+
+/// One connection to another host that is counted.
+pub(crate) struct CountedOutbound {
+    counts: Arc<OpenConnections>,
+    queue: Arc<QueueKey>,
+    host: Option<String>,
+    address: IpAddr,
+    shared: Option<postfleet_replica::Counted>,
+}
+
+impl Drop for CountedOutbound {
+    fn drop(&mut self) {
+        self.counts.change(OUTBOUND, self.address, -1);
+        if let (Some(shared), Some(fleet)) = (self.shared.take(), &self.counts.fleet) {
+            let counted = outbound(&self.queue, self.host.as_deref(), self.address);
+            fleet.counting(|replica| replica.outbound_closed(clock::monotonic(), &counted, shared));
+        }
+    }
+}
+
+fn outbound<'a>(queue: &'a QueueKey, host: Option<&'a str>, address: IpAddr) -> Outbound<'a> {
+    Outbound {
+        binding: &queue.binding,
+        group: Some(&queue.binding_group),
+        domain: &queue.domain,
+        host,
+        address,
     }
 }
 

@@ -18,6 +18,7 @@ mod cluster_listener;
 mod control;
 mod counts;
 mod datasource;
+mod delivery;
 mod edge;
 mod files;
 mod fleet;

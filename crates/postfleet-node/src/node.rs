@@ -4,6 +4,7 @@ use crate::audit::{self, Audit};
 use crate::clock;
 use crate::counts::{OpenConnections, SMTP};
 use crate::datasource::Datasources;
+use crate::delivery::Delivery;
 use crate::edge::{Budgets, Receptions};
 use crate::fleet::{self, Class, Fleet};
 use crate::notices::{Severity, notice};
@@ -49,6 +50,7 @@ pub(crate) struct Node {
     pub(crate) policies: Arc<Policies>,
     pub(crate) statistics: Statistics,
     pub(crate) store: Arc<Store>,
+    pub(crate) delivery: Arc<Delivery>,
     /// True once the node was asked to stop.
     pub(crate) stopping: watch::Sender<bool>,
 }
@@ -76,8 +78,11 @@ pub(crate) async fn run(
     enough: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let Start { config, main, settings } = start;
-    let store = Store::open(&settings.spool_base, settings.store.clone())?;
     let fleet = settings.fleet.clone().map(|(fleet, objects)| Fleet::new(fleet, objects));
+    let delivery = Delivery::new(Arc::clone(&settings.delivery), fleet.clone());
+    let told = Arc::clone(&delivery);
+    let on_stored = Arc::new(move |stored: &_, before| told.stored(stored, before));
+    let store = Store::open(&settings.spool_base, settings.store.clone(), on_stored)?;
     let node = Arc::new(Node {
         identity: settings.identity.clone(),
         configuration: Configuration::new(config, main, &settings),
@@ -90,10 +95,12 @@ pub(crate) async fn run(
         policies: Arc::clone(&settings.policies),
         statistics: Statistics::new(),
         store: Arc::clone(&store),
+        delivery,
         stopping: watch::Sender::new(false),
     });
     settings.policy.start(&node).await.map_err(anyhow::Error::msg)?;
     Configuration::open(&node, &settings).await?;
+    node.delivery.start(&node);
     let mut background = JoinSet::new();
     background.spawn(store.watch_space());
     background.spawn(prune(Arc::clone(&node)));
@@ -110,7 +117,7 @@ pub(crate) async fn run(
         let watched = Arc::clone(&node);
         let report: fleet::ReportOf = Arc::new(move || fleet::Report {
             load: Load {
-                queue: watched.store.totals().total(),
+                queue: watched.delivery.len() as u64,
                 connections: watched.connections.total(SMTP),
             },
             stuck: watched.store.stuck_for(),
@@ -141,6 +148,7 @@ pub(crate) async fn run(
         () = enough => {}
     }
     node.configuration.serving().policy.stop(&node).await;
+    node.store.flush_finished().await;
     node.audit.save().await;
     node.audit.end_period(clock::wall()).await;
     if let Some(fleet) = &node.fleet {
@@ -155,7 +163,7 @@ pub(crate) async fn run(
 }
 
 async fn drained(node: &Node) {
-    while node.connections.total(SMTP) > 0 {
+    while node.connections.total(SMTP) > 0 || node.delivery.connections() > 0 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -11,6 +11,8 @@ pub(crate) struct Statistics {
     reset_at: Mutex<Monotonic>,
     received: AtomicU64,
     rejected: AtomicU64,
+    delivered: AtomicU64,
+    failed: AtomicU64,
 }
 
 impl Statistics {
@@ -21,6 +23,8 @@ impl Statistics {
             reset_at: Mutex::new(now),
             received: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
+            delivered: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
         }
     }
 
@@ -30,6 +34,22 @@ impl Statistics {
 
     pub(crate) fn count_rejected(&self, records: u64) {
         self.rejected.fetch_add(records, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_delivered(&self) {
+        self.delivered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_failed(&self) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn delivered(&self) -> u64 {
+        self.delivered.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
     }
 
     pub(crate) fn received(&self) -> u64 {
@@ -47,6 +67,8 @@ impl Statistics {
     pub(crate) fn reset(&self) {
         self.received.store(0, Ordering::Relaxed);
         self.rejected.store(0, Ordering::Relaxed);
+        self.delivered.store(0, Ordering::Relaxed);
+        self.failed.store(0, Ordering::Relaxed);
         *self.reset_at.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = clock::monotonic();
     }
 }

@@ -76,6 +76,7 @@ pub(crate) const CRATES: &[(&str, Kind, &[&str])] = &[
             "postfleet-series",
             "postfleet-sieve",
             "postfleet-cache",
+            "postfleet-queue",
             "postfleet-replica",
             "postfleet-throttle",
             "postfleet-config",

@@ -10,6 +10,7 @@ use postfleet_console::{
     Mailq, MailqQueue, Member, MembershipList, Names, Summary, Sysinfo,
 };
 use postfleet_types::View;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub(super) async fn execute(node: &Arc<Node>, command: &Command) -> Outcome {
@@ -42,12 +43,13 @@ pub(super) async fn execute(node: &Arc<Node>, command: &Command) -> Outcome {
         Command::InboundAudit(command) => super::audit::execute(node, command).await,
         Command::GaugeCache(command) => super::audit::gauge_cache(node, command),
         Command::Mailq(filter) => {
-            let queues = node.store.queues().into_iter().map(|(key, counts)| MailqQueue {
-                group: key.binding_group.into(),
-                binding: key.binding.into(),
-                domain: key.domain.into(),
-                active: counts.active,
-                delayed: counts.delayed,
+            let queues = node.delivery.queues().into_iter();
+            let queues = queues.filter(|queue| queue.active + queue.delayed > 0).map(|queue| MailqQueue {
+                group: queue.key.binding_group.to_string(),
+                binding: queue.key.binding.to_string(),
+                domain: queue.key.domain.to_string(),
+                active: queue.active,
+                delayed: queue.delayed,
             });
             Ok(Answer::Mailq(Mailq::select(queues, filter, node.fleet.is_some())))
         }
@@ -82,7 +84,7 @@ pub(super) fn names(node: &Node) -> Names {
         names.nodes.dedup();
     }
     names.datasources = node.datasources.names();
-    names.domains = node.store.queues().into_iter().map(|(key, _)| key.domain.into()).collect();
+    names.domains = node.delivery.queues().into_iter().map(|queue| queue.key.domain.to_string()).collect();
     names.domains.sort();
     names.domains.dedup();
     names
@@ -168,7 +170,8 @@ fn count(node: &Node, kind: &CountKind, selector: CountSelector) -> Outcome {
 
 fn summary(node: &Node) -> Summary {
     let now = clock::monotonic();
-    let totals = node.store.totals();
+    let queues = node.delivery.queues();
+    let (delivered, failed) = (node.statistics.delivered(), node.statistics.failed());
     let since_reset = now.since(node.statistics.reset_at());
     let received = node.statistics.received();
     let rate = |count: u64| {
@@ -178,8 +181,13 @@ fn summary(node: &Node) -> Summary {
     };
     Summary {
         inbound_concurrency: node.connections.total(InboundService::Smtp.word()),
-        active_queue_size: totals.active,
-        delayed_queue_size: totals.delayed,
+        outbound_concurrency: node.delivery.connections() as u64,
+        active_domains: queues.iter().map(|queue| &queue.key.domain).collect::<BTreeSet<_>>().len() as u64,
+        active_queue_size: queues.iter().map(|queue| queue.active).sum(),
+        delayed_queue_size: queues.iter().map(|queue| queue.delayed).sum(),
+        successfully_delivered_messages: delivered,
+        failed_messages: failed,
+        delivery_rate: rate(delivered.saturating_add(failed)),
         rejected_messages: node.statistics.rejected(),
         received_messages: received,
         reception_rate: rate(received),

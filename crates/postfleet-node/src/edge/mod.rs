@@ -14,6 +14,7 @@ pub(crate) mod tls;
 
 pub(crate) use budget::{Budgets, Cap};
 pub(crate) use receptions::Receptions;
+pub(crate) use spooled::domain_of;
 
 use crate::clock;
 use crate::counts;

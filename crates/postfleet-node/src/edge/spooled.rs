@@ -55,10 +55,15 @@ pub(super) fn readdress(copy: &mut RecipientCopy, destination: String) {
     if copy.recipient == destination {
         return;
     }
-    let domain = destination.rsplit_once('@').map_or(destination.as_str(), |(_, domain)| domain);
-    let name = domain.to_ascii_lowercase();
-    copy.domain = if name.is_ascii() { name } else { idna::domain_to_ascii(&name).unwrap_or(name) };
+    copy.domain = domain_of(&destination);
     copy.recipient = destination;
+}
+
+/// The domain that mail for an address goes to.
+pub(crate) fn domain_of(address: &str) -> String {
+    let domain = address.rsplit_once('@').map_or(address, |(_, domain)| domain);
+    let name = domain.to_ascii_lowercase();
+    if name.is_ascii() { name } else { idna::domain_to_ascii(&name).unwrap_or(name) }
 }
 
 /// The domain as it is resolved and counted: lower-case A-labels. A name that cannot be converted stays as it is;

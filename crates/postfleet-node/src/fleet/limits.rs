@@ -8,8 +8,8 @@ use crate::clock;
 use postfleet_config::Pattern;
 use postfleet_replica::{ForgetError, Replica};
 use postfleet_throttle::{
-    Basis, Epsilon, Limits, Open, Path, Rate, SharedThrottles, Slots, ThrottleError, ThrottleId, Ticket,
-    decide,
+    Basis, Epsilon, LimitKey, Limits, Open, Path, Rate, SharedThrottles, Slots, ThrottleError, ThrottleId,
+    Ticket, decide,
 };
 use postfleet_types::Monotonic;
 use std::collections::BTreeMap;
@@ -45,6 +45,16 @@ pub(crate) enum LimitError {
     NoObject(String),
     #[error(transparent)]
     Throttle(#[from] ThrottleError),
+}
+
+/// The limit that no slot is free of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SlotRefusal {
+    pub(crate) key: LimitKey,
+    pub(crate) option: &'static str,
+    pub(crate) scope: String,
+    pub(crate) count: u64,
+    pub(crate) in_force: u64,
 }
 
 /// What this node keeps beside the tables.
@@ -233,6 +243,28 @@ impl Fleet {
         Err(format!("{key}: {} of {} ({})", refusal.count, refusal.in_force, holders.join(", ")))
     }
 
+    /// As [`Fleet::may_connect`], for machines.
+    pub(crate) fn slot_room(&self, limits: &Limits) -> Result<(), Box<SlotRefusal>> {
+        let replica = self.locked();
+        let Some(slots) = replica.slots(SLOTS) else { return Ok(()) };
+        let decision = decide(clock::monotonic(), limits, Basis::Slots, slots, |_| Open::default());
+        match decision.refusal {
+            None => Ok(()),
+            Some(refusal) => Err(Box::new(SlotRefusal {
+                key: refusal.limit.key.clone(),
+                option: refusal.limit.option,
+                scope: refusal.limit.scope.clone(),
+                count: refusal.count,
+                in_force: refusal.in_force,
+            })),
+        }
+    }
+
+    /// Uses up to so many units that this node owns, and says how many. More have to be waited for: [`Fleet::hold`].
+    pub(crate) fn take_units(&self, object: &str, name: &str, units: u64) -> Result<u64, LimitError> {
+        self.with_throttle(object, name, |now, table, id| table.take(now, &[id], units))
+    }
+
     fn with_slots<T>(&self, act: impl FnOnce(Monotonic, &mut Slots) -> T) -> Option<T> {
         let mut replica = self.locked();
         let result = act(clock::monotonic(), replica.slots_mut(SLOTS)?);
@@ -241,10 +273,6 @@ impl Fleet {
     }
 
     /// Takes a slot for a connection whose connect starts now. `false`: not now; say [`Fleet::want_slots`].
-    #[cfg_attr(
-        not(any(test, feature = "rig")),
-        expect(dead_code, reason = "for delivery and policy, which are not built yet")
-    )]
     pub(crate) fn open_slot(&self, path: &Path) -> bool {
         // Whoever has just joined does not see the whole fleet yet.
         if self.locked().waiting() && !path.is_free() {
@@ -254,28 +282,21 @@ impl Fleet {
     }
 
     /// How many connections of a path are wanted beyond those that are open.
-    #[cfg_attr(
-        not(any(test, feature = "rig")),
-        expect(dead_code, reason = "for delivery and policy, which are not built yet")
-    )]
     pub(crate) fn want_slots(&self, path: &Path, connections: u64) {
         self.with_slots(|now, slots| slots.want(now, path, connections));
     }
 
     /// Whether a connection whose transaction has ended has to be ended. Ask once a second where one is kept open.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for delivery and policy, which are not built yet"))]
     pub(crate) fn slot_at_boundary(&self, path: &Path) -> bool {
         self.with_slots(|now, slots| slots.at_boundary(now, path)).unwrap_or(false)
     }
 
     /// The connection has ended.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for delivery and policy, which are not built yet"))]
     pub(crate) fn close_slot(&self, path: &Path) {
         self.with_slots(|now, slots| slots.closed(now, path));
     }
 
     /// Returns when a slot has come that is wanted.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for delivery and policy, which are not built yet"))]
     pub(crate) async fn slot_ready(&self) {
         self.side.ready.notified().await;
     }

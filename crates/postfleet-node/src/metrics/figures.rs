@@ -115,10 +115,10 @@ fn about_node(page: &mut Page, node: &Node) {
     }
     page.figure(&RECEIVED).put(&[], node.statistics.received());
     page.figure(&REJECTED).put(&[], node.statistics.rejected());
-    let totals = node.store.totals();
+    let queues = node.delivery.queues();
     page.figure(&QUEUE)
-        .put(&[("state", "active")], totals.active)
-        .put(&[("state", "delayed")], totals.delayed);
+        .put(&[("state", "active")], queues.iter().map(|queue| queue.active).sum::<u64>())
+        .put(&[("state", "delayed")], queues.iter().map(|queue| queue.delayed).sum::<u64>());
 }
 
 fn about_bus(page: &mut Page, fleet: &Fleet) {

@@ -157,6 +157,7 @@ pub(crate) async fn activate(node: &Arc<Node>, proposal: Proposal) -> Result<Act
     node.receptions.adopt(settings.reception_rate);
     node.datasources.adopt(&settings.datasources);
     node.audit.adopt(settings.audit);
+    node.delivery.adopt(settings.delivery);
     node.policies.adopt(settings.named_throttles_max);
     if let (Some(fleet), Some((tuned, objects))) = (&node.fleet, settings.fleet) {
         fleet.adopt(tuned, objects);

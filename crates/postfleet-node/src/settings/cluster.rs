@@ -152,7 +152,7 @@ fn rates(config: &Config) -> Vec<(&'static str, String, Rate)> {
 }
 
 /// What a throttle is called in the table, by the place of its option; none where the option limits nothing.
-fn throttle_name(config: &Config, id: InstanceId) -> Option<String> {
+pub(crate) fn throttle_name(config: &Config, id: InstanceId) -> Option<String> {
     let tree = config.tree();
     let instance = tree.instance(id)?;
     let named = |instance: &Instance| instance.name.clone().unwrap_or_default();

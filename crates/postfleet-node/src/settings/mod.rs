@@ -7,12 +7,14 @@ mod datasource;
 mod policy;
 mod smtp;
 
+pub(crate) use cluster::throttle_name;
 pub(crate) use policy::check_scripts;
 
 use crate::audit::AuditOptions;
 use crate::cluster_listener::{ClusterListenerOptions, Dialing, FleetKey, Tls};
 use crate::control::{ControlOptions, OptionsOf};
 use crate::datasource::DatasourceSettings;
+use crate::delivery::DeliverySettings;
 use crate::edge::{SmtpListener, tls};
 use crate::fleet::{ConfiguredObject, FleetSettings};
 use crate::metrics::{MetricsListener, MetricsOptions};
@@ -49,6 +51,7 @@ pub(crate) struct Settings {
     pub(crate) fleet: Option<(FleetSettings, Vec<ConfiguredObject>)>,
     pub(crate) datasources: DatasourceSettings,
     pub(crate) audit: AuditOptions,
+    pub(crate) delivery: Arc<DeliverySettings>,
     pub(crate) policy: Arc<Policy>,
     pub(crate) policies: Arc<Policies>,
     pub(crate) named_throttles_max: usize,
@@ -187,7 +190,15 @@ pub(crate) fn read(config: &Config, known: Option<&Known>) -> anyhow::Result<Set
     let reception_rate = node.rules.inbound_throttle_messages.map(reception_rate).transpose()?;
     let mut questions = policy.questions();
     questions.mail |= reception_rate.is_some();
+    let listeners = listeners(config, &node, &dialing, questions)?;
+    let own = own_addresses(&listeners, address.ip());
+    let shares = |name: &str| {
+        fleet.as_ref().is_some_and(|(_, objects)| objects.iter().any(|object| object.spec.name == name))
+    };
+    let rates = (shares("OBTM"), shares("OBTC"));
+    let delivery = DeliverySettings::new(config, mail_name(&node), own, fleet.is_some(), rates);
     Ok(Settings {
+        delivery: Arc::new(delivery),
         identity: Identity { name, address },
         profile,
         pid_file: pid_file(&node),
@@ -205,7 +216,7 @@ pub(crate) fn read(config: &Config, known: Option<&Known>) -> anyhow::Result<Set
         fleet,
         datasources: datasource::read(config)?,
         audit: audit::read(config)?,
-        listeners: listeners(config, &node, &dialing, questions)?,
+        listeners,
         policy,
         policies,
         named_throttles_max,
@@ -216,6 +227,26 @@ pub(crate) fn read(config: &Config, known: Option<&Known>) -> anyhow::Result<Set
 fn reception_rate(throttle: Throttle) -> anyhow::Result<Rate> {
     let rate = format!("{}/{}", throttle.events, throttle.seconds);
     rate.parse().with_context(|| format!("Inbound_Throttle_Messages = \"{rate}\""))
+}
+
+/// Where this node takes mail: mail for itself must not go there.
+fn own_addresses(listeners: &[Listener], own: IpAddr) -> Vec<SocketAddr> {
+    let smtp = listeners.iter().filter(|listener| matches!(listener.kind, ListenerKind::Smtp(_)));
+    let mut addresses = Vec::new();
+    for listener in smtp {
+        let Endpoint::Tcp(address) = &listener.endpoint else { continue };
+        if address.ip().is_unspecified() {
+            let loopback = if address.is_ipv4() {
+                IpAddr::from([127, 0, 0, 1])
+            } else {
+                std::net::Ipv6Addr::LOCALHOST.into()
+            };
+            addresses.extend([loopback, own].map(|ip| SocketAddr::new(ip, address.port())));
+        } else {
+            addresses.push(*address);
+        }
+    }
+    addresses
 }
 
 /// The default path needs rights that a node started by hand may not have; a path that was written down is meant.

@@ -6,6 +6,10 @@
 //! ```
 
 mod disk;
+mod finishing;
+mod reading;
+
+pub(crate) use reading::Reading;
 
 use crate::clock;
 use crate::notices::{Severity, notice};
@@ -13,8 +17,8 @@ use crate::progress::Progress;
 use anyhow::Context;
 use disk::FolderDisk;
 use postfleet_spool::{
-    Counts, Draft, Envelope, MessageId, MessageIds, OpenError, Opened, Queue, QueueKey, Room, RoomLimits,
-    Sealed, StoreError, Stored, SyncHealth, Synced, commit, first_free_second, open,
+    DoneJournal, Draft, Envelope, MessageId, MessageIds, OpenError, Opened, Queue, Room, RoomLimits, Sealed,
+    StoreError, Stored, SyncHealth, Synced, commit, first_free_second, open,
 };
 use std::fs::File;
 use std::path::Path;
@@ -48,9 +52,9 @@ pub(crate) struct Store {
     disk: FolderDisk,
     options: Mutex<StoreOptions>,
     ids: Mutex<MessageIds>,
-    queue: Arc<Mutex<Queue>>,
     health: Arc<Mutex<SyncHealth>>,
     committer: mpsc::Sender<Waiting>,
+    finisher: mpsc::Sender<finishing::Finished>,
     room: AtomicU8,
     /// What waits for the disk.
     progress: Progress,
@@ -60,9 +64,12 @@ pub(crate) struct Store {
 /// A transaction on its way in.
 pub(crate) type Incoming = Draft<File>;
 
+/// Who is told of transactions that are durable; `true` for those that were there when the node started.
+pub(crate) type OnStored = Arc<dyn Fn(&Stored, bool) + Send + Sync>;
+
 impl Store {
     /// Takes the spool over, and starts reading what it holds in the background.
-    pub(crate) fn open(base: &Path, options: StoreOptions) -> anyhow::Result<Arc<Self>> {
+    pub(crate) fn open(base: &Path, options: StoreOptions, on_stored: OnStored) -> anyhow::Result<Arc<Self>> {
         std::fs::create_dir_all(base)
             .with_context(|| format!("Spoolbase: cannot create {}", base.display()))?;
         if !options.force_fsync {
@@ -81,12 +88,16 @@ impl Store {
         let queue = Arc::new(Mutex::new(Queue::new()));
         let health = Arc::new(Mutex::new(SyncHealth::new()));
         let (committer, waiting) = mpsc::channel();
+        let (finisher, finished) = mpsc::channel();
+        let done = DoneJournal::open(&disk)
+            .with_context(|| format!("cannot read the journal of the spool {}", base.display()))?;
+        let done = Arc::new(Mutex::new(done));
         let store = Arc::new(Self {
             disk: disk.clone(),
             ids: Mutex::new(MessageIds::new(process, second)),
-            queue: Arc::clone(&queue),
             health: Arc::clone(&health),
             committer,
+            finisher,
             room: AtomicU8::new(0),
             progress: Progress::default(),
             _lock: opened.lock,
@@ -94,16 +105,25 @@ impl Store {
         });
         store.look_at_space();
         {
-            let (disk, queue) = (disk.clone(), Arc::clone(&queue));
+            let (disk, queue, on_stored) = (disk.clone(), Arc::clone(&queue), Arc::clone(&on_stored));
             std::thread::Builder::new()
                 .name("spool-commit".into())
-                .spawn(move || commit_loop(&disk, &waiting, &queue, &health))
+                .spawn(move || commit_loop(&disk, &waiting, &queue, &health, &on_stored))
                 .context("cannot start the commit thread")?;
         }
+        {
+            let (disk, queue, done) = (disk.clone(), Arc::clone(&queue), Arc::clone(&done));
+            std::thread::Builder::new()
+                .name("spool-finish".into())
+                .spawn(move || finishing::run(&disk, &finished, &queue, &done))
+                .context("cannot start the thread that takes messages out of the spool")?;
+        }
+        // What this process stores itself is told when it is stored, and may be gone when the scan comes by.
+        let own = move |batch: MessageId| batch.process() == process && batch.second() >= second;
         let rate = locked(&store.options).drain_rate;
         std::thread::Builder::new()
             .name("spool-scan".into())
-            .spawn(move || scan(opened.recovery, &disk, rate, &queue))
+            .spawn(move || scan(opened.recovery, &disk, rate, &queue, &done, own, &on_stored))
             .context("cannot start the scan of the spool")?;
         Ok(store)
     }
@@ -240,16 +260,6 @@ impl Store {
     pub(crate) fn stuck_for(&self) -> Duration {
         self.progress.stuck_for(clock::monotonic())
     }
-
-    /// All queues together.
-    pub(crate) fn totals(&self) -> Counts {
-        locked(&self.queue).totals()
-    }
-
-    /// The queues that hold messages, by group, binding, domain.
-    pub(crate) fn queues(&self) -> Vec<(QueueKey, Counts)> {
-        locked(&self.queue).queues().map(|(key, counts)| (key.clone(), counts)).collect()
-    }
 }
 
 /// Opens the spool. The process that had it may be on its way out: a killed one holds its lock until the kernel has
@@ -313,6 +323,7 @@ fn commit_loop(
     waiting: &mpsc::Receiver<Waiting>,
     queue: &Mutex<Queue>,
     health: &Mutex<SyncHealth>,
+    on_stored: &OnStored,
 ) {
     while let Ok(first) = waiting.recv() {
         let (group, answers): (Vec<_>, Vec<_>) = std::iter::once(first).chain(waiting.try_iter()).unzip();
@@ -322,6 +333,7 @@ fn commit_loop(
             let outcome = match outcome {
                 Ok(stored) => {
                     locked(queue).insert(&stored);
+                    on_stored(&stored, false);
                     Ok(())
                 }
                 Err(error) => {
@@ -338,16 +350,35 @@ fn commit_loop(
     }
 }
 
-fn scan(mut recovery: postfleet_spool::Recovery, disk: &FolderDisk, rate: usize, queue: &Mutex<Queue>) {
+fn scan(
+    mut recovery: postfleet_spool::Recovery,
+    disk: &FolderDisk,
+    rate: usize,
+    queue: &Mutex<Queue>,
+    done: &Mutex<DoneJournal<File>>,
+    own: impl Fn(MessageId) -> bool,
+    on_stored: &OnStored,
+) {
     let mut messages = 0;
     loop {
         let found = recovery.step(disk, rate.max(1));
         found.notices.iter().for_each(tell);
-        {
-            let mut queue = locked(queue);
-            messages += found.stored.iter().map(|stored: &Stored| queue.insert(stored)).sum::<usize>();
+        for mut stored in found.stored {
+            let batch = stored.envelope.batch;
+            if own(batch) {
+                continue;
+            }
+            stored.envelope.copies.retain(|copy| !locked(done).contains(batch, copy.id));
+            if stored.envelope.copies.is_empty() {
+                finishing::remove(disk, batch);
+                continue;
+            }
+            messages += locked(queue).insert(&stored);
+            on_stored(&stored, true);
         }
         if found.finished {
+            let queue = locked(queue);
+            locked(done).retain(|batch| queue.holds(batch));
             break;
         }
         std::thread::sleep(SCAN_PAUSE);

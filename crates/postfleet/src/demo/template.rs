@@ -33,6 +33,9 @@ Pidfile = "{home}/postfleet.pid"
 Relay_Hosts = ( 127.0.0.0/8 )
 Relay_Domains = ( "demo.example" )
 
+# Nothing leaves this machine: what is accepted stays queued. Without this line it is delivered.
+Suspend_Delivery = true
+
 # Where mail comes in.
 ESMTP_Listener {{
   Listen "{smtp}" {{

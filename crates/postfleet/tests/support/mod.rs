@@ -260,12 +260,16 @@ impl SingleNode {
         let control = dir.path().join("console");
         let global = global.replace("{dir}", &path.to_string());
         let listen = listen.replace("{dir}", &path.to_string());
+        // Mail goes nowhere unless a test wants it to.
+        let delivers = global.contains("Suspend_Delivery");
+        let suspended = if delivers { "" } else { "Suspend_Delivery = true\n" };
         let text = format!(
             "Hostname = \"mx.test.example\"\nSpoolbase = \"{path}/spool\"\nPidfile = \"{path}/pid\"\n{global}\n\
              ESMTP_Listener {{\n{listener}\n  Listen \"{smtp}\" {{\n{listen}\n  }}\n}}\n\
              Control_Listener {{ Listen \"{}\" {{}} }}\n\
              ECCluster_Listener {{ Listen \"127.0.2.1:4802\" {{ Enable = false }} }}\n\
-             cluster {{ bus = \"solo\" nodename = \"solo\" nodeaddr = \"127.0.2.1\" Replicate \"inbound_cidr\" {{}} }}\n",
+             cluster {{ bus = \"solo\" nodename = \"solo\" nodeaddr = \"127.0.2.1\" Replicate \"inbound_cidr\" {{}} }}\n\
+             {suspended}",
             control.display()
         );
         let config = dir.path().join("postfleet.conf");
@@ -277,6 +281,16 @@ impl SingleNode {
             console(&node.control, "cluster info").stdout.windows(4).any(|text| text == b"[m:#")
         });
         node
+    }
+
+    /// Kills the process and starts it again.
+    pub fn restart(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+        self.child = start_node(&self.dir.path().join("postfleet.conf"), &self.dir.path().join("node.log"));
+        wait_until(Duration::from_secs(20), "the node answers again", || {
+            console(&self.control, "cluster info").stdout.windows(4).any(|text| text == b"[m:#")
+        });
     }
 
     pub fn console(&self, command: &str) -> String {

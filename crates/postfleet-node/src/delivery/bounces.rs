@@ -1,0 +1,200 @@
+//! Reports to senders of mail that failed.
+
+use super::settings::Inline;
+use super::{Delivery, locked};
+use crate::clock;
+use crate::node::Node;
+use crate::notices::{Severity, notice};
+use postfleet_queue::{Report, Verdict};
+use postfleet_smtp::bounce::{Bounce, Failed, Returned};
+use postfleet_spool::{Body, DEFAULT_BINDING, Envelope, MessageId, RecipientCopy, Ret};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Recipients of one transaction that fail within this are put into one report.
+const TOGETHER: Duration = Duration::from_secs(1);
+/// After this a message is tried again whose report could not be stored.
+pub(super) const AGAIN: Duration = Duration::from_secs(300);
+/// The most that is returned of a message.
+const RETURNED_OCTETS_MAX: u64 = 1 << 20;
+/// The most that a header section is looked for in.
+const HEADER_OCTETS_MAX: usize = 64 << 10;
+
+type Failure = (Report, Option<String>);
+
+/// Messages that failed and are still in the spool, by transaction.
+#[derive(Default)]
+pub(super) struct Failures(Mutex<BTreeMap<MessageId, Vec<Failure>>>);
+
+impl Failures {
+    pub(super) fn add(
+        &self,
+        delivery: &Arc<Delivery>,
+        node: &Arc<Node>,
+        report: Report,
+        remote: Option<String>,
+    ) {
+        let batch = report.batch;
+        let first = {
+            let mut failures = locked(&self.0);
+            let together = failures.entry(batch).or_default();
+            together.push((report, remote));
+            together.len() == 1
+        };
+        if first {
+            let (delivery, node) = (Arc::clone(delivery), Arc::clone(node));
+            tokio::spawn(async move {
+                tokio::time::sleep(TOGETHER).await;
+                let failed = locked(&delivery.failures.0).remove(&batch).unwrap_or_default();
+                finish(&delivery, &node, batch, failed).await;
+            });
+        }
+    }
+}
+
+/// Stores the report, then takes the messages out of the spool. They stay when it cannot be stored.
+async fn finish(delivery: &Arc<Delivery>, node: &Arc<Node>, batch: MessageId, failed: Vec<Failure>) {
+    let messages: Vec<MessageId> = failed.iter().map(|(report, _)| report.message).collect();
+    match bounce(delivery, node, batch, &failed).await {
+        Ok(()) => node.store.finish(batch, messages),
+        Err(error) => {
+            notice(
+                Severity::Error,
+                format_args!(
+                    "the report that message {batch} failed cannot be stored: {error}; it stays queued"
+                ),
+            );
+            failed.iter().for_each(|(report, _)| delivery.keep(report));
+        }
+    }
+}
+
+async fn bounce(
+    delivery: &Arc<Delivery>,
+    node: &Arc<Node>,
+    batch: MessageId,
+    failed: &[Failure],
+) -> Result<(), String> {
+    let told: Vec<&Failure> = failed
+        .iter()
+        .filter(|(report, _)| !matches!(report.verdict, Verdict::Failed { quiet: true, .. }))
+        .collect();
+    let Some((first, _)) = told.first() else { return Ok(()) };
+    let settings = delivery.settings();
+    let options = settings.bounces(&first.queue);
+    if !options.generate {
+        return Ok(());
+    }
+    let mut reading = match node.store.open_message(batch).await {
+        Ok(reading) => reading,
+        // Without its file nobody knows whom to tell; opening it was tried before, and told.
+        Err(error) => return Err(error),
+    };
+    let envelope = reading.stored().envelope.clone();
+    // A report is never answered (RFC 5321, section 6.1).
+    if envelope.sender.is_empty() {
+        return Ok(());
+    }
+    let copy_of = |report: &Report| envelope.copies.iter().find(|copy| copy.id == report.message);
+    let failures: Vec<(&RecipientCopy, String, Option<&str>)> = told
+        .iter()
+        .filter_map(|(report, remote)| {
+            let copy = copy_of(report)?;
+            // NOTIFY=NEVER, and NOTIFY without FAILURE (RFC 3461).
+            if copy.notify.is_some_and(|notify| !notify.failure) {
+                return None;
+            }
+            let Verdict::Failed { reply, last, .. } = &report.verdict else { return None };
+            let reply = match last {
+                Some(last) => format!("{reply} (the last attempt: {last})"),
+                None => reply.to_string(),
+            };
+            Some((copy, reply, remote.as_deref()))
+        })
+        .collect();
+    if failures.is_empty() {
+        return Ok(());
+    }
+    let whole = match (envelope.ret, options.inline) {
+        (Some(Ret::Full), _) | (None, Inline::All) => reading.stored().content_bytes <= RETURNED_OCTETS_MAX,
+        (Some(Ret::Headers), _) | (None, Inline::Headers | Inline::Nothing) => false,
+    };
+    let nothing = options.inline == Inline::Nothing && envelope.ret.is_none();
+    let wanted = if whole { usize::try_from(RETURNED_OCTETS_MAX).unwrap_or(0) } else { HEADER_OCTETS_MAX };
+    let eight_bit = reading.eight_bit_header() || (whole && reading.eight_bit_body());
+    let mut content = Vec::new();
+    while content.len() < wanted && !nothing {
+        let read = node.store.read(reading, content.len() as u64, wanted - content.len()).await;
+        let (again, piece) = read.ok_or("the node is stopping")?;
+        reading = again;
+        let piece = piece.map_err(|error| crate::store::chain(&error))?;
+        if piece.is_empty() {
+            break;
+        }
+        content.extend(piece);
+    }
+    let header =
+        content.windows(4).position(|window| window == b"\r\n\r\n").map_or(content.len(), |at| at + 2);
+    let returned = if nothing {
+        Returned::Nothing
+    } else if whole {
+        Returned::All(&content)
+    } else {
+        Returned::Headers(content.get(..header).unwrap_or_default())
+    };
+    let list: Vec<Failed<'_>> = failures
+        .iter()
+        .map(|(copy, reply, remote)| Failed {
+            recipient: &copy.recipient,
+            original: copy.orcpt.as_deref(),
+            reply,
+            remote: *remote,
+        })
+        .collect();
+    let ids = node.store.draw_ids(1);
+    let id = *ids.first().ok_or("no id")?;
+    let at = clock::wall();
+    let text = Bounce {
+        hostname: &settings.hostname,
+        from: &options.from,
+        to: &envelope.sender,
+        id: &id.to_string(),
+        at,
+        arrived: envelope.created,
+        envelope_id: envelope.envid.as_deref(),
+        failed: &list,
+        returned,
+        eight_bit,
+    }
+    .write();
+    let stored = Envelope {
+        batch: id,
+        created: at,
+        sender: String::new(),
+        copies: vec![RecipientCopy {
+            id,
+            recipient: envelope.sender.clone(),
+            domain: crate::edge::domain_of(&envelope.sender),
+            orcpt: None,
+            notify: None,
+            binding: DEFAULT_BINDING.into(),
+            binding_group: DEFAULT_BINDING.into(),
+        }],
+        body: if eight_bit { Body::EightBitMime } else { Body::SevenBit },
+        smtputf8: envelope.smtputf8,
+        ret: None,
+        envid: None,
+        client: None,
+        helo: String::new(),
+        protocol: String::from("internal"),
+        context: Vec::new(),
+    };
+    let mut draft = node.store.draft(stored).map_err(|error| crate::store::chain(&error))?;
+    for piece in text.chunks(16 << 10) {
+        if draft.push(piece) {
+            draft = node.store.flush(draft).await.ok_or("the node is stopping")?;
+        }
+    }
+    node.store.store(draft).await.map_err(|error| crate::store::chain(&error))
+}

@@ -1,0 +1,318 @@
+//! One outbound connection: moves octets between a socket and the protocol core, and messages out of the spool.
+
+use super::outgoing::{self, Outgoing};
+use super::{Delivery, locked, now};
+use crate::clock;
+use crate::node::Node;
+use postfleet_queue::{ConnectionId, Ended, Next, Outcome, Target};
+use postfleet_smtp::client::{self, Client, Ending, Event};
+use postfleet_spool::{MessageId, QueueKey};
+use std::future::pending;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::Notify;
+use tokio::time::sleep_until;
+
+/// Octets read from the socket, or from the spool, at once.
+const PIECE_OCTETS: usize = 32 * 1024;
+
+/// A connection that has been decided on. Whatever becomes of the task, the queues hear of its end: nothing that it was
+/// given stays with it.
+pub(super) struct Opening {
+    delivery: Arc<Delivery>,
+    id: ConnectionId,
+    queue: Arc<QueueKey>,
+    target: Target,
+    plain: bool,
+    how: Ended,
+    woken: Arc<Notify>,
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        locked(&self.delivery.waiting).remove(&self.id);
+        self.delivery.with(|scheduler, shared| scheduler.ended(now(), self.id, self.how, shared));
+        self.delivery.changed.notify_one();
+    }
+}
+
+trait Octets: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Octets for T {}
+
+/// A transaction under way.
+struct Sending {
+    messages: Vec<MessageId>,
+    content: Outgoing,
+    at: u64,
+}
+
+impl Opening {
+    pub(super) fn new(
+        delivery: &Arc<Delivery>,
+        id: ConnectionId,
+        queue: Arc<QueueKey>,
+        target: Target,
+        plain: bool,
+    ) -> Self {
+        let woken = Arc::new(Notify::new());
+        locked(&delivery.waiting).insert(id, Arc::clone(&woken));
+        Self { delivery: Arc::clone(delivery), id, queue, target, plain, how: Ended::Done, woken }
+    }
+
+    pub(super) async fn run(mut self, node: &Arc<Node>) {
+        let host = self.target.host.clone();
+        let _counted = node.connections.open_outbound(&self.queue, host.as_deref(), self.target.address.ip());
+        let settings = self.delivery.settings();
+        let dialing = settings.dialing(&self.queue);
+        let mut client = Client::new(Arc::new(settings.client(&self.queue, self.plain)), clock::monotonic());
+        let mut stopping = node.stopping.subscribe();
+        let connecting = tokio::time::timeout(dialing.connect, connect(&dialing.bind, self.target.address));
+        let connected = tokio::select! {
+            connected = connecting => connected,
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        };
+        let mut stream: Option<Box<dyn Octets>> = match connected {
+            Ok(Ok(stream)) => {
+                let _slower = stream.set_nodelay(true);
+                let _open = client.connected(clock::monotonic());
+                Some(Box::new(stream))
+            }
+            Ok(Err(_)) | Err(_) => {
+                self.how = Ended::AddressFailed;
+                return;
+            }
+        };
+        let mut sending: Option<Sending> = None;
+        // When the queues are to be asked again, without a message.
+        let mut ask_at = None;
+        let mut buffer = vec![0; PIECE_OCTETS];
+        loop {
+            // Write and carry out until the core waits.
+            loop {
+                while let Some(octets) = client.poll_transmit() {
+                    let Some(stream) = &mut stream else { break };
+                    let deadline = client.poll_deadline();
+                    let write = async {
+                        stream.write_all(&octets).await?;
+                        stream.flush().await
+                    };
+                    let timer = async {
+                        match deadline {
+                            Some(at) => sleep_until(clock::instant_of(at)).await,
+                            None => pending().await,
+                        }
+                    };
+                    tokio::select! {
+                        written = write => if written.is_err() { client.transmit_failed() },
+                        () = timer => {
+                            client.handle_timeout(clock::monotonic().max(deadline.unwrap_or_default()));
+                            client.transmit_failed();
+                        }
+                    }
+                }
+                match client.poll_event() {
+                    Some(Event::StartTls) => {
+                        let Some(clear) = stream.take() else { continue };
+                        let name = host
+                            .as_deref()
+                            .map_or_else(|| self.target.address.ip().to_string(), str::to_owned);
+                        let connector = self.delivery.connector.get(&dialing);
+                        let handshake = tls_stream(connector, &name, clear);
+                        let limit =
+                            client.poll_deadline().map(|at| at.since(clock::monotonic())).unwrap_or_default();
+                        match tokio::time::timeout(limit, handshake).await {
+                            Ok(Ok(encrypted)) => {
+                                stream = Some(encrypted);
+                                let _ready = client.tls_ready(clock::monotonic());
+                            }
+                            Ok(Err(_)) | Err(_) => _ = client.tls_failed(),
+                        }
+                    }
+                    Some(Event::Ready) => {
+                        sending = None;
+                        ask_at = self.ask(node, &mut client, &mut sending).await;
+                    }
+                    Some(Event::ContentWanted) => {
+                        if let Some(sending) = &mut sending {
+                            sending.at = 0;
+                        }
+                    }
+                    Some(Event::Settled { recipient, outcome }) => {
+                        let message =
+                            sending.as_ref().and_then(|sending| sending.messages.get(recipient)).copied();
+                        if let Some(message) = message {
+                            self.settle(node, message, outcome);
+                        }
+                    }
+                    Some(Event::Close(ending)) => {
+                        self.how = match ending {
+                            Ending::Done | Ending::Lost(_) => Ended::Done,
+                            Ending::AddressFailed(_) => Ended::AddressFailed,
+                            Ending::RetryWithoutTls(_) => Ended::RetryWithoutTls,
+                        };
+                        if let Some(mut stream) = stream.take() {
+                            drop(
+                                tokio::time::timeout(std::time::Duration::from_secs(5), stream.shutdown())
+                                    .await,
+                            );
+                        }
+                        return;
+                    }
+                    None if client.wants_content() => {
+                        let Some(sending) = &mut sending else { return };
+                        match sending.content.read(&node.store, sending.at, PIECE_OCTETS).await {
+                            Ok(piece) if piece.is_empty() => _ = client.content_end(clock::monotonic()),
+                            Ok(piece) => {
+                                sending.at += piece.len() as u64;
+                                let _wanted = client.content(clock::monotonic(), &piece);
+                            }
+                            Err(()) => _ = client.content_failed(),
+                        }
+                    }
+                    None => break,
+                }
+            }
+            let Some(open) = &mut stream else { return };
+            let free = client.takes_message();
+            let idle = free && client.stage() == client::Stage::Idle;
+            let deadline = client.poll_deadline();
+            let timer = async {
+                match deadline {
+                    Some(at) => sleep_until(clock::instant_of(at)).await,
+                    None => pending().await,
+                }
+            };
+            let again = async {
+                match ask_at {
+                    Some(at) => sleep_until(clock::instant_of(at)).await,
+                    None => pending().await,
+                }
+            };
+            let stop = async {
+                if stopping.wait_for(|stopping| *stopping).await.is_err() {
+                    pending::<()>().await;
+                }
+            };
+            tokio::select! {
+                read = open.read(&mut buffer) => match read {
+                    Ok(0) | Err(_) => client.closed(),
+                    Ok(count) => client.received(clock::monotonic(), buffer.get(..count).unwrap_or_default()),
+                },
+                () = timer => client.handle_timeout(clock::monotonic()),
+                () = self.woken.notified(), if idle => ask_at = self.ask(node, &mut client, &mut sending).await,
+                () = again, if idle => ask_at = self.ask(node, &mut client, &mut sending).await,
+                () = stop, if free => {
+                    let _busy = client.quit(clock::monotonic());
+                }
+            }
+        }
+    }
+
+    /// Asks the queues what to send.
+    async fn ask(
+        &self,
+        node: &Arc<Node>,
+        client: &mut Client,
+        sending: &mut Option<Sending>,
+    ) -> Option<postfleet_types::Monotonic> {
+        if *node.stopping.borrow() {
+            let _busy = client.quit(clock::monotonic());
+            return None;
+        }
+        loop {
+            match self.delivery.with(|scheduler, shared| scheduler.next(now(), self.id, shared)) {
+                Next::Stay { until, .. } => {
+                    // It may have failed messages that were too old.
+                    self.delivery.changed.notify_one();
+                    return until;
+                }
+                Next::Quit => {
+                    let _busy = client.quit(clock::monotonic());
+                    return None;
+                }
+                Next::Send { batch, messages } => {
+                    let opened = outgoing::open(&node.store, batch, &messages).await;
+                    let (content, message) = match opened {
+                        Ok(opened) => opened,
+                        Err(reply) => {
+                            for message in messages {
+                                self.report(
+                                    node,
+                                    message,
+                                    Outcome::Temporary(Arc::from(reply.as_str())),
+                                    None,
+                                );
+                            }
+                            continue;
+                        }
+                    };
+                    match client.submit(clock::monotonic(), message) {
+                        Ok(()) => *sending = Some(Sending { messages, content, at: 0 }),
+                        Err(_) => {
+                            // The connection ended meanwhile.
+                            for message in messages {
+                                self.report(node, message, Outcome::Stays, None);
+                            }
+                        }
+                    }
+                    return None;
+                }
+            }
+        }
+    }
+
+    fn settle(&self, node: &Arc<Node>, message: MessageId, outcome: client::Outcome) {
+        let text = |failure: &client::Failure| Arc::from(failure.reply.to_string());
+        let outcome = match &outcome {
+            client::Outcome::Delivered(_) => Outcome::Delivered,
+            client::Outcome::Temporary(failure) => Outcome::Temporary(text(failure)),
+            client::Outcome::Permanent(failure) => Outcome::Permanent(text(failure)),
+            client::Outcome::StaysActive(_) | client::Outcome::AnotherConnection(_) => Outcome::Stays,
+        };
+        let remote = self
+            .target
+            .host
+            .as_deref()
+            .map_or_else(|| format!("[{}]", self.target.address.ip()), str::to_owned);
+        self.report(node, message, outcome, Some(remote));
+    }
+
+    fn report(&self, node: &Arc<Node>, message: MessageId, outcome: Outcome, remote: Option<String>) {
+        let report = locked(&self.delivery.state).scheduler.settled(now(), self.id, message, outcome);
+        self.delivery.changed.notify_one();
+        if let Some(report) = report {
+            self.delivery.reported(node, report, remote);
+        }
+    }
+}
+
+/// Connects from a source address: `*`, an address, or a name of this machine.
+async fn connect(bind: &str, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if bind != "*" {
+        let own: Option<IpAddr> = match bind.trim_matches(['[', ']']).parse() {
+            Ok(address) => Some(address),
+            Err(_) => {
+                let mut found = tokio::net::lookup_host((bind, 0)).await?;
+                found.find(|found| found.is_ipv4() == to.is_ipv4()).map(|found| found.ip())
+            }
+        };
+        let own = own.filter(|own| own.is_ipv4() == to.is_ipv4());
+        let own = own.ok_or_else(|| io::Error::other("Bind_Address has no address of this family"))?;
+        socket.bind(SocketAddr::new(own, 0))?;
+    }
+    socket.connect(to).await
+}
+
+async fn tls_stream(
+    connector: Option<tokio_rustls::TlsConnector>,
+    name: &str,
+    clear: Box<dyn Octets>,
+) -> io::Result<Box<dyn Octets>> {
+    let connector = connector.ok_or_else(|| io::Error::other("TLS cannot be used"))?;
+    let name = rustls::pki_types::ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
+    Ok(Box::new(connector.connect(name, clear).await?))
+}

@@ -1,0 +1,313 @@
+//! Delivery: the queues of `postfleet-queue`, driven with sockets, a name service and the spool.
+//!
+//! ```text
+//!  spool: stored ──► Scheduler (lock) ◄── next, settled, ended ── connection tasks ──► other servers
+//!                        │  ▲                                          │ report
+//!            pump task ──┘  └── routed ── look-up tasks                ▼
+//!            (opens connections, starts look-ups)     finishing: bounce if it failed, then out of the spool
+//! ```
+//!
+//! A message leaves the spool after the other side has it, or after the bounce that tells of its failure is durable.
+
+mod bounces;
+mod connection;
+mod outgoing;
+mod resolver;
+mod settings;
+mod shared;
+mod tls;
+
+pub(crate) use settings::DeliverySettings;
+
+use crate::clock;
+use crate::fleet::Fleet;
+use crate::node::Node;
+use crate::notices::{Severity, notice};
+use bounces::Failures;
+use postfleet_queue::{
+    Action, Arrival, ConnectionId, Need, Now, QueueState, Report, Routing, Scheduler, Shared, Verdict,
+};
+use postfleet_spool::{QueueKey, Stored};
+use resolver::Resolver;
+use settings::{QueueOptions, retries_passed};
+use shared::{Asking, Memory};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
+use std::time::Duration;
+use tokio::sync::{Notify, Semaphore};
+
+/// Domains that are looked up at a time.
+const LOOKUPS_MAX: usize = 256;
+
+/// The queues and what moves them.
+pub(crate) struct Delivery {
+    /// A plain lock, held for single calls and never across an await. The fleet's lock is taken behind it.
+    state: Mutex<State>,
+    settings: RwLock<Arc<DeliverySettings>>,
+    resolver: RwLock<Arc<Resolver>>,
+    fleet: Option<Arc<Fleet>>,
+    /// Wakes the pump.
+    changed: Notify,
+    /// Connections that wait for a message.
+    waiting: Mutex<BTreeMap<ConnectionId, Arc<Notify>>>,
+    failures: Failures,
+    node: OnceLock<Weak<Node>>,
+    connector: tls::Connectors,
+    /// Look-ups at a time.
+    lookups: Semaphore,
+}
+
+struct State {
+    scheduler: Scheduler,
+    memory: Memory,
+}
+
+fn now() -> Now {
+    Now { monotonic: clock::monotonic(), wall: clock::wall() }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Delivery {
+    pub(crate) fn new(settings: Arc<DeliverySettings>, fleet: Option<Arc<Fleet>>) -> Arc<Self> {
+        let mut seed = [0; 8];
+        // Any seed will do: it only mixes exchangers of equal preference.
+        let _same_order = getrandom::fill(&mut seed);
+        let scheduler =
+            Scheduler::new(Box::new(QueueOptions(Arc::clone(&settings))), u64::from_ne_bytes(seed));
+        let resolver = Arc::new(Resolver::new(settings.resolv_conf.as_deref()));
+        Arc::new(Self {
+            state: Mutex::new(State { scheduler, memory: Memory::default() }),
+            settings: RwLock::new(settings),
+            resolver: RwLock::new(resolver),
+            fleet,
+            changed: Notify::new(),
+            waiting: Mutex::default(),
+            failures: Failures::default(),
+            node: OnceLock::new(),
+            connector: tls::Connectors::default(),
+            lookups: Semaphore::new(LOOKUPS_MAX),
+        })
+    }
+
+    fn settings(&self) -> Arc<DeliverySettings> {
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes another configuration.
+    pub(crate) fn adopt(&self, settings: Arc<DeliverySettings>) {
+        let file = settings.resolv_conf.as_deref();
+        let stale = self.resolver.read().unwrap_or_else(PoisonError::into_inner).is_stale(file);
+        if stale {
+            let resolver = Arc::new(Resolver::new(file));
+            *self.resolver.write().unwrap_or_else(PoisonError::into_inner) = resolver;
+        }
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&settings);
+        let mut state = locked(&self.state);
+        state.memory.forget_limits();
+        state.scheduler.configure(now(), Box::new(QueueOptions(settings)));
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Takes the copies of a transaction that is durable. `before`: it was in the spool when the node started.
+    pub(crate) fn stored(&self, stored: &Stored, before: bool) {
+        let now = now();
+        let envelope = &stored.envelope;
+        let settings = self.settings();
+        let mut state = locked(&self.state);
+        for copy in &envelope.copies {
+            let queue = QueueKey {
+                binding_group: copy.binding_group.as_str().into(),
+                binding: copy.binding.as_str().into(),
+                domain: copy.domain.as_str().into(),
+            };
+            let age = now.wall.unix_millis().saturating_sub(envelope.created.unix_millis());
+            let failures =
+                if before { retries_passed(&settings.retry(&queue), Duration::from_millis(age)) } else { 0 };
+            let arrival = Arrival {
+                message: copy.id,
+                batch: envelope.batch,
+                queue: &queue,
+                created: envelope.created,
+                failures,
+                due_in: Duration::ZERO,
+            };
+            state.scheduler.arrived(now, &arrival);
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// A message whose bounce could not be stored stays queued.
+    fn keep(&self, report: &Report) {
+        let arrival = Arrival {
+            message: report.message,
+            batch: report.batch,
+            queue: &report.queue,
+            created: report.created,
+            failures: report.retries,
+            due_in: bounces::AGAIN,
+        };
+        locked(&self.state).scheduler.arrived(now(), &arrival);
+        self.changed.notify_one();
+    }
+
+    /// Calls the scheduler together with the limits of the fleet.
+    fn with<T>(self: &Arc<Self>, act: impl FnOnce(&mut Scheduler, &mut dyn Shared) -> T) -> T {
+        let settings = self.settings();
+        let mut state = locked(&self.state);
+        let State { scheduler, memory } = &mut *state;
+        let mut asking = Asking { delivery: self, settings: &settings, fleet: self.fleet.as_ref(), memory };
+        act(scheduler, &mut asking)
+    }
+
+    fn unit_came(&self, object: &'static str, name: &str) {
+        locked(&self.state).memory.came(object, name);
+        for waiting in locked(&self.waiting).values() {
+            waiting.notify_one();
+        }
+        self.changed.notify_one();
+    }
+
+    /// Starts moving mail. Ends with the node.
+    pub(crate) fn start(self: &Arc<Self>, node: &Arc<Node>) {
+        // Once, at the start of the node.
+        let _again = self.node.set(Arc::downgrade(node));
+        let (pumped, slots) = (Arc::clone(self), Arc::clone(self));
+        tokio::spawn(async move { pumped.pump().await });
+        if let Some(fleet) = self.fleet.clone() {
+            tokio::spawn(async move {
+                loop {
+                    fleet.slot_ready().await;
+                    locked(&slots.state).scheduler.slots_came();
+                    slots.changed.notify_one();
+                }
+            });
+        }
+    }
+
+    fn node(&self) -> Option<Arc<Node>> {
+        self.node.get().and_then(Weak::upgrade)
+    }
+
+    async fn pump(self: Arc<Self>) {
+        loop {
+            let Some(node) = self.node() else { return };
+            let stopping = *node.stopping.borrow();
+            loop {
+                // A node that stops opens nothing more; what is under way ends in peace.
+                let action = if stopping {
+                    None
+                } else {
+                    self.with(|scheduler, shared| scheduler.poll(now(), shared))
+                };
+                match action {
+                    Some(action) => self.carry_out(&node, action),
+                    None => break,
+                }
+            }
+            let deadline = locked(&self.state).scheduler.poll_deadline().filter(|_| !stopping);
+            let mut stop = node.stopping.subscribe();
+            drop(node);
+            let timer = async {
+                match deadline {
+                    Some(at) => tokio::time::sleep_until(clock::instant_of(at)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = timer => {}
+                () = self.changed.notified() => {}
+                stopped = stop.wait_for(|stopping| *stopping), if !stopping => if stopped.is_err() { return },
+            }
+        }
+    }
+
+    fn carry_out(self: &Arc<Self>, node: &Arc<Node>, action: Action) {
+        match action {
+            Action::Resolve { queue, failed_lookups } => {
+                let delivery = Arc::clone(self);
+                tokio::spawn(async move { delivery.resolve(&queue, failed_lookups).await });
+            }
+            Action::Connect { connection, queue, target, plain } => {
+                let opening = connection::Opening::new(self, connection, queue, target, plain);
+                let node = Arc::clone(node);
+                tokio::spawn(async move { opening.run(&node).await });
+            }
+            Action::Wake(connection) => {
+                if let Some(waiting) = locked(&self.waiting).get(&connection) {
+                    waiting.notify_one();
+                }
+            }
+            Action::Report(report) => self.reported(node, report, None),
+        }
+    }
+
+    async fn resolve(self: Arc<Self>, queue: &QueueKey, failed_lookups: u32) {
+        // Never closed.
+        let _turn = self.lookups.acquire().await;
+        let settings = Arc::new(self.settings().route(queue));
+        let resolver = Arc::clone(&self.resolver.read().unwrap_or_else(PoisonError::into_inner));
+        let mut routing = Routing::new(Arc::clone(&settings), &queue.domain, failed_lookups);
+        let routed = loop {
+            let needed = match routing.poll() {
+                Ok(routed) => break routed,
+                Err(needed) => needed,
+            };
+            for need in needed {
+                match need {
+                    Need::Exchangers(name) => {
+                        let answer = resolver.exchangers(&name).await;
+                        routing.exchangers(&name, answer);
+                    }
+                    Need::Addresses(name) => {
+                        let answer = resolver.addresses(&name, settings.ipv6).await;
+                        routing.addresses(&name, answer);
+                    }
+                }
+            }
+        };
+        locked(&self.state).scheduler.routed(now(), queue, routed);
+        self.changed.notify_one();
+    }
+
+    /// Counts what became of a message, tells of failures, and takes what is done out of the spool.
+    fn reported(self: &Arc<Self>, node: &Arc<Node>, report: Report, remote: Option<String>) {
+        match &report.verdict {
+            Verdict::Delivered => {
+                node.statistics.count_delivered();
+                node.store.finish(report.batch, vec![report.message]);
+            }
+            Verdict::Delayed { reply, .. } => {
+                let text =
+                    format!("message {} for {} is delayed: {reply}", report.message, report.queue.domain);
+                notice(Severity::Debug, text);
+            }
+            Verdict::Failed { reply, .. } => {
+                node.statistics.count_failed();
+                let text =
+                    format!("message {} for {} has failed: {reply}", report.message, report.queue.domain);
+                notice(Severity::Info, text);
+                self.failures.add(self, node, report, remote);
+            }
+        }
+    }
+
+    /// The queues, by group, binding, domain.
+    pub(crate) fn queues(&self) -> Vec<QueueState> {
+        locked(&self.state).scheduler.states().collect()
+    }
+
+    /// Messages that are queued.
+    pub(crate) fn len(&self) -> usize {
+        locked(&self.state).scheduler.len()
+    }
+
+    /// Connections open or being opened.
+    pub(crate) fn connections(&self) -> usize {
+        locked(&self.state).scheduler.connections()
+    }
+}

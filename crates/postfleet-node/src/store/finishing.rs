@@ -1,0 +1,116 @@
+//! Messages that are delivered or have failed leave the spool.
+
+use super::disk::FolderDisk;
+use super::{Store, chain, locked};
+use crate::notices::{Severity, notice};
+use postfleet_spool::{Disk as _, DiskErrorKind, DoneJournal, MessageId, Queue, message_path};
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::sync::{Mutex, mpsc};
+use tokio::sync::oneshot;
+
+/// What the thread is told.
+pub(super) enum Finished {
+    /// Copies of one transaction are done.
+    Copies(MessageId, Vec<MessageId>),
+    /// Answer when everything before is on the disk.
+    Flush(oneshot::Sender<()>),
+}
+
+impl Store {
+    /// Takes copies of a transaction out of the spool, soon. A crash before that delivers them again.
+    pub(crate) fn finish(&self, batch: MessageId, copies: Vec<MessageId>) {
+        // The thread ends with the process only.
+        drop(self.finisher.send(Finished::Copies(batch, copies)));
+    }
+
+    /// Returns when everything that is done is on the disk.
+    pub(crate) async fn flush_finished(&self) {
+        let (answer, flushed) = oneshot::channel();
+        if self.finisher.send(Finished::Flush(answer)).is_ok() {
+            drop(flushed.await);
+        }
+    }
+}
+
+pub(super) fn run(
+    disk: &FolderDisk,
+    finished: &mpsc::Receiver<Finished>,
+    queue: &Mutex<Queue>,
+    done: &Mutex<DoneJournal<File>>,
+) {
+    while let Ok(first) = finished.recv() {
+        let mut records = Vec::new();
+        let mut gone = Vec::new();
+        let mut answers = Vec::new();
+        for told in std::iter::once(first).chain(finished.try_iter()) {
+            let (batch, copies) = match told {
+                Finished::Copies(batch, copies) => (batch, copies),
+                Finished::Flush(answer) => {
+                    answers.push(answer);
+                    continue;
+                }
+            };
+            for copy in copies {
+                records.push((batch, copy));
+                if locked(queue).remove(copy).is_some_and(|removed| removed.last) {
+                    gone.push(batch);
+                }
+            }
+        }
+        // A file whose last copy is done goes; the others are remembered.
+        let mut folders = BTreeSet::new();
+        gone.retain(|batch| {
+            let removed = unlink(disk, *batch);
+            if removed {
+                folders.extend(message_path(*batch).rsplit_once('/').map(|(folder, _)| folder.to_owned()));
+            }
+            removed
+        });
+        for folder in folders {
+            if let Err(error) = disk.sync_folder(&folder) {
+                notice(
+                    Severity::Error,
+                    format_args!("the spool's folder {folder} was not synced: {}", chain(&error)),
+                );
+            }
+        }
+        records.retain(|(batch, _)| !gone.contains(batch));
+        let mut done = locked(done);
+        if !records.is_empty()
+            && let Err(error) = done.record(disk, &records)
+        {
+            notice(
+                Severity::Error,
+                format_args!(
+                    "{} deliveries could not be recorded and would be repeated after a restart: {}",
+                    records.len(),
+                    chain(&error)
+                ),
+            );
+        }
+        gone.into_iter().for_each(|batch| done.forget(batch));
+        for answer in answers {
+            let _gone = answer.send(());
+        }
+    }
+}
+
+fn unlink(disk: &FolderDisk, batch: MessageId) -> bool {
+    match disk.unlink(&message_path(batch)) {
+        Ok(()) => true,
+        Err(error) if error.kind() == DiskErrorKind::NotFound => true,
+        Err(error) => {
+            notice(
+                Severity::Error,
+                format_args!("message {batch} is done and its file cannot be removed: {}", chain(&error)),
+            );
+            false
+        }
+    }
+}
+
+/// Removes the file of a transaction of which every copy is done.
+pub(super) fn remove(disk: &FolderDisk, batch: MessageId) {
+    let _told = unlink(disk, batch);
+}

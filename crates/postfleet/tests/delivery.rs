@@ -1,0 +1,225 @@
+//! Mail leaves: to another server, to the sender as a bounce, once, and not before it may.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+#[path = "support/remote.rs"]
+mod remote;
+mod support;
+
+use remote::{MailServer, name_server};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use support::{Client, SingleNode, wait_until};
+
+const PATIENCE: Duration = Duration::from_secs(15);
+
+const ZONE: &str = "example.net MX 10 mx.example.net\nclient.example MX 10 mx.example.net\n\
+    mx.example.net A 127.0.0.1\nnull.example MX 0";
+
+/// A node that takes mail for anybody from this machine, and delivers to the server.
+fn relay(server: &MailServer, more: &str) -> SingleNode {
+    let node = SingleNode::start(
+        &format!(
+            "Relay_Hosts = ( 127.0.0.0/8 )\nRemote_SMTP_Port = {}\nResolv_Conf = \"{{dir}}/resolv\"\n{more}",
+            server.port
+        ),
+        "",
+        "",
+    );
+    std::fs::write(node.dir.path().join("resolv"), format!("nameserver {}\n", name_server(ZONE))).unwrap();
+    let reloaded = node.console("config reload");
+    assert!(reloaded.ends_with("Reconfigure complete\n"), "{reloaded}");
+    node
+}
+
+const DELIVERS: &str = "Suspend_Delivery = false\nIdle_Timeout = 1";
+
+fn send(node: &SingleNode, recipients: &[&str], body: &str) {
+    let mut client = Client::connect(&node.smtp).unwrap();
+    let ok = |reply: String| assert!(reply.starts_with('2') || reply.starts_with('3'), "{reply}");
+    ok(client.command("MAIL FROM:<sender@client.example>").unwrap());
+    for recipient in recipients {
+        ok(client.command(&format!("RCPT TO:<{recipient}>")).unwrap());
+    }
+    ok(client.command("DATA").unwrap());
+    let head = "From: <sender@client.example>\r\nDate: Sat, 21 Nov 2026 12:00:00 +0000\r\nSubject: t\r\n";
+    client.send(&format!("{head}\r\n{body}\r\n.\r\n")).unwrap();
+    ok(client.reply().unwrap());
+}
+
+/// Message files in the spool.
+fn files(node: &SingleNode) -> usize {
+    let folders = std::fs::read_dir(node.dir.path().join("spool/msg")).unwrap().flatten();
+    folders.map(|folder| std::fs::read_dir(folder.path()).unwrap().count()).sum()
+}
+
+fn queued(node: &SingleNode) -> String {
+    let text = node.console("mailq");
+    let row = text.lines().find(|line| line.starts_with("default/default ")).unwrap_or_default();
+    row.split_whitespace().skip(1).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_message_goes_to_the_exchanger_of_its_domain_and_leaves_the_spool() {
+    let server = MailServer::start(|_| "250 2.1.5 ok");
+    let node = relay(&server, DELIVERS);
+    // A dot at the start of a line is the message's own.
+    send(&node, &["somebody@example.net"], "hello\r\n..dots\r\nend");
+    wait_until(PATIENCE, "the message arrives", || !server.all().is_empty());
+    let received = server.all();
+    assert_eq!(
+        (received[0].sender.as_str(), &received[0].recipients[..]),
+        ("sender@client.example", &["somebody@example.net".to_owned()][..])
+    );
+    assert!(received[0].text.starts_with("Received: from [127."), "{}", received[0].text);
+    assert!(received[0].text.ends_with("\r\n\r\nhello\r\n.dots\r\nend\r\n"), "{:?}", received[0].text);
+    wait_until(PATIENCE, "the spool is empty", || files(&node) == 0);
+    let summary = node.console("summary");
+    assert!(summary.contains("Successfully Delivered Messages:      1\n"), "{summary}");
+    assert!(summary.contains("Total Queue Size:      0\n"), "{summary}");
+    // The connection ends when nothing more comes.
+    wait_until(PATIENCE, "the connection is closed", || server.open.load(Ordering::SeqCst) == 0);
+    assert_eq!(node.console("count outbound 0.0.0.0/0"), "0 sessions\n");
+}
+
+#[test]
+fn mta_case_24_a_batch_with_three_outcomes_and_what_a_restart_remembers() {
+    let server = MailServer::start(|recipient| match recipient.split('@').next().unwrap() {
+        "second" => "550 5.1.1 no such user",
+        "third" => "451 4.2.0 try later",
+        _ => "250 2.1.5 ok",
+    });
+    let mut node = relay(&server, DELIVERS);
+    send(&node, &["first@example.net", "second@example.net", "third@example.net"], "three");
+    wait_until(PATIENCE, "message and report arrive", || server.all().len() == 2);
+    let received = server.all();
+    assert_eq!(received[0].recipients, ["first@example.net"]);
+    let report = &received[1];
+    assert_eq!(
+        (report.sender.as_str(), &report.recipients[..]),
+        ("", &["sender@client.example".to_owned()][..])
+    );
+    let text = &report.text;
+    for line in [
+        "Subject: Delivery Status Notification (Failure)\r\n",
+        "Final-Recipient: rfc822; second@example.net\r\nAction: failed\r\nStatus: 5.1.1\r\n",
+        "Remote-MTA: dns; mx.example.net\r\nDiagnostic-Code: smtp; 550 5.1.1 no such user\r\n",
+    ] {
+        assert!(text.contains(line), "{line:?} in {text}");
+    }
+    assert!(!text.contains("first@") && !text.contains("third@"), "{text}");
+    wait_until(PATIENCE, "only the third is left", || {
+        queued(&node) == "example.net 0 1" && files(&node) == 1
+    });
+    // After a crash the first is not sent again, the second not reported again; the third is tried again.
+    node.restart();
+    wait_until(PATIENCE, "the third was tried", || queued(&node) == "example.net 0 1");
+    assert_eq!(server.all().len(), 2);
+}
+
+#[test]
+fn mta_case_21_null_mx() {
+    let server = MailServer::start(|_| "250 2.1.5 ok");
+    let node = relay(&server, DELIVERS);
+    send(&node, &["somebody@null.example"], "x");
+    wait_until(PATIENCE, "the report arrives", || !server.all().is_empty());
+    let received = server.all();
+    let line = "Status: 5.1.10\r\nDiagnostic-Code: smtp; 556 5.1.10 [internal] NULL MX domain does not accept mail\r\n";
+    assert!(received[0].text.contains(line), "{}", received[0].text);
+    wait_until(PATIENCE, "the spool is empty", || files(&node) == 0);
+    // Only the report needed a connection.
+    assert_eq!((received.len(), server.sessions.load(Ordering::SeqCst)), (1, 1));
+}
+
+#[test]
+fn mta_case_11_suspended_killed_resumed_delivered_once() {
+    let server = MailServer::start(|_| "250 2.1.5 ok");
+    let mut node = relay(&server, "Suspend_Delivery = true");
+    send(&node, &["somebody@example.net"], "once");
+    node.restart();
+    wait_until(PATIENCE, "it is queued again", || queued(&node) == "example.net 1 0");
+    assert_eq!(server.sessions.load(Ordering::SeqCst), 0);
+    node.console("config set suspend_delivery false");
+    wait_until(PATIENCE, "it arrives", || !server.all().is_empty());
+    wait_until(PATIENCE, "the spool is empty", || files(&node) == 0);
+    node.restart();
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(server.all().len(), 1);
+}
+
+#[test]
+fn a_report_is_never_answered() {
+    let server = MailServer::start(|_| "550 5.1.1 nobody here");
+    let node = relay(&server, DELIVERS);
+    send(&node, &["somebody@example.net"], "x");
+    // The message fails, then the report fails, and that is the end of it.
+    wait_until(PATIENCE, "the spool is empty", || {
+        node.console("summary").contains("Failed Messages:      2\n") && files(&node) == 0
+    });
+    assert!(server.all().is_empty());
+}
+
+#[test]
+fn connections_are_counted_and_kept_within_the_limit_of_the_fleet() {
+    let server = MailServer::start(|_| "250 2.1.5 ok");
+    server.held.store(true, Ordering::SeqCst);
+    let node = relay(
+        &server,
+        "Suspend_Delivery = false\nIdle_Timeout = 1\nConnection_Allocation_Aggressiveness = high\n\
+         Cluster_Max_Outbound_Connections = 2\ncluster { Replicate \"outbound_domains\" {} Replicate \"outbound_cidr\" {} }",
+    );
+    for number in 0..20 {
+        send(&node, &[&format!("r{number}@example.net")], "x");
+    }
+    let shown = |object: &str| node.console(&format!("cluster shared show {object}"));
+    wait_until(PATIENCE, "both slots are used", || server.open.load(Ordering::SeqCst) == 2);
+    wait_until(PATIENCE, "they are counted", || {
+        let row = shown("outbound_domains");
+        row.lines().any(|line| line.contains("example.net") && line.trim_end().ends_with(" 2"))
+    });
+    assert!(shown("outbound_slots").contains("2 of 2"), "{}", shown("outbound_slots"));
+    assert_eq!(node.console("count outbound 127.0.0.1/32"), "2 sessions\n");
+    server.held.store(false, Ordering::SeqCst);
+    wait_until(PATIENCE, "all arrive", || server.all().len() == 20);
+    assert_eq!(server.peak.load(Ordering::SeqCst), 2);
+    wait_until(PATIENCE, "the slots are given back", || {
+        server.open.load(Ordering::SeqCst) == 0 && !shown("outbound_domains").contains(" 2\n")
+    });
+}
+
+#[test]
+fn tls_is_spoken_where_it_is_required() {
+    let made = rcgen::generate_simple_self_signed(vec!["mx.test.example".to_owned()]).unwrap();
+    let files = tempfile::tempdir().unwrap();
+    let (certificate, key) = (files.path().join("cert"), files.path().join("key"));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let tls = format!("TLS_Certificate = \"{}\"\nTLS_Key = \"{}\"", certificate.display(), key.display());
+    // A relay of our own is the other side; one of them has no certificate.
+    let accepts = "Relay_Hosts = ( 127.0.0.0/8 )";
+    let (secure, plain) = (SingleNode::start(accepts, &tls, ""), SingleNode::start(accepts, "", ""));
+    let from = SingleNode::start(
+        &format!(
+            "{accepts}\nSuspend_Delivery = false\nTLS = required\nGateway = \"{}\"\n\
+             Domain \"plain.example\" {{ Gateway = \"{}\" }}",
+            secure.smtp, plain.smtp
+        ),
+        "",
+        "",
+    );
+    send(&from, &["somebody@example.net"], "x");
+    send(&from, &["somebody@plain.example"], "x");
+    wait_until(PATIENCE, "it arrives under TLS", || {
+        files_of(&secure).iter().any(|text| text.contains("with ESMTPS"))
+    });
+    wait_until(PATIENCE, "it is not sent in the clear", || {
+        from.console("mailq").lines().any(|line| line.contains("plain.example"))
+    });
+    assert!(files_of(&plain).is_empty());
+}
+
+/// The texts of the message files in the spool.
+fn files_of(node: &SingleNode) -> Vec<String> {
+    let folders = std::fs::read_dir(node.dir.path().join("spool/msg")).unwrap().flatten();
+    let files = folders.flat_map(|folder| std::fs::read_dir(folder.path()).unwrap().flatten());
+    files.map(|file| String::from_utf8_lossy(&std::fs::read(file.path()).unwrap()).into_owned()).collect()
+}
