@@ -377,10 +377,10 @@ fn listeners_fall_back_to_global_options() {
 
 #[test]
 fn without_effect_is_listed() {
-    let config = clean("Hostname = a\nDomain \"d\" { Retry_Interval = 5 }");
+    let config = clean("Hostname = a\nDomain \"d\" { LMTP_Port = 5 }");
     let stored = config.without_effect();
     assert_eq!(stored.len(), 1);
-    assert_eq!(stored[0].option, "Retry_Interval");
+    assert_eq!(stored[0].option, "LMTP_Port");
     assert_eq!(stored[0].position.as_ref().unwrap().to_string(), "/etc/t/ecelerity.conf:2:14");
 }
 

@@ -339,12 +339,12 @@ fn routes_and_retries() {
 #[test]
 fn names_without_effect_are_said_once() {
     let config = clean(
-        "Use_mmap = 1\nDomain a { Retry_Interval = 5 }\nDomain b { Retry_Interval = 6 }\nEventLoop x {}\nPathway p { }\nEventLoop y {}",
+        "Use_mmap = 1\nDomain a { LMTP_Port = 5 }\nDomain b { LMTP_Port = 6 }\nEventLoop x {}\nPathway p { }\nEventLoop y {}",
     );
     let found = config.without_effect();
     let shown: Vec<(&str, usize, u32)> =
         found.iter().map(|idle| (idle.option, idle.places, idle.position.as_ref().unwrap().line)).collect();
-    assert_eq!(shown, [("use_mmap", 1, 1), ("Retry_Interval", 2, 2), ("EventLoop", 2, 4), ("Pathway", 1, 5)]);
+    assert_eq!(shown, [("use_mmap", 1, 1), ("LMTP_Port", 2, 2), ("EventLoop", 2, 4), ("Pathway", 1, 5)]);
 }
 
 #[test]

@@ -116,10 +116,7 @@ pub(crate) async fn run(
     if let Some(fleet) = &node.fleet {
         let watched = Arc::clone(&node);
         let report: fleet::ReportOf = Arc::new(move || fleet::Report {
-            load: Load {
-                queue: watched.delivery.len() as u64,
-                connections: watched.connections.total(SMTP),
-            },
+            load: Load { queue: watched.delivery.len() as u64, connections: watched.connections.total(SMTP) },
             stuck: watched.store.stuck_for(),
         });
         for class in [Class::Main, Class::Shared] {

@@ -76,7 +76,7 @@ impl Delivery {
         // Any seed will do: it only mixes exchangers of equal preference.
         let _same_order = getrandom::fill(&mut seed);
         let scheduler =
-            Scheduler::new(Box::new(QueueOptions(Arc::clone(&settings))), u64::from_ne_bytes(seed));
+            Scheduler::new(Box::new(QueueOptions(Arc::clone(&settings))), u64::from_le_bytes(seed));
         let resolver = Arc::new(Resolver::new(settings.resolv_conf.as_deref()));
         Arc::new(Self {
             state: Mutex::new(State { scheduler, memory: Memory::default() }),

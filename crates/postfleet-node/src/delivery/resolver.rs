@@ -45,22 +45,22 @@ impl Resolver {
 
     /// The MX records of a name.
     pub(super) async fn exchangers(&self, name: &str) -> Answer<Vec<Mx>> {
-        self.ask(name, RecordType::MX, |data| match data {
-            RData::MX(mx) => {
-                let host = mx.exchange.to_ascii().to_ascii_lowercase();
-                Some(Mx { preference: mx.preference, host: host.trim_end_matches('.').to_owned() })
-            }
-            _ => None,
+        self.ask(name, RecordType::MX, |data| {
+            let RData::MX(mx) = data else { return None };
+            let host = mx.exchange.to_ascii().to_ascii_lowercase();
+            Some(Mx { preference: mx.preference, host: host.trim_end_matches('.').to_owned() })
         })
         .await
     }
 
     /// The addresses of a name.
     pub(super) async fn addresses(&self, name: &str, six: bool) -> Answer<Vec<IpAddr>> {
-        let address = |data: &RData| match data {
-            RData::A(four) => Some(IpAddr::V4(four.0)),
-            RData::AAAA(six) => Some(IpAddr::V6(six.0)),
-            _ => None,
+        let address = |data: &RData| {
+            if let RData::A(four) = data {
+                return Some(IpAddr::V4(four.0));
+            }
+            let RData::AAAA(six) = data else { return None };
+            Some(IpAddr::V6(six.0))
         };
         let four = self.ask(name, RecordType::A, address).await;
         if !six {

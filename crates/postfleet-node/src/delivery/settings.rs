@@ -103,9 +103,11 @@ impl Of<'_> {
         let Some(resolved) = self.config.eval(name, &self.facts) else { return Vec::new() };
         let mut chain = self.config.chain(resolved.row, &self.facts);
         chain.reverse();
-        let value = |id: InstanceId| match &self.config.tree().instance(id)?.assigned(name)?.value {
-            Value::Int(limit) if *limit > 0 => Some((id, i64::try_from(*limit).unwrap_or(i64::MAX))),
-            _ => None,
+        let value = |id: InstanceId| {
+            let Value::Int(limit) = self.config.tree().instance(id)?.assigned(name)?.value else {
+                return None;
+            };
+            (limit > 0).then(|| (id, i64::try_from(limit).unwrap_or(i64::MAX)))
         };
         chain.into_iter().filter_map(value).collect()
     }
@@ -164,20 +166,29 @@ impl DeliverySettings {
         let outer = || {
             let parent = tree.instance(instance.parent)?;
             let name = parent.name.clone().unwrap_or_default();
-            Some(match parent.scope {
-                Scope::Binding => Through::Binding(name),
-                Scope::BindingGroup => Through::Group(name),
-                _ => Through::Any,
+            Some(if parent.scope == Scope::Binding {
+                Through::Binding(name)
+            } else if parent.scope == Scope::BindingGroup {
+                Through::Group(name)
+            } else {
+                Through::Any
             })
         };
-        Some(match instance.scope {
-            Scope::Global => LimitKey { through: Through::Any, to: To::Any },
-            Scope::Binding => LimitKey { through: Through::Binding(name()), to: To::Any },
-            Scope::BindingGroup => LimitKey { through: Through::Group(name()), to: To::Any },
-            Scope::Domain => LimitKey { through: outer()?, to: To::Domain(name()) },
-            Scope::Host => LimitKey { through: outer()?, to: To::Host(name()) },
-            _ => return None,
-        })
+        let scope = instance.scope;
+        let (through, to) = if scope == Scope::Global {
+            (Through::Any, To::Any)
+        } else if scope == Scope::Binding {
+            (Through::Binding(name()), To::Any)
+        } else if scope == Scope::BindingGroup {
+            (Through::Group(name()), To::Any)
+        } else if scope == Scope::Domain {
+            (outer()?, To::Domain(name()))
+        } else if scope == Scope::Host {
+            (outer()?, To::Host(name()))
+        } else {
+            return None;
+        };
+        Some(LimitKey { through, to })
     }
 
     fn is_scope(&self, id: InstanceId, scope: Scope) -> bool {
@@ -477,3 +488,7 @@ impl DeliverySettings {
         RetryPolicy { schedule, never_retry: false, never_attempt_expired: false }
     }
 }
+
+#[cfg(test)]
+#[path = "settings_tests.rs"]
+mod tests;

@@ -135,7 +135,14 @@ pub(super) async fn serve(node: &Arc<Node>, stream: Stream, beginning: Beginning
             }
             // What a client says while its command is held waits; that it goes away is seen all the same.
             read = stream.read(&mut buffer), if session.wants_input() => match read {
-                Ok(count @ 1..) => session.receive(clock::monotonic(), buffer.get(..count).unwrap_or_default()),
+                Ok(count @ 1..) => {
+                    // What the client says after a change that came into effect is answered by the new configuration.
+                    if !told_of_change && *changes.borrow() > esmtp {
+                        told_of_change = true;
+                        session.configuration_changed();
+                    }
+                    session.receive(clock::monotonic(), buffer.get(..count).unwrap_or_default());
+                }
                 Ok(0) => session.connection_lost(),
                 Err(error) => {
                     notice(Severity::Debug, format_args!("session of {client} ended: {error}"));
