@@ -121,11 +121,32 @@ async fn ping(channel: &mut Channel) {
 /// Whether a member has announced that address, or `peers` names it. Who joins is a member of the shared connection, and
 /// fetches, before the main one has admitted it, or the other way round.
 pub(crate) fn is_member(fleet: &Fleet, peer: IpAddr) -> bool {
-    let peer = normalised(peer);
-    let announced = |members: &[ShownMember]| {
-        members.iter().any(|shown| normalised(shown.member.info.address.ip()) == peer)
+    let announced = |members: &[ShownMember]| -> Vec<IpAddr> {
+        members.iter().map(|shown| shown.member.info.address.ip()).collect()
     };
-    announced(&fleet.main().members)
-        || announced(&fleet.shared().members)
-        || fleet.settings().peers.iter().any(|listed| normalised(*listed) == peer)
+    let (main, shared) = (announced(&fleet.main().members), announced(&fleet.shared().members));
+    is_among(peer, [&main, &shared, &fleet.settings().peers])
+}
+
+fn is_among(peer: IpAddr, known: [&[IpAddr]; 3]) -> bool {
+    let peer = normalised(peer);
+    known.iter().any(|known| known.iter().any(|address| normalised(*address) == peer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Acceptance case 17 of the bus, its other side: a member of either connection, or a node that `peers` lists, is no
+    /// stranger.
+    #[test]
+    fn bus_case_17_who_is_let_in_without_a_key() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let known = [ip("192.0.2.1")];
+        for known in [[&known[..], &[], &[]], [&[], &known, &[]], [&[], &[], &known]] {
+            assert!(is_among(ip("192.0.2.1"), known) && is_among(ip("::ffff:192.0.2.1"), known));
+            assert!(!is_among(ip("192.0.2.2"), known));
+        }
+        assert!(!is_among(ip("192.0.2.1"), [&[], &[], &[]]));
+    }
 }

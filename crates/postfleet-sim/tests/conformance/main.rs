@@ -6,6 +6,7 @@
 )]
 
 mod hidden;
+mod partition;
 mod rig;
 
 use postfleet_sim::engine::Timing;

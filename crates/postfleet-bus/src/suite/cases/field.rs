@@ -198,7 +198,7 @@ impl<'r> Field<'r> {
     }
 
     /// The end of every trace, for failures.
-    fn summary(&self) -> String {
+    pub(crate) fn summary(&self) -> String {
         let mut text = String::new();
         for (member, spec) in self.members.iter().zip(&self.specs) {
             let trace = self.trace(*member);

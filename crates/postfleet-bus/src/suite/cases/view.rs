@@ -72,7 +72,7 @@ pub(super) fn oldest_first(field: &mut Field<'_>) {
     let saw_leave = field.trace(a).has(|what| {
         matches!(what, What::View { left, .. } if left[..] == [(wanted[2].clone(), LeaveReason::Left)])
     });
-    assert!(saw_leave, "A sees B leave in order");
+    assert!(saw_leave, "A sees B leave in order\n{}", field.summary());
     field.check_at_rest();
 }
 
