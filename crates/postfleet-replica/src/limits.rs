@@ -62,6 +62,10 @@ macro_rules! ordered {
                 Self::heard(self, now, sent);
             }
 
+            fn start(&mut self, now: Monotonic) {
+                Self::start(self, now);
+            }
+
             fn set_quorum(&mut self, now: Monotonic, held: Option<bool>) {
                 Self::set_quorum(self, now, held);
             }

@@ -90,6 +90,9 @@ pub(crate) trait Ordered: Debug {
     /// Takes the next configuration. One with additions is where sides exchange what they hold.
     fn reconfigure(&mut self, now: Monotonic, next: &Configuration<'_>);
 
+    /// The process has just started and will join others: until it has, it uses nothing that they may be using.
+    fn start(&mut self, _now: Monotonic) {}
+
     /// The object was made while this configuration stood: the others are to be asked for what they hold.
     fn enter(&mut self, now: Monotonic, standing: &Configuration<'_>);
 

@@ -109,6 +109,13 @@ impl Replica {
         }
     }
 
+    /// The process has just started and will join a fleet: limits wait for that, for ten seconds at most.
+    pub fn start(&mut self, now: Monotonic) {
+        for table in self.tables_mut() {
+            table.ordered_mut().start(now);
+        }
+    }
+
     /// Whether this side is quorate, as the connection says now ([`postfleet_bus::BusStatus::quorum`]). Say so in every
     /// turn, before anything is polled: it holds until the next view.
     pub fn set_quorum(&mut self, now: Monotonic, held: Option<bool>) {

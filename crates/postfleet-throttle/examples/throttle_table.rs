@@ -61,6 +61,10 @@ fn tables() -> String {
         ("10000/1", 5, Demand::Arrivals(15_000.0), 32, fast),
         ("10000/1", 5, Demand::Arrivals(5000.0), 32, fast),
         ("10000/1", 10, Demand::Arrivals(9800.0), 32, fast),
+        ("600/60", 10, Demand::Impatient(200.0), 661, fast),
+        ("20/60", 10, Demand::Impatient(200.0), 661, fast),
+        ("2/10", 10, Demand::Impatient(200.0), 611, fast),
+        ("1/10", 10, Demand::Impatient(200.0), 2011, fast),
         ("600/60", 10, Demand::Saturated, 661, slow),
         ("2/10", 10, Demand::Saturated, 611, slow),
         ("100/1", 50, Demand::Saturated, 62, slow),
@@ -72,6 +76,7 @@ fn tables() -> String {
             Demand::Saturated => "every node wants more".to_string(),
             Demand::OneHot => "one node wants more".to_string(),
             Demand::Arrivals(each_second) => format!("{each_second:.0} a second arrive"),
+            Demand::Impatient(each_second) => format!("{each_second:.0} a second ask and do not wait"),
         };
         let ms = if transit == fast { "2 ms" } else { "20 to 60 ms" };
         row(out, &format!("{rate}, {members}, {wants}, {ms}"), &run);

@@ -5,6 +5,7 @@ use crate::deal::{Waiting, deal};
 use crate::member::MemberId;
 use crate::pool::Pool;
 use crate::rate::{Epsilon, Rate};
+use crate::wishes::Wishes;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use core::time::Duration;
@@ -55,6 +56,8 @@ pub(crate) struct Entry {
     pub(crate) shadow: bool,
     /// Uses that went through in shadow mode and for which no unit has come yet.
     pub(crate) shadow_wanted: u64,
+    /// What was refused to those who could not wait.
+    pub(crate) wishes: Wishes,
     pub(crate) counters: ThrottleCounters,
 
     // The units of this member.
@@ -95,6 +98,7 @@ impl Entry {
             create: Say::Nothing,
             shadow: false,
             shadow_wanted: 0,
+            wishes: Wishes::NONE,
             counters: ThrottleCounters { used: 0, shadowed: 0 },
             idle: 0,
             new: 0,
@@ -278,5 +282,6 @@ impl Entry {
         self.expiring.clear();
         self.dropping = Say::Nothing;
         self.shadow_wanted = 0;
+        self.wishes = Wishes::NONE;
     }
 }

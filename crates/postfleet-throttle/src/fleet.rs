@@ -52,6 +52,8 @@ pub struct Configuration<'a> {
 
 /// How long a member of a configuration may stay silent before the others go on without it.
 pub const EXCHANGE_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a process that has just started waits for its fleet before it takes itself for all that there is.
+const START_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the owner of a table has to do after a change.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -125,6 +127,8 @@ pub(crate) struct Fleet {
     alone: u64,
     /// When the latest of the own messages that came back was sent.
     heard: Monotonic,
+    /// Until when this member, which has just started, lets others be there that it does not know of.
+    starting: Option<Monotonic>,
     outbox: VecDeque<Vec<u8>>,
 }
 
@@ -151,6 +155,7 @@ impl Fleet {
             configuration: 0,
             alone: 0,
             heard: Monotonic::ZERO,
+            starting: None,
             outbox: VecDeque::new(),
         }
     }
@@ -206,7 +211,20 @@ impl Fleet {
 
     /// Whether this member may act on what it owns: the others have not gone on without it, or not for long.
     pub(crate) fn is_fresh(&self, now: Monotonic) -> bool {
-        self.is_alone() || now.since(self.heard) < self.grace
+        match self.phase {
+            Phase::Alone => self.starting.is_none_or(|until| until <= now),
+            Phase::Live | Phase::Merging(_) => now.since(self.heard) < self.grace,
+        }
+    }
+
+    /// The process has just started and will join a fleet: until it has, or for a while, it uses nothing that the
+    /// others may be using.
+    pub(crate) fn start(&mut self, now: Monotonic) {
+        self.starting = Some(now + START_PATIENCE);
+    }
+
+    pub(crate) const fn is_starting(&self) -> bool {
+        self.starting.is_some()
     }
 
     /// A message of this member that was sent at that time has come back.
@@ -279,6 +297,7 @@ impl Fleet {
 
     /// Takes the next configuration. The caller removes the departed from its table before anything else.
     pub(crate) fn reconfigure(&mut self, now: Monotonic, next: &Configuration<'_>) -> Change {
+        self.starting = None;
         let mut change = Change::default();
         let members: Vec<MemberId> =
             next.members.iter().map(|present| self.registry.id(present.name)).collect();
@@ -583,13 +602,17 @@ impl Fleet {
     pub(crate) fn deadline(&self) -> Option<Monotonic> {
         match &self.phase {
             Phase::Merging(exchange) if !exchange.excluding => Some(exchange.since + EXCHANGE_PATIENCE),
-            Phase::Merging(_) | Phase::Alone | Phase::Live => None,
+            Phase::Alone => self.starting,
+            Phase::Merging(_) | Phase::Live => None,
         }
     }
 
     /// Leaves the silent out when it is this member's turn. Every member that has said hello may be the one: a second
     /// exclusion changes nothing.
     pub(crate) fn handle_timeout(&mut self, now: Monotonic) {
+        if self.starting.is_some_and(|until| until <= now) {
+            self.starting = None;
+        }
         let Phase::Merging(exchange) = &mut self.phase else { return };
         if exchange.excluding || now.since(exchange.since) < EXCHANGE_PATIENCE {
             return;

@@ -41,6 +41,7 @@ mod slots_applying;
 mod verdicts;
 mod why;
 mod wire;
+mod wishes;
 
 pub use entry::ThrottleCounters;
 pub use fleet::{Configuration, Departure, EXCHANGE_PATIENCE, Present};

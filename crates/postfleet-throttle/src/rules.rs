@@ -66,6 +66,9 @@ impl SharedThrottles {
         let merging = self.fleet.is_merging();
         if let Some(entry) = self.entry_mut(index) {
             entry.harvest(now, shared);
+            if let Some(rate) = entry.rate() {
+                entry.wishes.pass(now, rate.period());
+            }
         }
         loop {
             let Some(entry) = self.entry(index) else { return };
@@ -89,8 +92,14 @@ impl SharedThrottles {
             }
             match demand {
                 None => {
-                    if !merging && (leaving || crowded || idle_until <= now) {
-                        entry.give(idle);
+                    // Kept for those who were refused a moment ago, should they come again.
+                    let kept = if leaving { 0 } else { entry.wishes.units().min(idle) };
+                    if kept > 0 && passes {
+                        entry.give(1);
+                        continue;
+                    }
+                    if !merging && kept < idle && (leaving || crowded || idle_until <= now) {
+                        entry.give(idle - kept);
                     }
                     break;
                 }
@@ -132,6 +141,11 @@ impl SharedThrottles {
 
     /// Units of a throttle that are wanted here.
     pub(crate) fn wanted(&self, index: u32) -> u64 {
+        self.awaited_units(index) + self.entry(index).map_or(0, |entry| entry.wishes.units())
+    }
+
+    /// Units that will be used here as soon as they come.
+    fn awaited_units(&self, index: u32) -> u64 {
         let Some(entry) = self.entry(index) else { return 0 };
         let lines = entry.lines.iter().filter_map(|number| self.lines.get(*number));
         lines.map(|line| line.demand(index)).sum::<u64>() + entry.shadow_wanted
@@ -139,13 +153,13 @@ impl SharedThrottles {
 
     /// Units to claim: none while this member leaves. It would give back what it got, alone without end.
     fn claimable(&self, index: u32) -> u64 {
-        if self.leaving { 0 } else { self.wanted(index) }
+        if self.leaving || self.fleet.is_starting() { 0 } else { self.wanted(index) }
     }
 
     /// Idle units that may be used without pushing in before anybody.
     pub(crate) fn at_hand(&mut self, now: Monotonic, index: u32) -> u64 {
         let fresh = self.fleet.is_fresh(now);
-        let waiting = self.wanted(index) > 0;
+        let waiting = self.awaited_units(index) > 0;
         let Some(entry) = self.entry(index) else { return 0 };
         if entry.idle == 0 || waiting || entry.excess() > 0 {
             return 0;
@@ -269,10 +283,12 @@ impl SharedThrottles {
         let shared = self.fleet.is_shared();
         let (first, merging, grace) = (self.fleet.is_first(), self.fleet.is_merging(), self.fleet.grace);
         let wanted = self.wanted(index) > 0;
+        let awaited = self.awaited_units(index) > 0;
         let Some(entry) = self.entry(index) else { return };
         let cooling = entry.rate().map(|rate| crate::pool::cooling(rate, shared)).unwrap_or_default();
-        let mut due = [entry.cooling.next(cooling), entry.forced.next(cooling), None, None, None];
-        if entry.idle > 0 && !wanted && !merging {
+        let mut due = [entry.cooling.next(cooling), entry.forced.next(cooling), None, None, None, None];
+        due[5] = entry.rate().and_then(|rate| entry.wishes.due(rate.period()));
+        if entry.idle > 0 && !awaited && !merging {
             due[2] = Some(entry.idle_until());
         }
         if first && let Some(pool) = &entry.pool {

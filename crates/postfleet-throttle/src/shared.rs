@@ -260,6 +260,39 @@ impl SharedThrottles {
         Ok(taken)
     }
 
+    /// Uses up to `units` units of one throttle now, for somebody who will not wait, and says how many.
+    ///
+    /// What is missing is wanted here for a moment, so that units come to where they are asked for; they are for whoever
+    /// asks next, in a quarter of a second or a twentieth of the period.
+    ///
+    /// # Errors
+    /// [`ThrottleError::Stale`].
+    pub fn take_or_wish(&mut self, now: Monotonic, id: ThrottleId, units: u64) -> Result<u64, ThrottleError> {
+        let taken = self.take(now, &[id], units)?;
+        let missing = units - taken;
+        let index = self.index(id)?;
+        let Some(entry) = self.entry_mut(index).filter(|entry| missing > 0 && !entry.shadow) else {
+            return Ok(taken);
+        };
+        if let Some(rate) = entry.rate() {
+            entry.wishes.add(now, rate.period(), missing.min(rate.units()));
+        }
+        self.changed(index);
+        self.settle(now);
+        // With nobody else there, units have come at once.
+        Ok(taken + self.take(now, &[id], missing)?)
+    }
+
+    /// Whether the bus may bring a unit to this member at once: what is free has been claimed, or will be.
+    ///
+    /// # Errors
+    /// [`ThrottleError::Stale`].
+    pub fn may_come(&self, id: ThrottleId) -> Result<bool, ThrottleError> {
+        let entry = self.entry(self.index(id)?).ok_or(ThrottleError::Stale)?;
+        let free = entry.pool.as_ref().is_none_or(|pool| pool.free() > 0);
+        Ok(self.fleet.is_live() && (free || entry.claiming))
+    }
+
     /// The decision that is made most often: one throttle, a unit at hand, nobody waiting here or elsewhere.
     #[inline]
     fn take_at_hand(&mut self, now: Monotonic, id: ThrottleId, units: u64) -> Option<u64> {
@@ -409,6 +442,12 @@ impl SharedThrottles {
 
     // What the bus says.
 
+    /// The process has just started and will join a fleet. Until its first configuration, or for ten seconds, it uses
+    /// nothing: the others may have all of it.
+    pub fn start(&mut self, now: Monotonic) {
+        self.fleet.start(now);
+    }
+
     /// Takes the next configuration of those who share the object.
     pub fn reconfigure(&mut self, now: Monotonic, next: &Configuration<'_>) {
         let change = self.fleet.reconfigure(now, next);
@@ -499,7 +538,13 @@ impl SharedThrottles {
 
     /// Does what time has brought. Early and repeated calls do no harm.
     pub fn handle_timeout(&mut self, now: Monotonic) {
+        let starting = self.fleet.is_starting();
         self.fleet.handle_timeout(now);
+        if starting && !self.fleet.is_starting() {
+            for index in self.indexes() {
+                self.changed(index);
+            }
+        }
         while let Some((due, index)) = self.due.first().copied()
             && due <= now
         {

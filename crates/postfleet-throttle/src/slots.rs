@@ -235,6 +235,12 @@ impl Slots {
 
     // The bus.
 
+    /// The process has just started and will join a fleet. Until its first configuration, or for ten seconds, it opens
+    /// nothing: the others may have all of it.
+    pub fn start(&mut self, now: Monotonic) {
+        self.fleet.start(now);
+    }
+
     /// Takes the next configuration of those who share the object.
     pub fn reconfigure(&mut self, now: Monotonic, next: &Configuration<'_>) {
         let change = self.fleet.reconfigure(now, next);
@@ -314,7 +320,11 @@ impl Slots {
 
     /// Does what time has brought. Early and repeated calls do no harm.
     pub fn handle_timeout(&mut self, now: Monotonic) {
+        let starting = self.fleet.is_starting();
         self.fleet.handle_timeout(now);
+        if starting && !self.fleet.is_starting() {
+            self.look_at_all();
+        }
         while let Some((due, _)) = self.due.first()
             && *due <= now
             && let Some((_, id)) = self.due.pop_first()
@@ -586,7 +596,11 @@ impl Slots {
             return None;
         }
         let entry = self.own(id);
-        let wanted = if self.leaving { 0 } else { local.wanted.saturating_sub(local.idle(entry.own)) };
+        let wanted = if self.leaving || self.fleet.is_starting() {
+            0
+        } else {
+            local.wanted.saturating_sub(local.idle(entry.own))
+        };
         // More than the smallest limit is never of use.
         let wanted = wanted.min(local.limits.iter().copied().min().unwrap_or(0));
         let due = if wanted > 0 { entry.want == 0 || wanted > entry.want * 2 } else { entry.want > 0 };

@@ -71,6 +71,25 @@ fn replication_9_4_7_a_slow_bus_keeps_the_rate_and_uses_it() {
     }
 }
 
+/// Policy refuses where it cannot wait: what was refused draws units to where they are asked for.
+#[test]
+fn replication_9_4_7_rates_are_kept_used_and_shared_by_those_who_do_not_wait() {
+    for (rate, members, asked, seconds, used, least) in [
+        ("600/60", 10, 200.0, 241, 0.98, 0.8),
+        ("20/60", 10, 200.0, 301, 0.98, 0.6),
+        ("60/3", 3, 150.0, 40, 0.97, 0.9),
+        ("2/10", 10, 200.0, 261, 0.98, 0.5),
+        ("1/10", 10, 200.0, 1011, 0.98, 0.5),
+        ("1/3", 3, 150.0, 100, 0.98, 0.8),
+        ("100/1", 10, 1000.0, 21, 0.97, 0.9),
+    ] {
+        let measured = kept(&Run::new(rate, members, Demand::Impatient(asked), seconds), 1.0);
+        assert!(measured.used >= used, "{rate}: use {}", measured.used);
+        assert!(measured.least >= least, "{rate}: least share {}", measured.least);
+        assert!(measured.messages <= 120.0, "{rate}: {} messages a second", measured.messages);
+    }
+}
+
 /// mta 20: "60/60" for a domain, 4 nodes, continuous load for 5 minutes.
 #[test]
 fn mta_case_20_sixty_a_minute_on_four_nodes() {

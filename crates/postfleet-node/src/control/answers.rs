@@ -27,7 +27,7 @@ pub(super) async fn execute(node: &Arc<Node>, command: &Command) -> Outcome {
         Command::SharedShow { object, from } => shared_show(node, object, from.as_deref()),
         Command::SharedWhy { object, key } => limits::why(node, object, key),
         Command::Forget { node: gone } => limits::forget(node, gone),
-        Command::Throttle(command) => limits::throttle(node, command),
+        Command::Throttle(command) => limits::throttle(node, command).await,
         Command::Slot(command) => limits::slot(node, command),
         Command::Count { kind, selector } => count(node, kind, *selector),
         Command::CacheGet { cache, key } => super::cache::show(node, cache, key, false),

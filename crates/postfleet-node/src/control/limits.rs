@@ -93,7 +93,7 @@ fn failure(error: &LimitError) -> Failure {
 }
 
 /// `throttle …`
-pub(super) fn throttle(node: &Node, command: &ThrottleCommand) -> Outcome {
+pub(super) async fn throttle(node: &Node, command: &ThrottleCommand) -> Outcome {
     let fleet = fleet(node)?;
     let invalid = |error: &dyn std::error::Error| Failure::error(Code::InvalidValue, error);
     let (name, asked, taken) = match command {
@@ -113,7 +113,8 @@ pub(super) fn throttle(node: &Node, command: &ThrottleCommand) -> Outcome {
             (name, *units, u64::from(*units))
         }
         ThrottleCommand::Take { name, units } => {
-            let taken = fleet.throttle(NAMED, name, u64::from(*units)).map_err(|error| failure(&error))?;
+            let taken =
+                fleet.throttle(NAMED, name, u64::from(*units)).await.map_err(|error| failure(&error))?;
             (name, *units, taken)
         }
     };

@@ -119,9 +119,9 @@ fn whoever_waits_for_a_unit_gets_it_when_it_is_free() {
         a.fleet.create_throttle("t", rate, Epsilon::default()).unwrap();
         let known = |member: &Member| member.fleet.shared_why(NAMED, "t").is_ok();
         until("both know it", || known(&a) && known(&b)).await;
-        assert_eq!(a.fleet.throttle(NAMED, "t", 1), Ok(1));
+        assert_eq!(a.fleet.throttle(NAMED, "t", 1).await, Ok(1));
         until("b has heard of it", || b.fleet.shared_why(NAMED, "t").unwrap().value == 1).await;
-        assert_eq!(b.fleet.throttle(NAMED, "t", 1), Ok(0));
+        assert_eq!(b.fleet.throttle(NAMED, "t", 1).await, Ok(0));
         let started = Instant::now();
         // One that is given up before holds up nobody.
         drop(b.fleet.hold(NAMED, "t").unwrap());
@@ -129,7 +129,7 @@ fn whoever_waits_for_a_unit_gets_it_when_it_is_free() {
         let waited = started.elapsed();
         assert!((0.5..30.0).contains(&waited.as_secs_f64()), "{waited:?}");
         assert!(matches!(b.fleet.hold(NAMED, "none"), Err(LimitError::Throttle(_))));
-        assert!(matches!(b.fleet.throttle("OBTM", "t", 1), Err(LimitError::NoObject(_))));
+        assert!(matches!(b.fleet.throttle("OBTM", "t", 1).await, Err(LimitError::NoObject(_))));
         b.leave().await;
         a.leave().await;
     });

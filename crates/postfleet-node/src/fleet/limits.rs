@@ -1,7 +1,8 @@
 //! Rates and connection limits of the fleet, for policy, delivery and consoles.
 //!
-//! Nothing here waits for the network: a decision reads and changes memory. Who has to wait gets a [`Hold`], and
-//! whoever wants connections is told when a slot has come ([`Fleet::slot_ready`]).
+//! A decision reads and changes memory; only [`Fleet::throttle`] waits for the bus when it may bring what is missing. Who
+//! has to wait for time gets a [`Hold`], and whoever wants connections is told when a slot has come
+//! ([`Fleet::slot_ready`]).
 
 use super::Fleet;
 use crate::clock;
@@ -13,10 +14,12 @@ use postfleet_throttle::{
 };
 use postfleet_types::Monotonic;
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, timeout_at};
 
 /// The object of the throttles that policy creates.
 pub(crate) const NAMED: &str = "shared_named_throttles";
@@ -25,6 +28,8 @@ pub(crate) const SLOTS: &str = "outbound_slots";
 
 /// Why a node that has just joined opens nothing.
 const JOINING: &str = "this node has just joined and waits for what the others have open";
+/// How long a decision waits for the bus, which takes some milliseconds.
+const SOON: Duration = Duration::from_millis(250);
 /// How often a connection that is kept open is asked whether it has to end.
 const BOUNDARY: Duration = Duration::from_secs(1);
 
@@ -84,6 +89,8 @@ pub(super) struct Side {
     sleeps_until: AtomicU64,
     /// A slot has come for a path that delivery wants.
     ready: Notify,
+    /// The bus has brought something.
+    moved: Notify,
 }
 
 impl Side {
@@ -190,25 +197,27 @@ impl Fleet {
         self.with_throttle(NAMED, name, |_, table, id| table.check(id))
     }
 
-    /// Uses up to so many units of a throttle now, and says how many. 0 means: not now.
+    /// Uses up to so many units of a throttle, and says how many. 0 means: not now.
     ///
-    /// Units that this node owns are used as they are. Beyond them the table decides, as it is known here: what nobody
-    /// has and nobody waits for is used at once and told to the others. So a first use is not refused for want of a
-    /// message, and nodes that use the last unit in one moment exceed the limit by one each at most.
-    pub(crate) fn throttle(&self, object: &str, name: &str, units: u64) -> Result<u64, LimitError> {
-        self.with_throttle(object, name, |now, table, id| {
-            let taken = table.take(now, &[id], units)?;
-            if taken == units {
-                return Ok(taken);
+    /// It waits for the bus and not for time: what nobody has comes with the claim of this node, some milliseconds later.
+    /// What is refused is wanted here for a moment, so that units come to where they are asked for.
+    pub(crate) async fn throttle(&self, object: &str, name: &str, units: u64) -> Result<u64, LimitError> {
+        let patience = Instant::now() + SOON;
+        let mut taken =
+            self.with_throttle(object, name, |now, table, id| table.take_or_wish(now, id, units))?;
+        while taken < units {
+            let mut moved = pin!(self.side.moved.notified());
+            // From here on nothing that moves is missed.
+            moved.as_mut().enable();
+            let (more, may_come) = self.with_throttle(object, name, |now, table, id| {
+                Ok((table.take(now, &[id], units - taken)?, table.may_come(id)?))
+            })?;
+            taken += more;
+            if taken < units && (!may_come || timeout_at(patience, moved).await.is_err()) {
+                break;
             }
-            let free = table.why(now, name).map_or(0, |why| {
-                let crowded = why.members.iter().any(|member| member.wanted > 0);
-                if crowded || why.cut_off { 0 } else { why.limit.saturating_sub(why.value) }
-            });
-            let more = free.min(units - taken);
-            (0..more).try_for_each(|_| table.inc(now, id))?;
-            Ok(taken + more)
-        })
+        }
+        Ok(taken)
     }
 
     /// Waits for one unit of a throttle, as a tarpit does.
@@ -425,6 +434,7 @@ impl Fleet {
             self.hand_out(replica, object);
         }
         let joining = replica.waiting();
+        self.side.moved.notify_waiters();
         let Some(slots) = replica.slots_mut(SLOTS) else { return };
         let mut waiters = self.side.waiters();
         let boundary = waiters.next_boundary.is_some_and(|due| due <= now);

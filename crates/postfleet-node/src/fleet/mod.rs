@@ -115,7 +115,10 @@ impl Fleet {
         options.tables = settings.tables;
         let limits = settings.limits.clone();
         let specs: Vec<ObjectSpec> = objects.iter().map(|object| object.spec.clone()).collect();
-        let replica = Replica::new(options, specs);
+        let mut replica = Replica::new(options, specs);
+        if !matches!(settings.bus, BusKind::Solo) {
+            replica.start(clock::monotonic());
+        }
         let fleet = Arc::new(Self {
             settings: RwLock::new(Arc::new(settings)),
             replica: Mutex::new(replica),

@@ -79,7 +79,7 @@ pub(crate) async fn ask(visit: &mut Visit, phase: Phase) -> Ruling {
 }
 
 async fn rulings(visit: &mut Visit, phase: Phase, hold: &mut Hold) -> Ruling {
-    if let Some(finding) = rules::first(visit, phase) {
+    if let Some(finding) = rules::first(visit, phase).await {
         hold.wanted = hold.wanted.saturating_add(finding.hold);
         if let Some(verdict) = finding.verdict {
             return verdict.into();

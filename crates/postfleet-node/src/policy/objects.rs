@@ -345,9 +345,9 @@ impl Objects<'_> {
     }
 
     /// Uses one unit of a shared throttle now; `false` when none is free.
-    pub(super) fn take_shared(&self, name: &str) -> Result<bool, Fault> {
+    pub(super) async fn take_shared(&self, name: &str) -> Result<bool, Fault> {
         match self.shared_throttles() {
-            Some(fleet) => fleet.throttle(NAMED, name, 1).map(|taken| taken > 0).map_err(limit_fault),
+            Some(fleet) => fleet.throttle(NAMED, name, 1).await.map(|taken| taken > 0).map_err(limit_fault),
             None => self.policies().take(ThrottleSpace::Shared, name).map_err(fault),
         }
     }

@@ -67,7 +67,7 @@ impl Rule {
     }
 
     /// Whether it fires for a key; with the words that say why.
-    fn fires(&self, objects: Objects<'_>, key: &str) -> Result<Option<String>, Fault> {
+    async fn fires(&self, objects: Objects<'_>, key: &str) -> Result<Option<String>, Fault> {
         match &self.trigger {
             Trigger::Limit(limit) => {
                 let count = self.count(objects, key)?;
@@ -76,7 +76,7 @@ impl Rule {
             Trigger::Rate(rate) => {
                 let name = format!("rule:{}:{key}", self.name);
                 objects.create_shared(&name, *rate, Epsilon::default())?;
-                Ok((!objects.take_shared(&name)?).then(|| format!("no unit of {rate} is free")))
+                Ok((!objects.take_shared(&name).await?).then(|| format!("no unit of {rate} is free")))
             }
         }
     }
@@ -115,7 +115,7 @@ impl Visit {
 }
 
 /// What the first rule that fires in a phase wants.
-pub(super) fn first(visit: &mut Visit, phase: Phase) -> Option<Finding> {
+pub(super) async fn first(visit: &mut Visit, phase: Phase) -> Option<Finding> {
     let policy = std::sync::Arc::clone(visit.policy());
     let client = normalised(visit.client.ip());
     for rule in policy.rules.iter().filter(|rule| rule.phase == phase) {
@@ -123,7 +123,7 @@ pub(super) fn first(visit: &mut Visit, phase: Phase) -> Option<Finding> {
             continue;
         }
         let key = rule.key_of(visit);
-        let why = match rule.fires(visit.objects(), &key) {
+        let why = match rule.fires(visit.objects(), &key).await {
             Ok(Some(why)) => why,
             Ok(None) => continue,
             Err(error) => {

@@ -54,6 +54,8 @@ pub(crate) enum Demand {
     OneHot,
     /// Single units at random, all nodes together so many in a second.
     Arrivals(f64),
+    /// As many, from those who do not wait: refused is refused.
+    Impatient(f64),
 }
 
 /// One run.
@@ -87,7 +89,12 @@ impl Run {
     pub(crate) fn random(seed: u64) -> Self {
         let random = &mut Random::seeded(seed.wrapping_mul(0x9e37_79b9));
         let members = usize::try_from(3 + random.below(4)).unwrap();
-        let demand = if random.below(3) == 0 { Demand::Arrivals(9.0) } else { Demand::Saturated };
+        let demand = match random.below(3) {
+            0 => Demand::Arrivals(9.0),
+            // The draw of every seed stays what it was.
+            _ if seed % 4 == 3 => Demand::Impatient(100.0),
+            _ => Demand::Saturated,
+        };
         let mut run = Run::new("80/10", members, demand, 200);
         run.world = World { seed, ..World::new(seed, members) };
         run.world.detection = 500_000 + random.below(3_500_000);
@@ -235,7 +242,7 @@ impl Load for Mail {
             while let Some(granted) = engine.poll_granted() {
                 let since = match self.demand {
                     Demand::Arrivals(_) => node.tickets.get(&granted.ticket).copied().unwrap_or(at),
-                    Demand::Saturated | Demand::OneHot => node.served,
+                    Demand::Saturated | Demand::OneHot | Demand::Impatient(_) => node.served,
                 };
                 if granted.last {
                     node.tickets.remove(&granted.ticket);
@@ -258,7 +265,7 @@ impl Load for Mail {
                         break;
                     }
                 }
-                Demand::Arrivals(each_second) => {
+                Demand::Arrivals(each_second) | Demand::Impatient(each_second) => {
                     let mean = SECOND as f64 * self.members as f64 / each_second;
                     let mut gap = || {
                         let unit = (self.random.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
@@ -273,6 +280,15 @@ impl Load for Mail {
                     }
                     let arrived = node.next;
                     node.next += gap();
+                    if matches!(self.demand, Demand::Impatient(_)) {
+                        if engine.take_or_wish(now, node.id, 1).unwrap() == 1 {
+                            node.longest = node.longest.max(at - node.served);
+                            node.served = at;
+                            node.units += 1;
+                            self.uses.push((at, member));
+                        }
+                        continue;
+                    }
                     // As a relay does: at once when a unit is at hand, else it waits.
                     if engine.take(now, &[node.id], 1).unwrap() == 1 {
                         node.units += 1;
@@ -310,7 +326,7 @@ impl Mail {
             let node = &self.nodes[*member];
             match run.demand {
                 Demand::Arrivals(_) => node.tickets.values().map(|since| to - since).max().unwrap_or(0),
-                Demand::Saturated | Demand::OneHot => to - node.served.min(to),
+                Demand::Saturated | Demand::OneHot | Demand::Impatient(_) => to - node.served.min(to),
             }
         };
         let longest = wanting.iter().map(|member| self.nodes[*member].longest.max(open(member))).max();
