@@ -11,7 +11,7 @@ SECONDS ?= 600
 TARGETS ?= $(notdir $(basename $(wildcard fuzz/fuzz_targets/*.rs)))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-corosync soak sim check fix bench bench-cores measure tables fuzz setup
+.PHONY: help run test test-corosync soak accuracy sim check fix bench bench-cores measure tables fuzz setup
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -34,6 +34,10 @@ soak: ## an hour of faults on the bus, then ROUNDS (100) of them on a fleet
 	POSTFLEET_SOAK=1 $(CARGO) test --quiet --locked --package postfleet-sim --test conformance -- t37
 	POSTFLEET_RINGS=1 POSTFLEET_SOAK=1 ROUNDS=$(ROUNDS) \
 	  $(CARGO) test --quiet --locked --package postfleet --test fleet_corosync -- rounds_of_faults
+
+accuracy: ## what clients of a real fleet get of shared rates, through faults; needs root; writes docs/limits.md
+	POSTFLEET_RINGS=1 POSTFLEET_SOAK=1 POSTFLEET_PAGE=$(CURDIR)/docs/limits.md \
+	  $(CARGO) test --quiet --locked --package postfleet --test fleet_corosync -- rates_of_a_fleet
 
 sim: ## ten thousand simulated fleets; other seeds with ARGS="--from 10001"
 	$(CARGO) run --quiet --release --package postfleet -- sim run --seeds 10000 $(ARGS)

@@ -4,6 +4,7 @@ use crate::support::{Client, PROGRAM, console};
 use postfleet_bus_corosync::conf::RingPlan;
 use postfleet_testbed::ring::{HostId, Ring, mail_address};
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
@@ -83,6 +84,12 @@ impl Fleet {
             self.control(host).display()
         );
         std::fs::write(self.file(host, "conf"), text).unwrap();
+    }
+
+    /// More text for the end of the configuration.
+    pub fn append(&self, host: HostId, text: &str) {
+        let mut file = std::fs::File::options().append(true).open(self.file(host, "conf")).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
     }
 
     pub fn control(&self, host: HostId) -> PathBuf {

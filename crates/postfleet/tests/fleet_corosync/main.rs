@@ -10,6 +10,7 @@
     reason = "a test fails by panicking, and tells what it does on standard error"
 )]
 
+mod accuracy;
 mod fleet;
 mod mail;
 mod measure;
@@ -28,12 +29,13 @@ use std::time::Instant;
 /// Gets the beginning of the namespaces' names.
 type Test = fn(&str);
 
-const TESTS: [(&str, Test); 5] = [
+const TESTS: [(&str, Test); 6] = [
     ("bus_case_08_engine_comes_and_goes", single::engine_comes_and_goes),
     ("bus_case_20_large_rings", single::large_rings),
     ("bus_s12_7_votes_decide_who_has_the_limits", quorum::votes_decide),
     ("rounds_of_faults", rounds::play),
     ("bus_case_09_times_and_sizes", measure::play),
+    ("rates_of_a_fleet", accuracy::play),
 ];
 
 fn main() -> ExitCode {
