@@ -42,6 +42,7 @@ fn main() {
     spool();
     throttle();
     sieve();
+    lua();
 }
 
 fn configuration() {
@@ -223,9 +224,10 @@ fn bus() {
                 view: 3,
                 load: Load { queue: 1, connections: 2 },
                 wall: WallTime::from_unix_seconds(1_900_000_000),
+                options_digest: Some(7),
             }),
         ),
-        ("round", Body::Round(Round { nonce: 1, excluded: vec![Epoch(8)] })),
+        ("round", Body::Round(Round { nonce: 1, excluded: vec![Epoch(8)], decides: true })),
     ];
     for (seed, body) in bodies {
         let mut header = Header::new(&body, Epoch(4), 6, ViewId { counter: 3, tag: 1 });
@@ -480,5 +482,11 @@ fn sieve() {
     for (number, sample) in postfleet_sieve::fuzz::SAMPLES.iter().enumerate() {
         // The phase with most functions: the message is there, the session too.
         save("sieve_script", &format!("sample{number}"), &[&[5], sample.as_bytes()].concat());
+    }
+}
+
+fn lua() {
+    for (number, sample) in postfleet_lua::fuzz::SAMPLES.iter().enumerate() {
+        save("lua_script", &format!("sample{number}"), sample.as_bytes());
     }
 }

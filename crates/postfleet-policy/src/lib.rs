@@ -16,6 +16,7 @@ mod lua;
 mod message;
 #[cfg(feature = "model")]
 pub mod model;
+mod need;
 mod outcome;
 mod phase;
 mod phases;
@@ -29,6 +30,7 @@ pub use host::{
 pub use lifetime::lifetime;
 pub use lua::{Edit, Item, Level, LuaHost, NamedSeries, SeriesKey, SeriesKind};
 pub use message::Message;
+pub use need::{Need, Wanted};
 pub use outcome::{Disposition, Outcome, Reply};
 pub use phase::Phase;
 pub use phases::Phases;

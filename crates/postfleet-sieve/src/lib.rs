@@ -23,6 +23,7 @@ mod error;
 mod functions;
 mod lexer;
 mod library;
+mod needs;
 mod number;
 mod parser;
 mod run;

@@ -175,7 +175,8 @@ fn stored(folder: &std::path::Path) -> String {
     text
 }
 
-const STRICT: &str = "local mod = {} function mod:validate_mailfrom(sender, accept, vctx)\n\
+const STRICT: &str = "local mod = {} function mod:validate_ehlo() msys.audit.receptions('300,6', {cluster=true}) return 0 end \
+    function mod:validate_mailfrom(sender, accept, vctx)\n\
     if sender == 'strict@c.example' then local n = nil; n.x = 1 end\n\
     return msys.core.VALIDATE_CONT end msys.registerModule('strict', mod)\n";
 
@@ -195,6 +196,10 @@ fn policy_p06_p20_p24_lua_holds_refuses_edits_and_fails_as_written() {
         path("strict.lua")
     );
     let node = SingleNode::start(&global, "", "");
+
+    let warned = node.log();
+    assert_eq!(warned.matches("CFG-6183").count(), 1, "{warned}");
+    assert!(warned.contains(&format!("{}:1: 'reception' is not replicated", path("strict.lua"))), "{warned}");
 
     let started = Instant::now();
     let mut refused = Client::raw(&node.smtp).unwrap();

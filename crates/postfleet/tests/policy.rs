@@ -104,7 +104,7 @@ fn a_shared_throttle_holds_sessions_and_a_replicated_cache_greylists() {
 }
 
 #[test]
-fn policy_p19_p20_p21_replies_and_contexts_of_a_session() {
+fn policy_p19_p21_replies_and_contexts_of_a_session() {
     let dir = tempfile::Builder::new().prefix("pf").tempdir().unwrap();
     let file = |name: &str, text: &str| {
         let path = dir.path().join(name);

@@ -141,7 +141,7 @@ fn policy_p14_a_gauge_cache_of_the_cluster() {
     let get = "print(msys.gauge_cache.get('g', 'k'))";
     assert_eq!(printed(&mut model, get), ["1"]);
     model.forget_node(1);
-    assert_eq!(printed(&mut model, get), ["2"]);
+    assert_eq!(printed(&mut model, get), ["1"]);
     printed(&mut model, "msys.gauge_cache.remove_item('g', 'k')");
     assert_eq!(printed(&mut model, get), ["0"]);
 }

@@ -83,6 +83,8 @@ struct Inner {
     options: AuditOptions,
     local: Metrics,
     defined: BTreeMap<Name, Definition>,
+    /// Gauge caches that were to be shared when nothing shared them.
+    to_be_shared: BTreeMap<String, GaugeLimits>,
     /// What was written of series whose changes are written.
     written: BTreeMap<Name, Cells>,
 }
@@ -101,7 +103,13 @@ pub(crate) struct Audit {
 impl Audit {
     pub(crate) fn new(options: AuditOptions, fleet: Option<Arc<Fleet>>) -> Self {
         let local = Metrics::new(clock::wall());
-        let inner = Inner { options, local, defined: BTreeMap::new(), written: BTreeMap::new() };
+        let inner = Inner {
+            options,
+            local,
+            defined: BTreeMap::new(),
+            to_be_shared: BTreeMap::new(),
+            written: BTreeMap::new(),
+        };
         Self { inner: Mutex::new(inner), fleet, journals: tokio::sync::Mutex::default() }
     }
 
@@ -184,25 +192,26 @@ impl Audit {
         monitor: Monitor,
         definition: Definition,
     ) -> Result<(), CountError> {
+        self.keep(name, monitor, definition)?;
+        if let Some(mode) = definition.mode
+            && !self.shares_named(mode)
+        {
+            notice(Severity::Warning, unshared(name, mode));
+        }
+        Ok(())
+    }
+
+    /// As [`Audit::define`], without a word about what is not shared.
+    pub(crate) fn keep(
+        &self,
+        name: &str,
+        monitor: Monitor,
+        definition: Definition,
+    ) -> Result<(), CountError> {
         reserved(name)?;
         let id = SeriesId { name, kind: definition.kind, monitor };
         if let Some(known) = self.kind(name, monitor).filter(|known| *known != id.kind) {
             return Err(CountError::Kind(known));
-        }
-        if let Some(mode) = definition.mode
-            && !self.shares_named(mode)
-        {
-            let (kind, what) = match mode {
-                Mode::Cluster => ("metrics", "the other nodes do not hear of it"),
-                Mode::Managers => ("eccmgr_metrics", "managers do not hear of it"),
-            };
-            notice(
-                Severity::Warning,
-                format_args!(
-                    "series '{name}' counts on this node alone: {what} without Replicate \"{kind}\" with the \
-                     word audit_series in its parameters"
-                ),
-            );
         }
         self.locked().defined.insert((name.to_owned(), monitor), definition);
         Ok(())
@@ -298,30 +307,39 @@ impl Audit {
     }
 
     /// Makes a gauge cache, or takes other limits of one into force. `shared`: for all members, as far as a `metrics` object
-    /// with the word `gauge_cache` carries it.
+    /// with the word `gauge_cache` carries it; `false` as long as none does.
     pub(crate) fn init_gauges(
         &self,
         name: &str,
         limits: GaugeLimits,
         shared: bool,
-    ) -> Result<(), CountError> {
+    ) -> Result<bool, CountError> {
         if shared
             && let Some(fleet) = &self.fleet
             && fleet.counting(|replica| replica.init_gauges(name, limits))?
         {
-            return Ok(());
+            return Ok(true);
         }
         let mut inner = self.locked();
-        if shared && !inner.local.has_gauges(name) {
-            notice(
-                Severity::Warning,
-                format_args!(
-                    "gauge cache '{name}' counts on this node alone: the others do not hear of it without Replicate \
-                     \"metrics\" with the word gauge_cache in its parameters"
-                ),
-            );
+        inner.local.init_gauges(name, limits)?;
+        if shared {
+            inner.to_be_shared.insert(name.to_owned(), limits);
+        } else {
+            inner.to_be_shared.remove(name);
         }
-        inner.local.init_gauges(name, limits)
+        Ok(!shared)
+    }
+
+    /// The fleet shares other objects from now on: gauge caches that were to be shared may be so now. What this node counted
+    /// in them alone is not carried over.
+    pub(crate) fn share_gauges(&self) {
+        let Some(fleet) = &self.fleet else { return };
+        let waiting = self.locked().to_be_shared.clone();
+        for (name, limits) in waiting {
+            if fleet.counting(|replica| replica.init_gauges(&name, limits)).unwrap_or(false) {
+                self.locked().to_be_shared.remove(&name);
+            }
+        }
     }
 
     /// Adds to a counter of a gauge cache; its value afterwards, nobody else's change between.
@@ -429,6 +447,26 @@ impl Audit {
             });
         }
     }
+}
+
+/// What is to be said where nothing shares what a series should.
+pub(crate) fn unshared(name: &str, mode: Mode) -> String {
+    let (object, what) = match mode {
+        Mode::Cluster => ("metrics", "the other nodes do not hear of it"),
+        Mode::Managers => ("eccmgr_metrics", "managers do not hear of it"),
+    };
+    format!(
+        "series '{name}' counts on this node alone: {what} without Replicate \"{object}\" with the word audit_series in \
+         its parameters"
+    )
+}
+
+/// The same of a gauge cache.
+pub(crate) fn unshared_gauges(name: &str) -> String {
+    format!(
+        "gauge cache '{name}' counts on this node alone: the others do not hear of it without Replicate \"metrics\" with \
+         the word gauge_cache in its parameters"
+    )
 }
 
 /// A named series must not be taken for one of the node's own.

@@ -1,8 +1,9 @@
 //! `inbound_audit …` and `sievelib gauge_cache …`.
 
 use super::Outcome;
-use crate::audit::{CLIENT_WORDS, Definition};
+use crate::audit::{CLIENT_WORDS, Definition, unshared_gauges};
 use crate::node::Node;
+use crate::notices::{Severity, notice};
 use postfleet_console::{
     Answer, AuditCommand, AuditIp, AuditMonitor, AuditScope, Code, Failure, GaugeCommand, Share, Windows,
 };
@@ -117,7 +118,10 @@ pub(super) fn gauge_cache(node: &Arc<Node>, command: &GaugeCommand) -> Outcome {
                 ttl: (*ttl > 0).then(|| Duration::from_secs(*ttl)),
             };
             let made = node.audit.init_gauges(cache, limits, *replicate);
-            made.map(|()| Answer::silent()).map_err(|error| failed(cache, error))
+            if !made.map_err(|error| failed(cache, error))? {
+                notice(Severity::Warning, unshared_gauges(cache));
+            }
+            Ok(Answer::silent())
         }
     }
 }

@@ -47,7 +47,7 @@ impl Objects<'_> {
         if let Some(before) = self.policies().named_series(series.name).filter(|before| *before != monitor) {
             audit.undefine(series.name, before);
         }
-        audit.define(series.name, monitor, definition).map_err(fault)?;
+        audit.keep(series.name, monitor, definition).map_err(fault)?;
         self.policies().name_series(series.name, monitor);
         if first && definition.persist {
             let (node, name) = (std::sync::Arc::clone(self.node), series.name.to_owned());
@@ -99,6 +99,7 @@ impl Objects<'_> {
     pub(super) fn named_series_add(&self, name: &str, key: SeriesKey<'_>, amount: i64) -> Result<(), Fault> {
         let (monitor, definition, kind) = self.series(name)?;
         let Some(key) = self.key(name, kind, key)? else { return Ok(()) };
+        self.warn_unshared(name, definition.mode);
         let id = SeriesId { name, kind: definition.kind, monitor };
         self.node.audit.add(id, key, amount, definition.mode).map_err(fault)
     }

@@ -3,7 +3,7 @@
 //! Nothing here waits: a call reads and changes memory. What has to wait is a [`postfleet_policy::Request`], see `ask`.
 
 use super::live::{Policies, ThrottleSpace};
-use crate::audit::Definition;
+use crate::audit::{Definition, unshared, unshared_gauges};
 use crate::clock;
 use crate::counts;
 use crate::fleet::{Fleet, LimitError, NAMED, SetError};
@@ -216,22 +216,18 @@ impl Objects<'_> {
                 audit.define(name, monitor, definition).map_err(fault)?;
             }
         }
-        if let Some(mode) = mode
-            && !audit.shares_named(mode)
-        {
-            let (object, what) = match mode {
-                Mode::Cluster => ("metrics", "the other nodes do not hear of it"),
-                Mode::Managers => ("eccmgr_metrics", "managers do not hear of it"),
-            };
-            self.policies().warn_once(&format!("{object} audit_series"), || {
-                format!(
-                    "series '{name}' counts on this node alone: {what} without Replicate \"{object}\" with the word \
-                     audit_series in its parameters"
-                )
-            });
-        }
+        self.warn_unshared(name, mode);
         let id = SeriesId { name, kind, monitor };
         audit.add(id, Key::Address(address), write.amount, mode).map_err(fault)
+    }
+
+    /// Says once that a series is not shared as it should be.
+    pub(super) fn warn_unshared(&self, name: &str, mode: Option<Mode>) {
+        if let Some(mode) = mode
+            && !self.node.audit.shares_named(mode)
+        {
+            self.policies().warn_once(&format!("{mode:?} audit_series"), || unshared(name, mode));
+        }
     }
 
     pub(crate) fn open_connections(&self, scope: Scope<'_>, cidr: &str) -> Result<u64, Fault> {
@@ -368,7 +364,12 @@ impl Objects<'_> {
             keys_max: usize::try_from(elements_max).unwrap_or(usize::MAX),
             ttl: (ttl_s > 0).then(|| Duration::from_secs(ttl_s)),
         };
-        self.node.audit.init_gauges(name, limits, replicated).map_err(fault)
+        let as_wanted = self.node.audit.init_gauges(name, limits, replicated).map_err(fault)?;
+        // Before a configuration is in effect it is not known what is shared.
+        if !as_wanted && self.client.is_some() {
+            self.policies().warn_once("gauge_cache", || unshared_gauges(name));
+        }
+        Ok(())
     }
 
     /// The value after the change, in one step.

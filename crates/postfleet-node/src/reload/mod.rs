@@ -161,6 +161,7 @@ pub(crate) async fn activate(node: &Arc<Node>, proposal: Proposal) -> Result<Act
     node.policies.adopt(settings.named_throttles_max);
     if let (Some(fleet), Some((tuned, objects))) = (&node.fleet, settings.fleet) {
         fleet.adopt(tuned, objects);
+        node.audit.share_gauges();
     }
     before.stop(node).await;
     let complaints = listeners.change(node, &settings.listeners, prepared).await;

@@ -6,11 +6,11 @@ use crate::policy::sieve::{self, Sieve, SieveOptions};
 use crate::policy::{Policies, Policy, Rule};
 use anyhow::Context as _;
 use postfleet_config::{
-    Config, Diagnostic, PolicyModule, RuleAction, RulePhase, RuleSettings, RuleTrigger, ScriptFinding,
-    ScriptUse, ScriptletSettings, SieveSettings,
+    Config, Diagnostic, PolicyModule, ReplicateSettings, RuleAction, RulePhase, RuleSettings, RuleTrigger,
+    ScriptFinding, ScriptUse, ScriptletSettings, SieveSettings,
 };
 use postfleet_lua::{OnError, Source};
-use postfleet_policy::Phase;
+use postfleet_policy::{Need, Phase, Wanted};
 use postfleet_sieve::ErrorMode;
 use postfleet_smtp::Reply;
 use postfleet_throttle::Rate;
@@ -116,6 +116,7 @@ pub(crate) fn check_scripts(config: &Config) -> Vec<Diagnostic> {
         Ok(()) => Vec::new(),
         Err(problem) => vec![ScriptFinding::Unusable(problem)],
     };
+    let shared = Shared::of(config);
     let look = |sources: &[Source]| {
         let loaded = scriptlet::load(sources, &paths, OnError::Continue, 1);
         checked(loaded.map(drop).map_err(|error| error.to_string()))
@@ -123,10 +124,17 @@ pub(crate) fn check_scripts(config: &Config) -> Vec<Diagnostic> {
     config.check_scripts(&|script| match script {
         ScriptUse::Sieve(slot) => {
             let Some(phase) = Phase::from_name(slot.phase) else { return Vec::new() };
-            checked(sieve::compile(phase, Path::new(&slot.path)).map(drop))
+            match sieve::compile(phase, Path::new(&slot.path)) {
+                Ok(script) => shared.missing(&slot.path, script.needs()),
+                Err(problem) => checked(Err(problem)),
+            }
         }
         ScriptUse::Lua(name, source) => match scriptlet::find(name, source, &paths) {
-            Ok(source) => look(&[source]),
+            Ok(source) => {
+                let mut found = look(std::slice::from_ref(&source));
+                found.extend(shared.missing(&source.file, postfleet_lua::needs(&source.text)));
+                found
+            }
             Err(problem) => checked(Err(problem)),
         },
         // What is left are two modules of one name.
@@ -137,4 +145,49 @@ pub(crate) fn check_scripts(config: &Config) -> Vec<Diagnostic> {
             sources.map(|sources| look(&sources)).unwrap_or_default()
         }
     })
+}
+
+/// What the configuration replicates.
+struct Shared(Vec<ReplicateSettings>);
+
+impl Shared {
+    fn of(config: &Config) -> Self {
+        Self(config.cluster().map(|cluster| cluster.replicate).unwrap_or_default())
+    }
+
+    fn has(&self, wanted: &Wanted) -> bool {
+        self.0.iter().any(|object| match wanted {
+            Wanted::Object(kind) => object.kind.word() == *kind,
+            Wanted::Word(kind, word) => {
+                object.kind.word() == *kind && object.parameters.iter().any(|known| known == word)
+            }
+            Wanted::Cache(name) => object.name == *name,
+        })
+    }
+
+    /// What a script wants and nobody shares.
+    fn missing(&self, file: &str, needs: Vec<Need>) -> Vec<ScriptFinding> {
+        let needs = needs.into_iter().filter(|need| !self.has(&need.object));
+        let finding = |need: Need| {
+            let line = need.line;
+            let (message, hint) = match &need.object {
+                Wanted::Object(kind) => (
+                    format!("{file}:{line}: '{kind}' is not replicated; the script sees this node only"),
+                    format!("add: cluster {{ Replicate \"{kind}\" {{}} }}"),
+                ),
+                Wanted::Word(kind, word) => (
+                    format!("{file}:{line}: '{word}' is not replicated; the script sees this node only"),
+                    format!("add: cluster {{ Replicate \"{kind}\" {{ parameters = \"{word}\" }} }}"),
+                ),
+                Wanted::Cache(name) => (
+                    format!(
+                        "{file}:{line}: there is no replicated cache '{name}'; the script will fail there"
+                    ),
+                    format!("add: cluster {{ Replicate \"{name}\" {{ type = \"cache\" }} }}"),
+                ),
+            };
+            ScriptFinding::NotShared { message, hint }
+        };
+        needs.map(finding).collect()
+    }
 }

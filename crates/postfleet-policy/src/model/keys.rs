@@ -29,12 +29,6 @@ pub(super) struct Gauge {
 }
 
 impl Gauge {
-    pub(super) fn forget(&mut self, node: usize) {
-        for (columns, _) in self.keys.values_mut() {
-            columns.remove(&node);
-        }
-    }
-
     fn sum(&self, node: usize, key: &str) -> i64 {
         let Some((columns, _)) = self.keys.get(key) else { return 0 };
         let meant = columns.iter().filter(|(on, _)| self.replicated || **on == node);

@@ -172,9 +172,7 @@ impl Model {
         for named in self.named.values_mut() {
             named.forget(node);
         }
-        for gauge in self.gauges.values_mut() {
-            gauge.forget(node);
-        }
+        // Gauge caches keep what a departed node counted: they forget by time alone.
     }
 
     /// Answers what a run waits for.
