@@ -1,9 +1,9 @@
 //! Deliveries: operations in the order of the bus, and the meeting of sides.
 
 use crate::entry::Say;
-use crate::fleet::SideTable;
+use crate::fleet::{Exchanged, SideTable};
 use crate::member::MemberId;
-use crate::pool::{Gone, Pool};
+use crate::pool::{Departed, Gone, Pool};
 use crate::rate::{Epsilon, Rate};
 use crate::reference::Reference;
 use crate::shared::SharedThrottles;
@@ -37,9 +37,8 @@ impl SharedThrottles {
         }
         match message.body {
             Body::Ops(ops) if self.fleet.is_merging() && ops.contains(&Op::Leave) => {
-                if let Some(sides) = self.fleet.take_withdrawal(member, message.scope) {
-                    self.merge(now, sides);
-                }
+                let exchanged = self.fleet.take_withdrawal(now, member, message.scope);
+                self.exchanged(now, exchanged);
             }
             Body::Ops(ops) => {
                 let valid = self.fleet.is_live()
@@ -55,14 +54,13 @@ impl SharedThrottles {
             }
             Body::Part(_) => self.fleet.take_part(member, message.scope, payload),
             Body::Hello { side, table } => {
-                if let Some(sides) = self.fleet.take_hello(member, message.scope, side, table) {
-                    self.merge(now, sides);
-                }
+                let exchanged = self.fleet.take_hello(now, member, message.scope, side, table);
+                self.exchanged(now, exchanged);
             }
             Body::Exclude(members) => {
-                if let Some(sides) = self.fleet.take_exclusion(now, message.scope, &members) {
+                if let Some(exchanged) = self.fleet.take_exclusion(now, message.scope, &members) {
                     self.notice_excluded(&members);
-                    self.merge(now, sides);
+                    self.exchanged(now, Some(exchanged));
                 }
             }
             Body::Restart => {
@@ -73,6 +71,14 @@ impl SharedThrottles {
         }
         self.settle(now);
         Ok(())
+    }
+
+    fn exchanged(&mut self, now: Monotonic, exchanged: Option<Exchanged>) {
+        match exchanged {
+            Some(Exchanged::Complete(sides)) => self.merge(now, sides),
+            Some(Exchanged::Again(change)) => self.take_change(now, &change),
+            None => {}
+        }
     }
 
     /// Applies operations of this member while nobody else is there.
@@ -307,13 +313,14 @@ impl SharedThrottles {
 
     fn make_certain(&mut self, now: Monotonic, member: &PrivateName) {
         self.verdicts.dead_is_in_force(member);
-        let Some(id) = self.fleet.registry.known(member) else { return };
-        if self.fleet.order().contains(&id) {
+        // Whoever joined later may never have heard of it, and awaits its node all the same.
+        let id = self.fleet.registry.known(member);
+        if id.is_some_and(|id| self.fleet.order().contains(&id)) {
             return;
         }
         self.fleet.release_node(member.node());
         for index in self.indexes() {
-            if let Some(entry) = self.entry_mut(index)
+            if let (Some(id), Some(entry)) = (id, self.entry_mut(index))
                 && let Some(pool) = &mut entry.pool
             {
                 pool.certain(id);
@@ -328,8 +335,7 @@ impl SharedThrottles {
             if let Some(entry) = self.entry_mut(index)
                 && let Some(pool) = &mut entry.pool
             {
-                pool.next_turn();
-                pool.depart(now, member, true);
+                pool.depart(now, &[Departed { member, certain: true, seated: false }], None);
             }
             self.changed(index);
         }
@@ -395,9 +401,9 @@ impl SharedThrottles {
         let mut references = Vec::new();
         let mut pools: BTreeMap<String, Pool> = BTreeMap::new();
         let mut order: Vec<String> = Vec::new();
-        // For each throttle what is gone on which side, and what each side owns.
+        // For each throttle what is gone on which side, and what members of which side own.
         let mut gone: BTreeMap<String, Vec<(usize, MemberId, Gone)>> = BTreeMap::new();
-        let mut owns: BTreeMap<String, BTreeMap<usize, u64>> = BTreeMap::new();
+        let mut owns: BTreeMap<String, Vec<(usize, MemberId, u64)>> = BTreeMap::new();
         for (number, side) in sides.iter().enumerate() {
             let mut reference = Reference::default();
             for part in &side.parts {
@@ -420,12 +426,12 @@ impl SharedThrottles {
                     pool.touched = pool.touched.max(row.touched);
                     let all = row.shares.iter().fold(0, |all: u64, (_, own, _)| all.saturating_add(*own));
                     let gone = gone.entry(row.name.to_owned()).or_default();
-                    let mut owned = 0u64;
+                    let owns = owns.entry(row.name.to_owned()).or_default();
                     for (member, own, want) in &row.shares {
                         let id = self.fleet.registry.id(member);
                         if side.members.contains(&id) {
                             pool.adopt_share(now, id, *own, *want);
-                            owned = owned.saturating_add(*own);
+                            owns.push((number, id, *own));
                         } else if *own > 0 {
                             // It belonged to this side and was left out: it may use what it has.
                             let turn =
@@ -439,7 +445,6 @@ impl SharedThrottles {
                         let GoneRow { units, certain, cap, turn, .. } = *row;
                         gone.push((number, id, Gone { units, certain, cap, turn, since: now }));
                     }
-                    owns.entry(row.name.to_owned()).or_default().insert(number, owned);
                 }
             }
             references.push(reference);
@@ -449,7 +454,7 @@ impl SharedThrottles {
             let owns = owns.remove(&name).unwrap_or_default();
             let mut before = 0;
             let mut last = 0;
-            for (number, id, mut one) in gone {
+            for (number, id, mut one) in gone.iter().copied() {
                 if number != last {
                     before = pool.turns();
                     last = number;
@@ -457,9 +462,14 @@ impl SharedThrottles {
                 if one.units == 0 || self.fleet.takes_part(id) {
                     continue;
                 }
-                // The others bring along what they own.
-                let others = owns.iter().filter(|(of, _)| **of != number).map(|(_, owned)| *owned);
-                one.cap = others.fold(one.cap, u64::saturating_add);
+                // The others bring along what they own, unless the limit was in force for them too: they departed then
+                // or later.
+                let counted = |member: &MemberId| {
+                    let here = gone.iter().filter(|(of, _, _)| *of == number);
+                    here.into_iter().any(|(_, id, gone)| id == member && gone.turn >= one.turn)
+                };
+                let others = owns.iter().filter(|(of, member, _)| *of != number && !counted(member));
+                one.cap = others.map(|(_, _, own)| *own).fold(one.cap, u64::saturating_add);
                 one.turn = one.turn.saturating_add(before).min(u64::MAX / 2);
                 pool.adopt_gone(id, one);
             }

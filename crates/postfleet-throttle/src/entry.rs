@@ -181,8 +181,7 @@ impl Entry {
 
     /// Units above what this side may own.
     pub(crate) fn excess(&self) -> u64 {
-        let Some(pool) = &self.pool else { return 0 };
-        pool.owned().saturating_sub(self.gives()).saturating_sub(pool.limit())
+        self.pool.as_ref().map_or(0, |pool| pool.excess(self.gives()))
     }
 
     /// How long an idle unit is kept that nobody needs.

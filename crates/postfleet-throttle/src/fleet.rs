@@ -75,6 +75,15 @@ pub(crate) struct SideTable {
     pub(crate) parts: Vec<Vec<u8>>,
 }
 
+/// How an exchange went on.
+#[derive(Debug)]
+pub(crate) enum Exchanged {
+    /// The tables of all sides are there.
+    Complete(Vec<SideTable>),
+    /// Whoever had to send the table of its side will not: another one does, in another round.
+    Again(Change),
+}
+
 #[derive(Debug)]
 enum Phase {
     /// Nobody else is there: what this member does is in force at once.
@@ -96,12 +105,22 @@ struct Exchange {
     parts: BTreeMap<MemberId, Vec<Vec<u8>>>,
     /// Whose table is complete, in the order of delivery.
     tables: Vec<MemberId>,
+    /// Who is not waited for. Those of one side that are left out go on as a side of their own.
     excluded: BTreeSet<MemberId>,
     /// Who said since the round began that it shares the object no more.
     left: BTreeSet<MemberId>,
     /// How often the silent have been waited for.
     turns: usize,
     excluding: bool,
+    /// This member was left out of a live table before.
+    was_left_out: bool,
+}
+
+impl Exchange {
+    /// Whether it goes on only when that member has said hello.
+    fn awaits(&self, member: &MemberId) -> bool {
+        !self.hellos.contains_key(member) && !self.left.contains(member) && !self.excluded.contains(member)
+    }
 }
 
 /// The fleet as one table sees it.
@@ -179,6 +198,11 @@ impl Fleet {
         matches!(&self.phase, Phase::Merging(exchange) if exchange.excluded.contains(&self.own))
     }
 
+    /// Whether others may own by now what this member owns: it was left out, and the tables have not met since.
+    fn is_suspended(&self) -> bool {
+        matches!(&self.phase, Phase::Merging(exchange) if exchange.was_left_out) || self.is_left_out()
+    }
+
     pub(crate) const fn is_live(&self) -> bool {
         matches!(self.phase, Phase::Live)
     }
@@ -193,6 +217,12 @@ impl Fleet {
             Phase::Merging(exchange) => exchange.round,
             Phase::Alone | Phase::Live => self.epoch,
         }
+    }
+
+    /// Whether a member of the configuration is silent, so that the live table goes on without it. What it has may
+    /// be in use.
+    pub(crate) fn is_silent(&self, member: MemberId) -> bool {
+        self.order.contains(&member) && !self.takes_part(member) && !self.withdrawn.contains(&member)
     }
 
     /// Members in the order that all see.
@@ -213,7 +243,7 @@ impl Fleet {
     pub(crate) fn is_fresh(&self, now: Monotonic) -> bool {
         match self.phase {
             Phase::Alone => self.starting.is_none_or(|until| until <= now),
-            Phase::Live | Phase::Merging(_) => now.since(self.heard) < self.grace,
+            Phase::Live | Phase::Merging(_) => !self.is_suspended() && now.since(self.heard) < self.grace,
         }
     }
 
@@ -288,6 +318,18 @@ impl Fleet {
         let before = self.quorum.in_force();
         self.quorum.deliver(from == self.own, held);
         before != Some(held)
+    }
+
+    /// Adds what members have to agree on beside the table.
+    pub(crate) fn fingerprint(&self, digest: &mut Digest) {
+        let Reference { seats, released } = &self.reference;
+        seats.iter().chain(released).for_each(|node| _ = digest.text(node));
+        digest.number(seats.len() as u64);
+    }
+
+    /// Whether the node of a member has a part of the limit, present or not.
+    pub(crate) fn has_seat(&self, member: MemberId) -> bool {
+        self.registry.name(member).is_some_and(|name| self.reference.seats.contains(name.node()))
     }
 
     /// The part of the fleet that is here: so many of so many.
@@ -401,18 +443,23 @@ impl Fleet {
 
     fn start_round(&mut self, now: Monotonic, round: u64, before: u64) -> bool {
         let (live, mates) = match &self.phase {
-            Phase::Merging(exchange) => (exchange.live, exchange.mates.clone()),
+            Phase::Merging(exchange) => {
+                // Whoever was left out and the rest may have gone on apart.
+                let out = exchange.excluded.contains(&self.own);
+                let together = |member: &&MemberId| exchange.excluded.contains(member) == out;
+                (exchange.live, exchange.mates.iter().filter(together).copied().collect())
+            }
             Phase::Alone | Phase::Live => (self.epoch, self.participants.clone()),
         };
         let gone = |member: &MemberId| *member != self.own && !self.participants.contains(member);
         // Frozen tables have participants too: those of the own side.
         let mates: BTreeSet<MemberId> = mates.into_iter().filter(|member| !gone(member)).collect();
+        let was_left_out = self.is_suspended();
         let alone = if mates.len() == 1 { self.own_name.as_str() } else { "" };
         let side = Digest::new().number(live).number(before).text(alone).value();
-        let first = self.order.iter().find(|member| mates.contains(member)) == Some(&self.own);
         self.participants.clone_from(&mates);
         self.outbox.clear();
-        self.phase = Phase::Merging(Exchange {
+        let exchange = Exchange {
             round,
             since: now,
             live,
@@ -425,7 +472,16 @@ impl Fleet {
             left: BTreeSet::new(),
             turns: 0,
             excluding: false,
-        });
+            was_left_out,
+        };
+        self.exchange(now, exchange)
+    }
+
+    /// Begins an exchange. `true` when this member sends the table of its side.
+    fn exchange(&mut self, now: Monotonic, exchange: Exchange) -> bool {
+        let sends = |member: &&MemberId| exchange.mates.contains(member) && !exchange.left.contains(member);
+        let first = self.order.iter().find(sends) == Some(&self.own);
+        self.phase = Phase::Merging(exchange);
         if !first {
             self.hello(now, false);
         }
@@ -496,11 +552,12 @@ impl Fleet {
     /// A member said hello. With the last one the tables of all sides are there.
     pub(crate) fn take_hello(
         &mut self,
+        now: Monotonic,
         from: MemberId,
         scope: u64,
         side: u64,
         table: bool,
-    ) -> Option<Vec<SideTable>> {
+    ) -> Option<Exchanged> {
         let Phase::Merging(exchange) = &mut self.phase else { return None };
         if exchange.round != scope || !self.order.contains(&from) || exchange.excluded.contains(&from) {
             return None;
@@ -509,7 +566,7 @@ impl Fleet {
         if table {
             exchange.tables.push(from);
         }
-        self.complete()
+        self.complete(now)
     }
 
     /// Members are left out because they did not say hello.
@@ -518,7 +575,7 @@ impl Fleet {
         now: Monotonic,
         scope: u64,
         members: &[PrivateName],
-    ) -> Option<Vec<SideTable>> {
+    ) -> Option<Exchanged> {
         let Phase::Merging(exchange) = &mut self.phase else { return None };
         if exchange.round != scope {
             return None;
@@ -533,27 +590,34 @@ impl Fleet {
             self.ask_restart(now);
             return None;
         }
-        self.complete()
+        self.complete(now)
     }
 
     /// A member shares the object no more, while tables are exchanged. What it sent for its side stays in force.
-    pub(crate) fn take_withdrawal(&mut self, from: MemberId, scope: u64) -> Option<Vec<SideTable>> {
+    pub(crate) fn take_withdrawal(
+        &mut self,
+        now: Monotonic,
+        from: MemberId,
+        scope: u64,
+    ) -> Option<Exchanged> {
         let Phase::Merging(exchange) = &mut self.phase else { return None };
         if exchange.round != scope {
             return None;
         }
         exchange.left.insert(from);
-        self.complete()
+        self.complete(now)
     }
 
-    fn complete(&mut self) -> Option<Vec<SideTable>> {
+    fn complete(&mut self, now: Monotonic) -> Option<Exchanged> {
         let Phase::Merging(exchange) = &mut self.phase else { return None };
-        let there =
-            |member: &MemberId| exchange.hellos.contains_key(member) || exchange.left.contains(member);
-        if exchange.excluded.contains(&self.own)
-            || !self.order.iter().all(|member| there(member) || exchange.excluded.contains(member))
-        {
+        if exchange.excluded.contains(&self.own) || self.order.iter().any(|member| exchange.awaits(member)) {
             return None;
+        }
+        let told: BTreeSet<u64> =
+            exchange.tables.iter().filter_map(|sender| exchange.hellos.get(sender)).copied().collect();
+        let here = exchange.hellos.iter().filter(|(member, _)| !exchange.left.contains(member));
+        if here.into_iter().any(|(_, side)| !told.contains(side)) {
+            return Some(Exchanged::Again(self.exchange_again(now)));
         }
         let mut tables = Vec::new();
         let mut sides = BTreeSet::new();
@@ -572,7 +636,28 @@ impl Fleet {
         self.epoch = exchange.round;
         self.phase = Phase::Live;
         self.quorum.merged();
-        Some(tables)
+        Some(Exchanged::Complete(tables))
+    }
+
+    /// The next round among those who have answered in this one.
+    fn exchange_again(&mut self, now: Monotonic) -> Change {
+        let phase = core::mem::replace(&mut self.phase, Phase::Live);
+        let Phase::Merging(mut exchange) = phase else { return Change::default() };
+        let Exchange { mates, excluded, left, .. } = &mut exchange;
+        mates.retain(|member| !excluded.contains(member) && !left.contains(member));
+        self.participants.clone_from(&exchange.mates);
+        self.outbox.clear();
+        let again = Exchange {
+            round: Digest::new().number(exchange.round).text("again").value(),
+            since: now,
+            hellos: BTreeMap::new(),
+            parts: BTreeMap::new(),
+            tables: Vec::new(),
+            turns: 0,
+            excluding: false,
+            ..exchange
+        };
+        Change { departed: Vec::new(), void: true, send_table: self.exchange(now, again) }
     }
 
     /// After the tables have come: the references of all sides, in the order of the tables.
@@ -626,9 +711,7 @@ impl Fleet {
             return;
         }
         exchange.excluding = true;
-        let ready =
-            |member: &MemberId| exchange.hellos.contains_key(member) || exchange.left.contains(member);
-        let silent = self.order.iter().filter(|member| !ready(member));
+        let silent = self.order.iter().filter(|member| exchange.awaits(member));
         let silent: Vec<PrivateName> =
             silent.filter_map(|member| self.registry.name(*member)).cloned().collect();
         let bytes = write(exchange.round, now, &Body::Exclude(silent));
@@ -638,7 +721,7 @@ impl Fleet {
     /// Members that have not said hello, while tables are exchanged.
     pub(crate) fn awaited(&self) -> Vec<&PrivateName> {
         let Phase::Merging(exchange) = &self.phase else { return Vec::new() };
-        let silent = self.order.iter().filter(|member| !exchange.hellos.contains_key(member));
+        let silent = self.order.iter().filter(|member| exchange.awaits(member));
         silent.filter_map(|member| self.registry.name(*member)).collect()
     }
 

@@ -25,6 +25,16 @@ pub(crate) struct Gone {
     pub(crate) since: Monotonic,
 }
 
+/// A member that is no longer there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Departed {
+    pub(crate) member: MemberId,
+    /// Its process is known to be dead.
+    pub(crate) certain: bool,
+    /// Its node has a part of the limit.
+    pub(crate) seated: bool,
+}
+
 /// A grant, for display.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Grant {
@@ -103,9 +113,19 @@ impl Pool {
         self.owned.saturating_add(self.gone_units)
     }
 
+    /// What members may own: C, or less while units of departed members cool.
+    fn most(&self) -> u64 {
+        self.limit().min(self.room)
+    }
+
     /// Free units, F; nothing when more is owned than may be.
     pub(crate) fn free(&self) -> u64 {
-        self.limit().min(self.room).saturating_sub(self.owned)
+        self.most().saturating_sub(self.owned)
+    }
+
+    /// Units that are owned above what may be, with so many on their way back.
+    pub(crate) fn excess(&self, gives: u64) -> u64 {
+        self.owned.saturating_sub(gives).saturating_sub(self.most())
     }
 
     /// Counts what is gone. A part of a split fleet has a budget of its own, and so has a part of that part: units
@@ -125,11 +145,6 @@ impl Pool {
     /// The number of the latest departure.
     pub(crate) const fn turns(&self) -> u64 {
         self.turns
-    }
-
-    /// Departures from here on belong to another change.
-    pub(crate) const fn next_turn(&mut self) {
-        self.turns = self.turns.saturating_add(1);
     }
 
     pub(crate) fn share(&self, member: MemberId) -> Share {
@@ -186,6 +201,11 @@ impl Pool {
     pub(crate) fn set_limit(&mut self, now: Monotonic, limit: u64) {
         self.limit = limit;
         self.deal_all(now);
+    }
+
+    /// Lowers the limit in force while tables are exchanged: nothing is dealt.
+    pub(crate) fn restrain(&mut self, limit: u64) {
+        self.limit = self.limit.min(limit);
     }
 
     /// Takes another rate; units stay where they are and finish the cooling that they began.
@@ -247,17 +267,28 @@ impl Pool {
         }
     }
 
-    /// A member is no longer there; what it owned counts until it has cooled.
-    pub(crate) fn depart(&mut self, now: Monotonic, member: MemberId, certain: bool) {
-        if let Some(share) = self.shares.remove(&member) {
+    /// Members are no longer there, all in one change; what they owned counts until it has cooled.
+    ///
+    /// With `sides` they may live on, and every side may rise to its part of the limit: what is free is divided among
+    /// so many nodes, those out of reach take their part along, and nothing else is dealt until they cannot have used
+    /// any of it.
+    pub(crate) fn depart(&mut self, now: Monotonic, departed: &[Departed], sides: Option<u64>) {
+        let (cap, part) = match sides {
+            Some(nodes) => (self.most(), self.free().div_ceil(nodes.max(1))),
+            None => (self.limit(), 0),
+        };
+        self.turns = self.turns.saturating_add(1);
+        for Departed { member, certain, seated } in departed {
+            let share = self.shares.remove(member).unwrap_or_default();
             self.owned -= share.own;
             self.waiting -= usize::from(share.want > 0);
-            if share.own > 0 {
-                let (cap, turn) = (self.limit(), self.turns);
-                self.gone.insert(member, Gone { units: share.own, certain, cap, turn, since: now });
-                self.count_gone();
+            let units = share.own + if *seated && !*certain { part } else { 0 };
+            if units > 0 {
+                let turn = self.turns;
+                self.gone.insert(*member, Gone { units, certain: *certain, cap, turn, since: now });
             }
         }
+        self.count_gone();
     }
 
     /// Puts a member's part in, as a table of its side has it. Only for a pool that has none of it yet.

@@ -1,9 +1,9 @@
 //! Throttles that the whole fleet shares: the state machine of one object on one member.
 
 use crate::entry::{Entry, Say, ThrottleCounters};
-use crate::fleet::{Change, Configuration, Fleet};
+use crate::fleet::{Change, Configuration, Departure, Fleet};
 use crate::lines::{Lines, Ticket};
-use crate::pool::Pool;
+use crate::pool::{Departed, Pool};
 use crate::rate::{Epsilon, Rate};
 use crate::reference::Partition;
 use crate::verdicts::Verdicts;
@@ -713,6 +713,18 @@ impl SharedThrottles {
     }
 
     pub(crate) fn take_change(&mut self, now: Monotonic, change: &Change) {
+        let departed: Vec<Departed> = change
+            .departed
+            .iter()
+            .map(|(member, how)| Departed {
+                member: *member,
+                certain: *how == Departure::Certain,
+                seated: self.fleet.has_seat(*member),
+            })
+            .collect();
+        let apart = departed.iter().filter(|departed| departed.seated && !departed.certain).count() as u64;
+        let divided = self.options.partition == Partition::Share && departed.iter().any(|one| !one.certain);
+        let sides = divided.then(|| self.fleet.part().0 + apart);
         for index in self.indexes() {
             let Some(entry) = self.entry_mut(index) else { continue };
             if change.void {
@@ -721,16 +733,15 @@ impl SharedThrottles {
             if let Some(pool) = &mut entry.pool
                 && !change.departed.is_empty()
             {
-                pool.next_turn();
-                for (member, how) in &change.departed {
-                    pool.depart(now, *member, *how == crate::fleet::Departure::Certain);
-                }
+                pool.depart(now, &departed, sides);
             }
         }
         if change.void {
             self.verdicts.void();
         }
-        if !self.fleet.is_merging() {
+        if self.fleet.is_merging() {
+            self.restrain();
+        } else {
             self.set_limits(now);
         }
         if change.send_table {
@@ -751,6 +762,15 @@ impl SharedThrottles {
     fn look_at_all(&mut self) {
         for index in self.indexes() {
             self.changed(index);
+        }
+    }
+
+    /// While tables are exchanged this side uses no more than its part: the other side may use its own by now.
+    fn restrain(&mut self) {
+        for (_, entry) in &mut self.entries {
+            if let Some(pool) = entry.as_mut().and_then(|entry| entry.pool.as_mut()) {
+                pool.restrain(self.fleet.limit(pool.rate.units()));
+            }
         }
     }
 

@@ -168,6 +168,13 @@ impl SlotPool {
         self.deal(now, self.keys.keys().copied().collect());
     }
 
+    /// Lowers what this side may have while tables are exchanged: nothing is dealt.
+    pub(crate) fn restrain(&mut self, in_force: impl Fn(u64) -> u64) {
+        for key in self.keys.values_mut() {
+            key.limit = key.limit.min(in_force(key.whole));
+        }
+    }
+
     /// A member wants so many slots of a path beyond those it owns.
     pub(crate) fn claim(&mut self, now: Monotonic, member: MemberId, names: &[&str], units: u64) {
         let path = self.make_path(names);

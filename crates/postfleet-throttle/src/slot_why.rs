@@ -87,6 +87,7 @@ impl Slots {
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         let mut digest = Digest::new();
+        self.fleet().fingerprint(&mut digest);
         for key in self.pool().keys() {
             digest.text(&key.name).number(key.whole).number(key.limit).number(key.owned);
         }

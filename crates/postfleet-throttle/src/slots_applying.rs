@@ -1,6 +1,6 @@
 //! Deliveries of a slot table: operations in the order of the bus, and the meeting of sides.
 
-use crate::fleet::{Change, Departure, SideTable};
+use crate::fleet::{Change, Departure, Exchanged, SideTable};
 use crate::member::MemberId;
 use crate::reference::Reference;
 use crate::slot_locals::{Local, LocalId};
@@ -33,9 +33,8 @@ impl Slots {
         }
         match message.body {
             Body::Ops(ops) if self.fleet.is_merging() && ops.contains(&Op::Leave) => {
-                if let Some(sides) = self.fleet.take_withdrawal(member, message.scope) {
-                    self.merge(now, &sides);
-                }
+                let exchanged = self.fleet.take_withdrawal(now, member, message.scope);
+                self.exchanged(now, exchanged);
             }
             Body::Ops(ops) => {
                 let epoch = message.scope == self.fleet.epoch();
@@ -45,12 +44,11 @@ impl Slots {
             }
             Body::Part(_) => self.fleet.take_part(member, message.scope, payload),
             Body::Hello { side, table } => {
-                if let Some(sides) = self.fleet.take_hello(member, message.scope, side, table) {
-                    self.merge(now, &sides);
-                }
+                let exchanged = self.fleet.take_hello(now, member, message.scope, side, table);
+                self.exchanged(now, exchanged);
             }
             Body::Exclude(members) => {
-                if let Some(sides) = self.fleet.take_exclusion(now, message.scope, &members) {
+                if let Some(exchanged) = self.fleet.take_exclusion(now, message.scope, &members) {
                     let names: Vec<&str> = members.iter().map(PrivateName::as_str).collect();
                     self.notices.push_back(Notice {
                         severity: Severity::Notice,
@@ -61,7 +59,7 @@ impl Slots {
                             crate::fleet::EXCHANGE_PATIENCE.as_secs()
                         ),
                     });
-                    self.merge(now, &sides);
+                    self.exchanged(now, Some(exchanged));
                 }
             }
             Body::Restart => {
@@ -72,6 +70,14 @@ impl Slots {
         }
         self.settle(now);
         Ok(())
+    }
+
+    fn exchanged(&mut self, now: Monotonic, exchanged: Option<Exchanged>) {
+        match exchanged {
+            Some(Exchanged::Complete(sides)) => self.merge(now, &sides),
+            Some(Exchanged::Again(change)) => self.take_change(now, &change),
+            None => {}
+        }
     }
 
     pub(crate) fn apply_ops(&mut self, now: Monotonic, from: MemberId, ops: &[Op<'_>]) {
@@ -194,7 +200,10 @@ impl Slots {
             }
             self.verdicts.void();
         }
-        if !self.fleet.is_merging() {
+        if self.fleet.is_merging() {
+            let Self { pool, fleet, .. } = self;
+            pool.restrain(|whole| fleet.limit(whole));
+        } else {
             self.set_limits(now);
         }
         if change.send_table {
@@ -243,6 +252,7 @@ impl Slots {
         let mut pool = SlotPool::default();
         let mut references = Vec::new();
         let mut entries: Vec<(MemberId, Vec<String>, Entry)> = Vec::new();
+        let mut silent: BTreeMap<(MemberId, Vec<String>), u64> = BTreeMap::new();
         let mut limits: BTreeMap<String, u64> = BTreeMap::new();
         for side in sides {
             let mut reference = Reference::default();
@@ -260,9 +270,13 @@ impl Slots {
                         }
                         Row::Slots { member, path, own, want, skipped } => {
                             let id = self.fleet.registry.id(&member);
+                            let names = path.into_iter().map(ToOwned::to_owned).collect();
                             if side.members.contains(&id) {
-                                let names = path.into_iter().map(ToOwned::to_owned).collect();
                                 entries.push((id, names, Entry { own, want, skipped, ..Entry::default() }));
+                            } else if self.fleet.is_silent(id) {
+                                // Its connections are open, for all that anybody knows.
+                                let most = silent.entry((id, names)).or_default();
+                                *most = own.max(*most);
                             }
                         }
                         Row::Throttle(_) => {}
@@ -279,6 +293,16 @@ impl Slots {
         for (member, names, entry) in entries {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             pool.insert(now, member, &names, entry);
+        }
+        // By name: ids have another order on each member.
+        let registry = &self.fleet.registry;
+        let mut silent: Vec<_> = silent.into_iter().filter(|(_, own)| *own > 0).collect();
+        silent.sort_unstable_by(|((left, left_path), _), ((right, right_path), _)| {
+            registry.name(*left).cmp(&registry.name(*right)).then_with(|| left_path.cmp(right_path))
+        });
+        for ((member, names), own) in silent {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            pool.insert(now, member, &names, Entry { own, ..Entry::default() });
         }
         pool.forget_unused_keys();
         self.pool = pool;

@@ -157,6 +157,7 @@ impl SharedThrottles {
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         let mut digest = Digest::new();
+        self.fleet.fingerprint(&mut digest);
         for (entry, pool) in self.existing() {
             digest.text(&entry.name).number(pool.rate.units()).number(u64::from(pool.rate.seconds()));
             digest.number(u64::from(pool.epsilon.millionths())).number(pool.limit()).number(pool.touched);

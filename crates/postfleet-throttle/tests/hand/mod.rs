@@ -38,6 +38,12 @@ impl<E: Engine> Hand<E> {
 
     /// A configuration for those members; `anew` did not come along with the others.
     pub(crate) fn view(&mut self, present: &[usize], departed: &[(usize, Departure)], anew: &[usize]) {
+        self.change(present, departed, anew);
+        self.flush(present);
+    }
+
+    /// As [`Hand::view`], with everything that it makes members say still to be delivered.
+    pub(crate) fn change(&mut self, present: &[usize], departed: &[(usize, Departure)], anew: &[usize]) {
         self.views += 1;
         let id = self.views * 1000 + present.iter().sum::<usize>() as u64;
         let names: Vec<PrivateName> = present.iter().map(|of| name(*of)).collect();
@@ -51,7 +57,6 @@ impl<E: Engine> Hand<E> {
             let next = Configuration { id, members: &members, departed: &departed, joined: &joined };
             self.tables[*of].reconfigure(self.now, &next);
         }
-        self.flush(present);
     }
 
     /// The next message of one member, if it has any.
@@ -84,6 +89,22 @@ impl<E: Engine> Hand<E> {
             if silent {
                 return self.all_equal(among);
             }
+        }
+    }
+
+    /// Delivers to all of `to` what those of `among` have to say, until they have nothing; for so long each.
+    pub(crate) fn flush_without(&mut self, among: &[usize], to: &[usize], seconds: u64) {
+        for _ in 0..=seconds * 4 {
+            for of in to {
+                self.tables[*of].heard(self.now, self.now);
+                if among.contains(of) {
+                    self.tables[*of].handle_timeout(self.now);
+                }
+            }
+            while let Some(message) = among.iter().find_map(|of| self.drain(*of)) {
+                self.deliver(to, message);
+            }
+            self.now = self.now + Duration::from_millis(250);
         }
     }
 

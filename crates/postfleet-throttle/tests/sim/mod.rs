@@ -507,7 +507,7 @@ impl<L: Load> Sim<L> {
                     // Sides notice at different times.
                     let delay = 100_000 + self.random.below(self.world.detection);
                     if !part.is_empty() {
-                        self.form(part, delay);
+                        self.move_waiting(&part, delay);
                     }
                 }
             }
