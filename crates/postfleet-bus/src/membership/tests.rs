@@ -474,6 +474,46 @@ fn an_envelope_of_the_future_is_refused_at_admission() {
     assert_eq!(table.has_notice(a, Severity::Error, wanted), 1);
 }
 
+/// Back to back, as fast as the queue takes them; `bus_case_15_two_hundred_large_messages` does it with real daemons.
+#[test]
+fn bus_case_15_large_messages_arrive_whole_and_in_order() {
+    let mut table = Table::new();
+    let members = [("a", "192.0.2.1"), ("b", "192.0.2.2"), ("c", "192.0.2.3")]
+        .map(|(node, address)| table.add(info(node, address), Options::default()));
+    for member in members {
+        table.connections[member].join(NOW, group("g")).unwrap();
+    }
+    table.settle();
+    let payload = Bytes::from(vec![7; 1_000_000]);
+    let [a, _, _] = members;
+    let (mut sent, mut full) = (0, 0);
+    while sent < 200 {
+        match table.connections[a].send(NOW, &to("g"), sent, payload.clone(), SendOptions::default()) {
+            Ok(_) => sent += 1,
+            Err(error) => {
+                assert_eq!(error, SendError::QueueFull);
+                full += 1;
+                assert!(full < 200, "the queue does not empty");
+                table.settle();
+            }
+        }
+    }
+    let large = Bytes::from(vec![7; 1_000_001]);
+    let refused = table.connections[a].send(NOW, &to("g"), 200, large, SendOptions::default());
+    assert!(matches!(refused, Err(SendError::TooLarge { .. })), "{refused:?}");
+    table.settle();
+    for member in members {
+        let mut next = 0;
+        for event in &table.events[member] {
+            if let BusEvent::Message { kind, payload: came, .. } = event {
+                assert_eq!((*kind, *came == payload), (next, true));
+                next += 1;
+            }
+        }
+        assert_eq!(next, 200);
+    }
+}
+
 /// A manager commands nodes in a group that it is not in. Where a node that joins the group just then comes in, is the same
 /// to all.
 #[test]

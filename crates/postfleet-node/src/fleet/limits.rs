@@ -71,6 +71,8 @@ pub(super) struct Waiters {
     /// Connections that a console holds open for trying a limit, by key.
     trials: BTreeMap<String, Trial>,
     next_boundary: Option<Monotonic>,
+    /// This node had just joined when it was last looked at.
+    joining: bool,
 }
 
 /// Slots that are used by nothing but a console's wish.
@@ -459,7 +461,8 @@ impl Fleet {
         } else if boundary || waiters.next_boundary.is_none() {
             waiters.next_boundary = Some(now + BOUNDARY);
         }
-        let mut wanted = false;
+        // Whoever was refused meanwhile asks again.
+        let mut wanted = core::mem::replace(&mut waiters.joining, joining) && !joining;
         while !joining && let Some(path) = slots.poll_ready() {
             wanted |= !waiters.trials.values().any(|trial| trial.path == path);
         }
