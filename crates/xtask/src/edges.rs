@@ -41,6 +41,7 @@ pub(crate) const CRATES: &[(&str, Kind, &[&str])] = &[
     ),
     ("postfleet-config", Kind::Pure, &["postfleet-types"]),
     ("postfleet-smtp", Kind::Pure, &["postfleet-types"]),
+    ("postfleet-log", Kind::Pure, &["postfleet-types"]),
     ("postfleet-spool", Kind::Pure, &["postfleet-types"]),
     (
         "postfleet-queue",
