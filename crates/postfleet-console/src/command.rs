@@ -12,6 +12,7 @@ use crate::lex::{Word, words};
 use crate::machine::Form;
 use crate::policy::{RuleCommand, ScriptletCommand, SieveCommand};
 use crate::profile::{Profile, Role};
+use crate::queues::QueueCommand;
 use crate::table::{Availability, Entry, table};
 
 /// A checked command. Names are as typed; comparing them is the executor's business.
@@ -121,6 +122,8 @@ pub enum Command {
     GaugeCache(GaugeCommand),
     /// `mailq …`
     Mailq(MailqFilter),
+    /// `active`, `domain …`, `flush domain …`, `message …` and their kin.
+    Queue(QueueCommand),
     /// `pid`
     Pid,
     /// `shutdown`

@@ -132,7 +132,10 @@ mod tests {
         check("mailq -b ", &["default"]);
         check("mailq -b default --d", &["--domain"]);
         check("help cluster sh", &["shared"]);
-        check("s", &["scriptlet", "shutdown", "sieve", "sievelib", "slot", "summary", "sysinfo"]);
+        check(
+            "s",
+            &["scriptlet", "showqueue", "shutdown", "sieve", "sievelib", "slot", "summary", "sysinfo"],
+        );
         check("conf", &["config"]);
         check("config ro", &["rollback"]);
         check("config begin ", &["from"]);

@@ -25,6 +25,7 @@ mod limits;
 mod machine;
 mod policy;
 mod profile;
+mod queues;
 mod render;
 mod server;
 mod table;
@@ -54,6 +55,10 @@ pub use policy::{
     rule_statistics, script_statistics,
 };
 pub use profile::{Profile, Role};
+pub use queues::{
+    DomainFigures, MessageDetails, QueueCommand, QueuedRow, all_domains, domains_above, one_domain,
+    queue_rows,
+};
 pub use render::{Rendered, render};
 pub use server::{Event, RunId, Server};
 pub use table::{Availability, Entry, table};

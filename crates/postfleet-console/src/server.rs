@@ -436,6 +436,7 @@ fn answered_here(request: &Request, profile: &Profile) -> Option<Result<Answer, 
             | Command::InboundAudit(_)
             | Command::GaugeCache(_)
             | Command::Mailq(_)
+            | Command::Queue(_)
             | Command::Pid
             | Command::PolicyRule(_)
             | Command::Scriptlet(_)

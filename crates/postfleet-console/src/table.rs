@@ -7,6 +7,7 @@ use crate::audit::build as audit;
 use crate::command::{Command, build};
 use crate::lex::Word;
 use crate::policy::build as policy;
+use crate::queues::build as queues;
 
 /// Whether a command can be run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +99,13 @@ const SCOPES: &str = "[<scope> [<instance>]]... <option>";
 
 const TABLE: &[Entry] = &[
     local("\\pager", "Turn paging of long output on or off"),
-    later("active", "<threshold>", "List domains whose active queue exceeds a threshold"),
+    ready(
+        "active",
+        "<threshold>",
+        false,
+        "List domains whose active queue exceeds a threshold",
+        queues::active,
+    ),
     later("authz id", "", "Show the user and roles of this session"),
     later("authz roles list", "", "List all roles"),
     later("binding active", "<binding> <threshold>", "As active, for one binding"),
@@ -227,14 +234,26 @@ const TABLE: &[Entry] = &[
     later("counter list", "", "List policy counters"),
     later("counter reset", "<name>", "Set a policy counter to zero"),
     later("counter unlink", "<name>", "Remove a policy counter"),
-    later("delayed", "<threshold>", "List domains whose delayed queue exceeds a threshold"),
+    ready(
+        "delayed",
+        "<threshold>",
+        false,
+        "List domains whose delayed queue exceeds a threshold",
+        queues::delayed,
+    ),
     later("dig", "<domain>", "Start an MX resolution into the route cache"),
     later("dns_cache lookup", "<name> <type>", "Look up the DNS cache"),
     later("dns_cache stats", "", "Show DNS statistics"),
     later("dns_cache submit", "<name> <type>", "Start a DNS query"),
     never("dns_cache refcnts"),
-    later("domain", "<domain>", "Show routes, queues and connections of a domain"),
-    later("domain all", "", "List all domains in the route cache"),
+    ready(
+        "domain",
+        "<domain>",
+        false,
+        "Show queues and connections of a domain, and why mail waits",
+        queues::domain,
+    ),
+    ready("domain all", "", false, "List all domains in the route cache", queues::domains),
     ready("ds_core flush", "<cache>", false, "Empty a datasource cache", build::datasource_flush),
     ready(
         "ds_core query",
@@ -246,10 +265,10 @@ const TABLE: &[Entry] = &[
     ready("ds_core stats", "", true, "Show datasource statistics", build::datasource_statistics),
     later("ec_logger", "help|reopen logs", "Commands of a logger"),
     local("exit", "End the session"),
-    later("fail domain", "<domain>", "Fail queued mail and send bounces"),
-    later("fail domain quiet", "<domain>", "Fail queued mail without bounces"),
+    ready("fail domain", "<domain>", false, "Fail queued mail and send bounces", queues::fail),
+    ready("fail domain quiet", "<domain>", false, "Fail queued mail without bounces", queues::fail_quiet),
     never("fingerprint"),
-    later("flush domain", DOMAINS, "Make delayed mail due now"),
+    ready("flush domain", DOMAINS, false, "Make delayed mail due now", queues::flush),
     ready("help", "[<command>]", false, "List commands, or explain one", build::help),
     ready(
         "inbound_audit add",
@@ -304,10 +323,16 @@ const TABLE: &[Entry] = &[
         build::mailq,
     ),
     later("memory", "[<type>]", "Show memory use"),
-    later("message details", "[full|body] <message id>", "Show one message"),
-    later("message fail", "<message id>", "Fail one message"),
-    later("message fail quiet", "<message id>", "Fail one message without a bounce"),
-    later("message retry", "<message id>", "Try one message again"),
+    ready("message details", "<message id>", false, "Show one message", queues::details),
+    ready("message fail", "<message id>", false, "Fail one message", queues::fail_message),
+    ready(
+        "message fail quiet",
+        "<message id>",
+        false,
+        "Fail one message without a bounce",
+        queues::fail_message_quiet,
+    ),
+    ready("message retry", "<message id>", false, "Try one message again", queues::retry),
     never("module hooks"),
     later("module list", "", "List loaded modules"),
     later("outbound_audit", "show|domain_list|clear ...", "Audit series of domains"),
@@ -317,7 +342,7 @@ const TABLE: &[Entry] = &[
     ready("policy_rule stats", "", false, "Show how often each rule fired", policy::rule_statistics),
     local("quit", "End the session"),
     later("rebind", "<binding>|all [<domain>]", "Assign bindings again"),
-    later("refresh domain", DOMAINS, "Resolve routes again"),
+    ready("refresh domain", DOMAINS, false, "Resolve routes again", queues::refresh),
     later("reopen logs", "", "Close and reopen log files"),
     later("reroute queue", "<from domain> <to domain>", "Move queued mail to another domain"),
     later("sched", "list|delete|every|at|in ...", "Run console commands later"),
@@ -330,10 +355,12 @@ const TABLE: &[Entry] = &[
     ),
     later("show inbound", "", "List open inbound sessions"),
     later("show outbound", "", "List open outbound sessions"),
-    later(
+    ready(
         "showqueue",
         "[binding <binding>|binding all] <domain> [<limit>,<offset>]",
+        false,
         "List messages in a queue",
+        queues::show,
     ),
     ready("shutdown", "", false, "Stop the daemon in an orderly way", build::shutdown),
     ready(

@@ -31,6 +31,9 @@ pub struct FormatError {
     pub problem: &'static str,
 }
 
+/// Finds what is not here: name and argument in, text out.
+pub type More = dyn Fn(&str, Option<&str>) -> Option<String>;
+
 /// The values of one event; what is none is not known at its stage, and printed as nothing.
 #[derive(Clone, Copy, Default)]
 pub struct Macros<'a> {
@@ -75,7 +78,7 @@ pub struct Macros<'a> {
     /// `%U`
     pub user: Option<&'a str>,
     /// `%h{X}`, `%vctx_conn{KEY}`, `%vctx_mess{KEY}`, and names of other namespaces: name and argument.
-    pub more: Option<&'a dyn Fn(&str, Option<&str>) -> Option<String>>,
+    pub more: Option<&'a More>,
 }
 
 impl core::fmt::Debug for Macros<'_> {

@@ -19,7 +19,7 @@ mod reject;
 
 pub use account::{Authentication, Authorization, Verdict};
 pub use bounce::{BounceKind, BounceRecord, CLASSES, class_category, class_name};
-pub use custom::{Format, FormatError, Macros};
+pub use custom::{Format, FormatError, Macros, More};
 pub use field::{UNKNOWN_ID, one_line};
 pub use json::json;
 pub use mail::{Failure, Handover, MailRecord, Names, Reception, stage_text};

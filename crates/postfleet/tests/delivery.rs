@@ -223,3 +223,51 @@ fn files_of(node: &SingleNode) -> Vec<String> {
     let files = folders.flat_map(|folder| std::fs::read_dir(folder.path()).unwrap().flatten());
     files.map(|file| String::from_utf8_lossy(&std::fs::read(file.path()).unwrap()).into_owned()).collect()
 }
+
+#[test]
+fn the_console_shows_queues_and_moves_messages() {
+    let server = MailServer::start(|recipient| {
+        if recipient.starts_with("later") { "451 4.2.0 try later" } else { "250 2.1.5 ok" }
+    });
+    let node = relay(&server, DELIVERS);
+    send(&node, &["later1@example.net"], "x");
+    send(&node, &["later2@example.net"], "x");
+    let zeros = |text: String| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    wait_until(PATIENCE, "both are delayed", || queued(&node) == "example.net 0 2");
+    assert_eq!(zeros(node.console("active 0")), zeros(node.console("active 5")), "no domain is above");
+    assert!(
+        zeros(node.console("delayed 1")).starts_with("Domain: example.net C: "),
+        "{}",
+        node.console("delayed 1")
+    );
+    let rows = node.console("showqueue example.net");
+    let id = rows.lines().next().unwrap().split(' ').nth(1).unwrap().to_owned();
+    assert!(rows.starts_with("[delayed/default] "), "{rows}");
+    assert!(rows.contains("  From: <sender@client.example> To: <later1@example.net>\n"), "{rows}");
+    let details = node.console(&format!("message details {id}"));
+    assert!(details.contains("                  Code: 451 4.2.0 try later\n"), "{details}");
+    assert!(details.contains("               Retries: 1\n"), "{details}");
+    assert_eq!(node.console(&format!("message retry {id}")), "Message requeued for delivery\n");
+    wait_until(PATIENCE, "it was tried again", || {
+        node.console(&format!("message details {id}")).contains("               Retries: 2\n")
+    });
+    assert_eq!(node.console("flush domain example.net"), "example.net flushed.  2 messages requeued.\n");
+    wait_until(PATIENCE, "both are delayed again", || {
+        queued(&node) == "example.net 0 2"
+            && node.console("domain example.net").contains("Trans. Failures (4xx):                    5\n")
+    });
+    assert_eq!(node.console(&format!("message fail quiet {id}")), "Message failed\n");
+    assert_eq!(node.console("fail domain example.net"), "example.net purged, 1 messages failed.\n");
+    wait_until(PATIENCE, "the spool is empty", || files(&node) == 0);
+    // One of them was quiet.
+    let reports: Vec<_> = server.all().into_iter().filter(|received| received.sender.is_empty()).collect();
+    assert_eq!(reports.len(), 1);
+    assert!(
+        reports[0].text.contains("Diagnostic-Code: smtp; 554 Message manually purged.\r\n"),
+        "{}",
+        reports[0].text
+    );
+    assert_eq!(node.console("flush domain all"), "All domains flushed.  0 messages requeued.\n");
+    let unknown = support::console(&node.control, "domain nowhere.example");
+    assert!(!unknown.status.success());
+}

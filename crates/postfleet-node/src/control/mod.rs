@@ -7,6 +7,7 @@ mod config;
 mod datasource;
 mod limits;
 mod policy;
+mod queues;
 
 use crate::clock;
 use crate::counts;

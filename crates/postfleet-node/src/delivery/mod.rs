@@ -306,6 +306,13 @@ impl Delivery {
         locked(&self.state).scheduler.len()
     }
 
+    /// Does what an operator wants with the queues.
+    pub(crate) fn operate<T>(&self, act: impl FnOnce(&mut Scheduler, Now) -> T) -> T {
+        let result = act(&mut locked(&self.state).scheduler, now());
+        self.changed.notify_one();
+        result
+    }
+
     /// Connections open or being opened.
     pub(crate) fn connections(&self) -> usize {
         locked(&self.state).scheduler.connections()

@@ -52,6 +52,7 @@ pub(crate) struct Store {
     disk: FolderDisk,
     options: Mutex<StoreOptions>,
     ids: Mutex<MessageIds>,
+    queue: Arc<Mutex<Queue>>,
     health: Arc<Mutex<SyncHealth>>,
     committer: mpsc::Sender<Waiting>,
     finisher: mpsc::Sender<finishing::Finished>,
@@ -95,6 +96,7 @@ impl Store {
         let store = Arc::new(Self {
             disk: disk.clone(),
             ids: Mutex::new(MessageIds::new(process, second)),
+            queue: Arc::clone(&queue),
             health: Arc::clone(&health),
             committer,
             finisher,
@@ -199,6 +201,13 @@ impl Store {
     pub(crate) fn abandon(self: &Arc<Self>, draft: Incoming) {
         let store = Arc::clone(self);
         drop(tokio::task::spawn_blocking(move || draft.abandon(&store.disk)));
+    }
+
+    /// When a queued message was accepted, from whom and for whom.
+    pub(crate) fn addresses(&self, id: MessageId) -> Option<(postfleet_types::WallTime, String, String)> {
+        let queue = locked(&self.queue);
+        let message = queue.message(id)?;
+        Some((message.created, message.sender.to_owned(), message.recipient.to_owned()))
     }
 
     fn record(&self, change: impl FnOnce(&mut SyncHealth)) {
