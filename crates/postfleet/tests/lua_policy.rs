@@ -161,20 +161,6 @@ end
 msys.registerModule("a", mod)
 "#;
 
-/// Everything that is in the files of the spool.
-fn stored(folder: &std::path::Path) -> String {
-    let mut text = String::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            text.push_str(&stored(&path));
-        } else {
-            text.push_str(&String::from_utf8_lossy(&std::fs::read(path).unwrap()));
-        }
-    }
-    text
-}
-
 const STRICT: &str = "local mod = {} function mod:validate_ehlo() msys.audit.receptions('300,6', {cluster=true}) return 0 end \
     function mod:validate_mailfrom(sender, accept, vctx)\n\
     if sender == 'strict@c.example' then local n = nil; n.x = 1 end\n\
@@ -243,7 +229,7 @@ fn policy_p06_p20_p24_lua_holds_refuses_edits_and_fails_as_written() {
     client.send("Subject: x\r\n\r\nhello\r\n.\r\n").unwrap();
     assert!(client.reply().unwrap().starts_with("250 "));
     assert!(node.console("mailq").contains("demo.example       4       0"));
-    let queue = stored(&node.dir.path().join("spool/msg"));
+    let queue = support::stored(&node.dir.path().join("spool/msg"));
     for there in ["both", "early", "late", "moved"] {
         assert!(queue.contains(&format!("{there}@demo.example")), "{there}: {queue}");
     }

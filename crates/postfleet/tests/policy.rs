@@ -151,3 +151,59 @@ fn policy_p19_p21_replies_and_contexts_of_a_session() {
     let tested = node.console(&format!("sieve:s testfile mailfrom {data}"));
     assert_eq!(tested, "");
 }
+
+#[test]
+fn policy_p23_copies_are_redirected_and_dropped_and_a_phase_is_checked() {
+    let dir = tempfile::Builder::new().prefix("pf").tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let copies = file(
+        "copies",
+        "if envelope :is \"to\" \"move@demo.example\" { redirect \"moved@demo.example\"; }\n\
+         if envelope :is \"to\" \"drop@demo.example\" { discard; }\n\
+         if envelope :is \"to\" \"later@demo.example\" { ec_action 451 \"4.7.1 not now\"; }\n",
+    );
+    let asks = file(
+        "asks",
+        "if ec_test :is \"%{mailfrom_localpart}\" \"asks\" {\n\
+         ($n) = ds_fetch \"db\" \"SELECT ? + 1\" [\"41\"]; ec_action 450 \"4.7.1 ${n}\"; }\n",
+    );
+    let global = format!(
+        "Relay_Domains = ( \"demo.example\" )\nDatasource \"db\" {{ uri = ( \"sqlite::memory:\" ) }}\n\
+         sieve \"sieve1\" {{ each_rcpt_phase1 = \"{copies}\" mailfrom_phase1 = \"{asks}\" }}"
+    );
+    let node = SingleNode::start(&global, "", "");
+    let mut client = Client::connect(&node.smtp).unwrap();
+    client.command("EHLO c.example").unwrap();
+    assert_eq!(client.command("MAIL FROM:<asks@c.example>").unwrap(), "450 4.7.1 42\r\n");
+    let mut send = |recipients: &[&str]| {
+        client.command("MAIL FROM:<a@c.example>").unwrap();
+        for recipient in recipients {
+            let reply = client.command(&format!("RCPT TO:<{recipient}@demo.example>")).unwrap();
+            assert!(reply.starts_with("250"), "{reply}");
+        }
+        client.command("DATA").unwrap();
+        client.send("Subject: x\r\n\r\nhello\r\n.\r\n").unwrap();
+        client.reply().unwrap()
+    };
+    assert!(send(&["stay", "move", "drop"]).starts_with("250 "));
+    // One copy that is refused for now refuses the message, so that the client comes again with all of it.
+    assert_eq!(send(&["stay", "later"]), "451 4.7.1 not now\r\n");
+    assert!(node.console("mailq").contains("demo.example       2       0"));
+    let stored = support::stored(&node.dir.path().join("spool/msg"));
+    assert!(stored.contains("stay@demo.example") && stored.contains("moved@demo.example"), "{stored}");
+    assert!(!stored.contains("drop@demo.example") && !stored.contains("move@demo.example"), "{stored}");
+
+    let cache = file("cache", "$x = ec_cluster_cache_get \"c\" \"k\";\n");
+    let output = support::console(&node.control, &format!("sieve:sieve1 testfile set_binding {cache}"));
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(!output.status.success(), "{said}");
+    assert!(
+        said.contains(&format!("{cache}:1: 'ec_cluster_cache_get' is not permitted in set_binding")),
+        "{said}"
+    );
+}

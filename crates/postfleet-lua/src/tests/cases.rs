@@ -253,3 +253,37 @@ fn policy_p25_a_key_that_is_not_there() {
     let lines = printed_in(&mut Model::default(), Callout::Data, text);
     assert_eq!(lines, ["0 nil <>", "1 1 0"]);
 }
+
+/// The example of section 2.1.
+#[test]
+fn policy_section_2_1_a_script_in_full() {
+    let text = r#"
+require("msys.core")
+require("msys.audit")
+
+local mod = {}
+
+function mod:validate_mailfrom(str, accept, vctx)
+  local n = msys.audit.connections("60,1", { cidr = "/24", cluster = true })
+  if n > 500 then
+    vctx:set_code("451", "4.7.1 slow down")
+    return msys.core.VALIDATE_DONE
+  end
+  return msys.core.VALIDATE_CONT
+end
+
+msys.registerModule("test", mod)
+"#;
+    let program = load(text);
+    let mut model = Model::default();
+    model.monitors = postfleet_policy::model::Monitor::parse("60,1").into_iter().collect();
+    model.happened(Event::Connection, address(77), 500);
+    let ending = call(&mut model, &program, Callout::Mailfrom);
+    assert_eq!((ending.outcome.disposition, ending.ends_phase), (Disposition::End, false));
+    model.node = 1;
+    model.happened(Event::Connection, address(78), 1);
+    model.node = 0;
+    let ending = call(&mut model, &program, Callout::Mailfrom);
+    assert_eq!((ending.outcome.disposition, ending.ends_phase), (reply("451", "4.7.1 slow down"), true));
+    assert_eq!(ending.errors, Vec::<String>::new());
+}

@@ -169,6 +169,20 @@ pub fn wait_until(patience: Duration, what: &str, mut condition: impl FnMut() ->
     started.elapsed()
 }
 
+/// Everything that is in the files of the spool.
+pub fn stored(folder: &Path) -> String {
+    let mut text = String::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            text.push_str(&stored(&path));
+        } else {
+            text.push_str(&String::from_utf8_lossy(&std::fs::read(path).unwrap()));
+        }
+    }
+    text
+}
+
 /// One SMTP session.
 pub struct Client {
     reader: BufReader<TcpStream>,
