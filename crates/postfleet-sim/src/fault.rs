@@ -87,11 +87,13 @@ pub enum Kind {
     Burst,
     /// Rings that break while the daemons get in step.
     Detour,
+    /// Hosts are shut down in order.
+    Halt,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Crash,
         Self::Leave,
         Self::Stop,
@@ -106,6 +108,7 @@ impl Kind {
         Self::Clock,
         Self::Burst,
         Self::Detour,
+        Self::Halt,
     ];
 
     /// Its word.
@@ -126,6 +129,7 @@ impl Kind {
             Self::Clock => "clock",
             Self::Burst => "burst",
             Self::Detour => "detour",
+            Self::Halt => "halt",
         }
     }
 
@@ -147,6 +151,7 @@ impl Kind {
             Self::Clock => "wall clocks are wrong by up to an hour",
             Self::Burst => "hundreds of changes in one moment",
             Self::Detour => "rings form by way of others that nobody is told of",
+            Self::Halt => "hosts are shut down in order, the process before the bus daemon, and start again",
         }
     }
 }

@@ -17,7 +17,11 @@ mod nothing_is_broken;
 mod nothing_waits;
 mod one_fleet;
 mod own_is_truth;
+mod rates_in_one_fleet;
+mod rates_of_all_sides;
 mod slots_are_kept;
+mod slots_are_owned;
+mod slots_of_a_table;
 mod tables_agree;
 mod the_living_stay;
 
@@ -42,6 +46,10 @@ pub(crate) struct Book {
     copies: BTreeMap<(usize, usize, usize), usize>,
     /// What the first member that installed a view held of a column there: view, origin, object.
     at_views: BTreeMap<(ViewId, usize, usize), (Fingerprint, usize)>,
+    /// Slots that a table had given out when it was looked at last, and in which view.
+    slots: BTreeMap<usize, (ViewId, u64)>,
+    /// Since when all nodes that run know of each other, with the number of processes and of departures.
+    whole: Option<((usize, u32), Monotonic)>,
 }
 
 /// When and on what an invariant is checked.
@@ -104,6 +112,10 @@ pub fn all() -> Vec<Invariant> {
         copies_agree_at_views::INVARIANT,
         nobody_is_refused::INVARIANT,
         the_living_stay::INVARIANT,
+        slots_are_owned::INVARIANT,
+        slots_of_a_table::INVARIANT,
+        rates_in_one_fleet::INVARIANT,
+        rates_of_all_sides::INVARIANT,
         own_is_truth::INVARIANT,
         copy_is_a_past_state::INVARIANT,
         one_fleet::INVARIANT,

@@ -30,6 +30,6 @@ mod world;
 pub use fault::{Fault, Kind, Kinds};
 pub use invariant::{Invariant, Violation};
 pub use log::Log;
-pub use plan::{Plan, RunOptions, Settings};
+pub use plan::{Plan, RunOptions, Settings, UnknownWork, Work};
 pub use run::{Figures, Outcome, run, run_plan};
 pub use shrink::{Shrunken, shrink};

@@ -13,8 +13,8 @@ use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use postfleet_bus::suite::{Record, Trace, What};
 use postfleet_bus::{
-    BusEvent, Connection, Destination, Load, MemberInfo, Options, RawId, Reconnect, SendError, SendOptions,
-    Smooth,
+    BusEvent, Connection, Destination, Load, LostReason, MemberInfo, Options, RawId, Reconnect, SendError,
+    SendOptions, Smooth,
 };
 use postfleet_replica::{Outgoing, Replica};
 use postfleet_types::{GroupName, Monotonic, Random};
@@ -66,6 +66,8 @@ pub(crate) struct Progress {
     pub(crate) view: bool,
     /// Members that were taken out, with the reason in words.
     pub(crate) left: Vec<(String, postfleet_bus::LeaveReason)>,
+    /// The engine lost one of its messages, so that it leaves and comes anew.
+    pub(crate) own_gap: bool,
     /// It left for good.
     pub(crate) gone: bool,
     /// What is to be done point to point.
@@ -443,6 +445,7 @@ impl Link {
             }
             BusEvent::Lost { reason } => {
                 self.log(turn, "lost", format_args!("{reason:?}"));
+                progress.own_gap |= reason == LostReason::OwnGap;
                 self.record(now, What::Lost { reason });
                 BusEvent::Lost { reason }
             }

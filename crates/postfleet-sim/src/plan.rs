@@ -2,10 +2,13 @@
 
 use crate::engine::{Class, HostId, Timing};
 use crate::fault::{Fault, Kind, Kinds};
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
+use core::str::FromStr;
 use core::time::Duration;
+use postfleet_throttle::Partition;
 use postfleet_types::{Monotonic, Random};
 
 /// What the caller may choose. The seed decides the rest.
@@ -17,6 +20,35 @@ pub struct RunOptions {
     pub faults: Kinds,
     /// How long faults happen, in seconds of the simulation, as a range from which the seed picks.
     pub seconds: RangeInclusive<u32>,
+    /// What nodes do.
+    pub work: Work,
+}
+
+/// What the nodes of a run do: `first` or `all`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Connections, slots and named throttles, under the policy `share`. Seeds that failed with this workload keep their
+    /// meaning.
+    First,
+    /// Rates of outbound mail as well, under a policy that the seed picks.
+    All,
+}
+
+/// A word that names no workload.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no workload `{0}`; there are first and all")]
+pub struct UnknownWork(String);
+
+impl FromStr for Work {
+    type Err = UnknownWork;
+
+    fn from_str(text: &str) -> Result<Self, UnknownWork> {
+        match text {
+            "first" => Ok(Self::First),
+            "all" => Ok(Self::All),
+            _ => Err(UnknownWork(text.into())),
+        }
+    }
 }
 
 impl RunOptions {
@@ -26,7 +58,12 @@ impl RunOptions {
 
 impl Default for RunOptions {
     fn default() -> Self {
-        Self { nodes: 2..=6, faults: Kinds(Kind::ALL.into_iter().collect()), seconds: 15..=45 }
+        Self {
+            nodes: 2..=6,
+            faults: Kinds(Kind::ALL.into_iter().collect()),
+            seconds: 15..=45,
+            work: Work::All,
+        }
     }
 }
 
@@ -55,6 +92,10 @@ pub struct Settings {
     pub streams_break: bool,
     /// A process that connects again gets the identity on the engine that it had.
     pub raw_reuse: bool,
+    /// What nodes do.
+    pub work: Work,
+    /// What sides of a split fleet may use of limits.
+    pub partition: Partition,
 }
 
 impl Settings {
@@ -115,6 +156,13 @@ impl Plan {
             streams_refused: random.below(6) == 0,
             streams_break: random.below(2) == 0,
             raw_reuse: random.below(2) == 0,
+            work: options.work,
+            // From numbers of its own, so that nothing else in a run changes with it.
+            partition: match (options.work, Random::seeded(seed ^ 0x7061_7274).below(5)) {
+                (Work::All, 0) => Partition::Quorum,
+                (Work::All, 1) => Partition::Full,
+                (Work::First, _) | (Work::All, _) => Partition::Share,
+            },
         };
         let timing = match random.below(4) {
             0 => Timing {
@@ -180,7 +228,10 @@ impl Plan {
     }
 
     fn draw_faults(&mut self, random: &mut Random, kinds: &Kinds) {
-        let kinds: Vec<Kind> = kinds.0.iter().copied().collect();
+        let mut kinds: Vec<Kind> = kinds.0.iter().copied().collect();
+        if self.settings.work == Work::First {
+            kinds.retain(|kind| *kind != Kind::Halt);
+        }
         if kinds.is_empty() {
             return;
         }
@@ -262,6 +313,16 @@ impl Plan {
                 vec![(millis(at), Fault::SetClock(any, offset))]
             }
             Kind::Burst => vec![(millis(at), Fault::Burst(node, small(random, 500)))],
+            Kind::Halt => {
+                let down = at + 50 + random.below(1000);
+                let up = down + lasts;
+                vec![
+                    (millis(at), Fault::Leave(node)),
+                    (millis(down), Fault::Kill(node)),
+                    (millis(up), Fault::Boot(node)),
+                    (millis(up + random.below(2000)), Fault::Start(node)),
+                ]
+            }
             Kind::Detour if random.below(2) == 0 => vec![(millis(at), Fault::Detour)],
             Kind::Detour => {
                 let side = self.hosts().filter(|_| random.below(2) == 0).collect();

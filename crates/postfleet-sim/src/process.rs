@@ -2,6 +2,7 @@
 
 use crate::clock::Clock;
 use crate::engine::{Class, Engine, HostId};
+use crate::limits::RATES;
 use crate::link::{Asked, Link, Progress, Turn};
 use crate::log::Log;
 use crate::plan::Settings;
@@ -13,7 +14,7 @@ use core::net::{Ipv4Addr, SocketAddr};
 use core::time::Duration;
 use postfleet_bus::MemberInfo;
 use postfleet_replica::{ColumnPhase, Replica, ReplicaOptions, Transfer};
-use postfleet_types::{GroupName, Monotonic, NodeName, NodeType, PrivateName, Random};
+use postfleet_types::{GroupName, Monotonic, NodeName, NodeType, PrivateName, Random, ViewId};
 
 /// What the process of a host is.
 #[derive(Debug)]
@@ -41,6 +42,14 @@ pub(crate) struct Data {
     pub(crate) link: Link,
     pub(crate) replica: Replica,
     pub(crate) truth: Truth,
+}
+
+impl Data {
+    /// The view in which this node and others share limits; none while it is alone or tables are exchanged.
+    pub(crate) fn live_view(&self) -> Option<ViewId> {
+        let (id, members) = self.link.trace.view()?;
+        (members.len() > 1 && self.replica.fingerprint(RATES.word()).is_some()).then_some(id)
+    }
 }
 
 /// What is the same for all processes of a run.
@@ -124,6 +133,7 @@ impl Process {
             let own = PrivateName::shared(&node, number);
             let mut options = ReplicaOptions::new(own.clone(), node.clone(), cluster.clone());
             options.min_delay = settings.min_delay;
+            options.tables.partition = settings.partition;
             if settings.small_messages {
                 options.chunk_bytes_max = 40;
                 options.inline_bytes_max = 8;
@@ -132,8 +142,8 @@ impl Process {
             let info = MemberInfo { private_name: own, ..info };
             Data {
                 link: Link::new(Class::Shared, host, info, Vec::from([cluster])),
-                replica: Replica::new(options, specs()),
-                truth: Truth::new(),
+                replica: Replica::new(options, specs(settings.work)),
+                truth: Truth::new(settings.work),
             }
         });
         Some(Self {
@@ -183,7 +193,8 @@ impl Process {
         if data.replica.poll_deadline().is_some_and(|deadline| deadline <= local) {
             data.replica.handle_timeout(local);
         }
-        data.truth.limits.tend(&mut data.replica, local);
+        let live = data.live_view();
+        data.truth.limits.tend(&mut data.replica, local, world.now, live);
         while let Some(transfer) = data.replica.poll_transfer(local) {
             world.log.line(world.now, &who, "transfer", format_args!("{}", transfer_text(&transfer)));
             shared.transfers.push(transfer);
@@ -248,7 +259,7 @@ impl Process {
     }
 
     /// Opens or closes connections.
-    pub(crate) fn change(&mut self, local: Monotonic, count: u32, random: &mut Random) {
+    pub(crate) fn change(&mut self, now: Monotonic, local: Monotonic, count: u32, random: &mut Random) {
         let Some(data) = &mut self.data else { return };
         for _ in 0..count {
             // Around thirty are open.
@@ -258,6 +269,8 @@ impl Process {
                 data.truth.close(&mut data.replica, local, random);
             }
             data.truth.limits.change(&mut data.replica, local, random);
+            let live = data.live_view();
+            data.truth.limits.note(&mut data.replica, now, live);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What a node really has open, and every state that its columns have been in.
 
-use crate::limits::{Limits, TABLES};
+use crate::limits::{Limits, RATES, TABLES};
+use crate::plan::Work;
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -21,8 +22,9 @@ pub(crate) const OBJECTS: [ObjectKind; 5] = [
 
 const FULL: RowRange = RowRange { v4: Some(32..=32), v6: Some(128..=128) };
 
-pub(crate) fn specs() -> Vec<ObjectSpec> {
-    OBJECTS.into_iter().chain(TABLES).map(ObjectSpec::of).collect()
+pub(crate) fn specs(work: Work) -> Vec<ObjectSpec> {
+    let rates = (work == Work::All).then_some([RATES, ObjectKind::Obtc]).into_iter().flatten();
+    OBJECTS.into_iter().chain(TABLES).chain(rates).map(ObjectSpec::of).collect()
 }
 
 /// A connection that is open.
@@ -132,8 +134,8 @@ pub(crate) struct Truth {
 }
 
 impl Truth {
-    pub(crate) fn new() -> Self {
-        let mut truth = Self::default();
+    pub(crate) fn new(work: Work) -> Self {
+        let mut truth = Self { limits: Limits::new(work), ..Self::default() };
         for states in &mut truth.history {
             states.push(Fingerprint::default());
         }

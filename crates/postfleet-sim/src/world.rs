@@ -3,9 +3,10 @@
 use crate::clock::Clock;
 use crate::engine::{Class, Engine, HostId};
 use crate::fault::Fault;
+use crate::limits::Limits;
 use crate::link::{Asked, Progress};
 use crate::log::Log;
-use crate::plan::Plan;
+use crate::plan::{Plan, Work};
 use crate::process::{Birth, Process, Surroundings, node_of};
 use crate::streams::Stream;
 use crate::truth::Truth;
@@ -69,6 +70,8 @@ pub(crate) struct World<'l> {
     next_change: BTreeMap<HostId, Monotonic>,
     changes: bool,
     ghosts: u32,
+    /// How often nodes that go on have left the others, asked to or because the engine lost a message of theirs.
+    pub(crate) departures: u32,
 }
 
 impl<'l> World<'l> {
@@ -101,6 +104,7 @@ impl<'l> World<'l> {
             next_change: BTreeMap::new(),
             changes: true,
             ghosts: 0,
+            departures: 0,
         }
     }
 
@@ -120,6 +124,13 @@ impl<'l> World<'l> {
         }
         let process = self.process(of.host).filter(|process| process.life == life)?;
         Some((life, &process.data.as_ref()?.truth))
+    }
+
+    /// What all that ever ran did under limits.
+    pub(crate) fn limits(&self) -> impl Iterator<Item = &Limits> {
+        let ended = self.lives.iter().filter_map(|life| life.ended.as_ref()?.truth.as_ref());
+        let running = self.processes().filter_map(|process| process.data.as_ref()).map(|data| &data.truth);
+        ended.chain(running).map(|truth| &truth.limits)
     }
 
     /// The traces of all lives in one class, with whether the process was killed.
@@ -176,6 +187,7 @@ impl<'l> World<'l> {
     pub(crate) fn turn(&mut self, host: HostId) -> Option<[Progress; 2]> {
         let mut progress = self.with(host, |process, world, clock| process.turn(world, clock))?;
         let [_, shared] = &mut progress;
+        self.departures += u32::from(shared.own_gap);
         self.start_transfers(host, core::mem::take(&mut shared.transfers));
         Some(progress)
     }
@@ -249,7 +261,7 @@ impl<'l> World<'l> {
         let mut workload = self.workload.clone();
         self.with(host, |process, world, clock| {
             process.woken = true;
-            process.change(clock.local(world.now), count, &mut workload);
+            process.change(world.now, clock.local(world.now), count, &mut workload);
         });
         self.workload = workload;
     }
@@ -289,9 +301,11 @@ impl<'l> World<'l> {
             Fault::Crash(host) => self.end(*host, true),
             Fault::Start(host) => self.start(*host),
             Fault::Leave(host) => {
+                self.departures += 1;
                 self.with(*host, |process, world, clock| process.ask(world, clock, Asked::Leave));
             }
             Fault::Reset(host) => {
+                self.departures += 1;
                 self.with(*host, |process, world, clock| process.ask(world, clock, Asked::Reset));
             }
             Fault::Stop(host) => self.pause(*host, true),
@@ -375,7 +389,10 @@ impl<'l> World<'l> {
         // Lives are far apart, so that the numbers of attachments of different processes never meet.
         let number = 1000 + u32::try_from(life).unwrap_or(0) * 1000;
         let birth = Birth { life, host, number, manager: self.plan.is_manager(host), boot: found.boots };
-        let Some(process) = Process::new(&birth, &self.plan.settings) else { return };
+        let Some(mut process) = Process::new(&birth, &self.plan.settings) else { return };
+        if let Some(data) = process.data.as_mut().filter(|_| self.plan.settings.work == Work::All) {
+            data.replica.start(found.clock.local(self.now));
+        }
         let shared_name =
             process.data.as_ref().map(|data| data.replica.options().own.to_string()).unwrap_or_default();
         found.process = Some(process);

@@ -1,7 +1,8 @@
 use super::{Check, Invariant, Verdict};
-use crate::limits::TABLES;
+use crate::limits::{RATES, TABLES};
 use crate::world::World;
 use alloc::format;
+use postfleet_replica::ObjectKind;
 
 /// Nothing may be under way: then all have delivered the same.
 pub(super) const INVARIANT: Invariant = Invariant {
@@ -12,10 +13,13 @@ pub(super) const INVARIANT: Invariant = Invariant {
 };
 
 fn check(world: &World<'_>) -> Verdict {
-    for kind in TABLES {
+    for kind in TABLES.into_iter().chain([RATES, ObjectKind::Obtc]) {
         let mut first = None;
         for process in world.processes() {
             let Some(data) = &process.data else { continue };
+            if data.replica.throttles(kind.word()).is_none() && data.replica.slots(kind.word()).is_none() {
+                continue;
+            }
             let Some(print) = data.replica.fingerprint(kind.word()) else {
                 return Err(format!("{}: {} is being exchanged", process.node, kind.word()));
             };

@@ -4,7 +4,7 @@ mod replay;
 mod run;
 
 use anyhow::{Context as _, bail};
-use postfleet_sim::{Kinds, RunOptions};
+use postfleet_sim::{Kinds, RunOptions, Work};
 use std::ops::RangeInclusive;
 use std::process::ExitCode;
 
@@ -38,6 +38,9 @@ struct FleetArguments {
     /// How long faults happen, in simulated seconds: a number, or a range from which the seed picks
     #[arg(long, value_name = "N|A-B", default_value = "15-45", value_parser = range)]
     seconds: RangeInclusive<u32>,
+    /// What nodes do: all, or first (connections, slots and named throttles only)
+    #[arg(long, value_name = "all|first", default_value = "all")]
+    work: Work,
 }
 
 impl FleetArguments {
@@ -52,6 +55,7 @@ impl FleetArguments {
             nodes: self.nodes.clone(),
             faults: self.faults.clone(),
             seconds: self.seconds.clone(),
+            work: self.work,
         })
     }
 
@@ -66,6 +70,9 @@ impl FleetArguments {
         }
         if self.faults != RunOptions::default().faults {
             words.push_str(&format!(" --faults {}", self.faults));
+        }
+        if self.work == Work::First {
+            words.push_str(" --work first");
         }
         words
     }
