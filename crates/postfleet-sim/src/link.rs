@@ -66,8 +66,8 @@ pub(crate) struct Progress {
     pub(crate) view: bool,
     /// Members that were taken out, with the reason in words.
     pub(crate) left: Vec<(String, postfleet_bus::LeaveReason)>,
-    /// The engine lost one of its messages, so that it leaves and comes anew.
-    pub(crate) own_gap: bool,
+    /// The engine lost one of its messages or ended its connection, so that the others take a node that lives for gone.
+    pub(crate) cut: bool,
     /// It left for good.
     pub(crate) gone: bool,
     /// What is to be done point to point.
@@ -445,7 +445,7 @@ impl Link {
             }
             BusEvent::Lost { reason } => {
                 self.log(turn, "lost", format_args!("{reason:?}"));
-                progress.own_gap |= reason == LostReason::OwnGap;
+                progress.cut |= matches!(reason, LostReason::OwnGap | LostReason::Overrun);
                 self.record(now, What::Lost { reason });
                 BusEvent::Lost { reason }
             }
