@@ -73,7 +73,7 @@ impl Fleet {
         let text = format!(
             "Hostname = \"{name}.test.example\"\nSpoolbase = \"{home}/{name}.spool\"\n\
              State_Dir = \"{home}/{name}.state\"\nPidfile = \"{home}/{name}.pid\"\n\
-             Relay_Domains = ( \"test.example\" )\n\
+             Relay_Domains = ( \"test.example\" )\nSuspend_Delivery = true\n\
              ESMTP_Listener {{\n  Listen \"{address}:2525\" {{\n  }}\n  \
              Listen \"{address}:2526\" {{\n    Proxy_Protocol = true\n  }}\n}}\n\
              Control_Listener {{\n  Listen \"{}\" {{\n  }}\n}}\n\
