@@ -5,6 +5,7 @@
 //! the bus are checked over everything that every member recorded.
 
 mod bus;
+mod caches_agree;
 mod clocks_are_told;
 mod complete;
 mod copies_agree_at_views;
@@ -124,6 +125,7 @@ pub fn all() -> Vec<Invariant> {
         global_is_what_is_open::INVARIANT,
         tables_agree::INVARIANT,
         slots_are_kept::INVARIANT,
+        caches_agree::INVARIANT,
         clocks_are_told::INVARIANT,
     ];
     own.into_iter().chain(bus::INVARIANTS).collect()

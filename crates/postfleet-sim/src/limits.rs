@@ -14,6 +14,9 @@ pub(crate) const RATES: ObjectKind = ObjectKind::Obtm;
 /// Its rate, units and seconds. More units than a fleet has nodes.
 pub(crate) const RATE: (u32, u32) = (20, 4);
 
+/// A cache whose pairs joiners get.
+pub(crate) const CACHE: &str = "pairs";
+
 /// The limit of connections.
 pub(crate) const SLOTS: u64 = 12;
 /// A key that has it.

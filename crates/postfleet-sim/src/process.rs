@@ -2,7 +2,7 @@
 
 use crate::clock::Clock;
 use crate::engine::{Class, Engine, HostId};
-use crate::limits::RATES;
+use crate::limits::{CACHE, RATES};
 use crate::link::{Asked, Link, Progress, Turn};
 use crate::log::Log;
 use crate::plan::Settings;
@@ -10,11 +10,13 @@ use crate::truth::{OBJECTS, Truth, specs, totals};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use bytes::Bytes;
 use core::net::{Ipv4Addr, SocketAddr};
 use core::time::Duration;
 use postfleet_bus::MemberInfo;
+use postfleet_cache::Ttl;
 use postfleet_replica::{ColumnPhase, Replica, ReplicaOptions, Transfer};
-use postfleet_types::{GroupName, Monotonic, NodeName, NodeType, PrivateName, Random, ViewId};
+use postfleet_types::{GroupName, Monotonic, NodeName, NodeType, PrivateName, Random, ViewId, WallTime};
 
 /// What the process of a host is.
 #[derive(Debug)]
@@ -259,7 +261,13 @@ impl Process {
     }
 
     /// Opens or closes connections.
-    pub(crate) fn change(&mut self, now: Monotonic, local: Monotonic, count: u32, random: &mut Random) {
+    pub(crate) fn change(
+        &mut self,
+        now: Monotonic,
+        (local, wall): (Monotonic, WallTime),
+        count: u32,
+        random: &mut Random,
+    ) {
         let Some(data) = &mut self.data else { return };
         for _ in 0..count {
             // Around thirty are open.
@@ -271,6 +279,12 @@ impl Process {
             data.truth.limits.change(&mut data.replica, local, random);
             let live = data.live_view();
             data.truth.limits.note(&mut data.replica, now, live);
+            if let Some(cache) = data.replica.cache_mut(CACHE) {
+                let (key, value) = ([random.below(12).to_be_bytes()[7]], random.next_u64().to_be_bytes());
+                let (key, value) = (Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&value));
+                // A pair of one key and eight bytes is never too long.
+                let _ = cache.set(local, wall, key, value, Ttl::from_millis(3_600_000));
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a node really has open, and every state that its columns have been in.
 
-use crate::limits::{Limits, RATES, TABLES};
+use crate::limits::{CACHE, Limits, RATES, TABLES};
 use crate::plan::Work;
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
@@ -24,7 +24,10 @@ const FULL: RowRange = RowRange { v4: Some(32..=32), v6: Some(128..=128) };
 
 pub(crate) fn specs(work: Work) -> Vec<ObjectSpec> {
     let rates = (work == Work::All).then_some([RATES, ObjectKind::Obtc]).into_iter().flatten();
-    OBJECTS.into_iter().chain(TABLES).chain(rates).map(ObjectSpec::of).collect()
+    let mut cache = ObjectSpec::new(CACHE, ObjectKind::Cache);
+    cache.snapshot = true;
+    let cache = (work == Work::All).then_some(cache);
+    OBJECTS.into_iter().chain(TABLES).chain(rates).map(ObjectSpec::of).chain(cache).collect()
 }
 
 /// A connection that is open.

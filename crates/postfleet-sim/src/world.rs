@@ -261,7 +261,7 @@ impl<'l> World<'l> {
         let mut workload = self.workload.clone();
         self.with(host, |process, world, clock| {
             process.woken = true;
-            process.change(world.now, clock.local(world.now), count, &mut workload);
+            process.change(world.now, (clock.local(world.now), clock.wall(world.now)), count, &mut workload);
         });
         self.workload = workload;
     }

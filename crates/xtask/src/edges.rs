@@ -52,7 +52,14 @@ pub(crate) const CRATES: &[(&str, Kind, &[&str])] = &[
     (
         "postfleet-sim",
         Kind::Pure,
-        &["postfleet-types", "postfleet-bus", "postfleet-cidr", "postfleet-replica", "postfleet-throttle"],
+        &[
+            "postfleet-types",
+            "postfleet-bus",
+            "postfleet-cache",
+            "postfleet-cidr",
+            "postfleet-replica",
+            "postfleet-throttle",
+        ],
     ),
     ("postfleet-bus-local", Kind::Impure, &["postfleet-types", "postfleet-bus"]),
     ("postfleet-bus-corosync", Kind::Impure, &["postfleet-types", "postfleet-bus"]),
