@@ -49,6 +49,13 @@ impl Hosts {
         }
     }
 
+    /// It has taken a message. New connections keep their distance if it refused one lately.
+    pub(crate) fn serves(&mut self, address: SocketAddr) {
+        if let Some(host) = self.known.get_mut(&address) {
+            host.failures = 0;
+        }
+    }
+
     pub(crate) fn handshake_failed(&mut self, now: Monotonic, address: SocketAddr) {
         self.known.entry(address).or_default().plain_since = Some(now);
     }

@@ -160,8 +160,13 @@ impl Scheduler {
         let place = connection.in_flight.iter().position(|other| *other == message)?;
         connection.in_flight.swap_remove(place);
         let number = connection.queue;
+        let address = connection.target.address;
         if outcome == Outcome::Delivered {
             connection.deliveries = connection.deliveries.saturating_add(1);
+            self.hosts.serves(address);
+            if let Some(queue) = self.queue_mut(number) {
+                queue.failing_since = None;
+            }
         }
         let report = match outcome {
             Outcome::Delivered => self.delivered(message),
@@ -208,7 +213,15 @@ impl Scheduler {
 
     /// After too many failures on every exchanger, or for too long, all active messages are delayed.
     fn address_failed(&mut self, now: Now, number: u32) {
+        let Some(queue) = self.queue(number) else { return };
+        let is_ready = |id| self.connections.get(id).is_some_and(|other| other.phase != Phase::Opening);
+        let works = queue.connections.iter().any(is_ready);
         let Some(queue) = self.queue_mut(number) else { return };
+        if works {
+            // Some servers take one connection of a client and refuse the others.
+            queue.failing_since = None;
+            return;
+        }
         let since = *queue.failing_since.get_or_insert(now.monotonic);
         let settings = Arc::clone(&queue.settings);
         let silent =

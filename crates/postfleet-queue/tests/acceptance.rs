@@ -360,3 +360,20 @@ fn mta_7_5_the_reserve_is_for_queues_without_a_connection() {
     bench.pass(Duration::from_secs(16));
     assert_eq!((bench.connections(&big), bench.connections(&small)), (2, 1));
 }
+
+#[test]
+fn mta_5_3_a_server_that_takes_one_connection_and_refuses_the_others_delays_nothing() {
+    let mut bench = Bench::new(config(|_| defaults()));
+    let queue = key("default", "default", "example.net");
+    bench.mail(&queue, 1);
+    bench.run();
+    assert_eq!(bench.connections(&queue), 1);
+    bench.dead = vec!["192.0.2.1:25".parse().unwrap()];
+    (0..200).for_each(|_| _ = bench.mail(&queue, 1));
+    for _ in 0..120 {
+        bench.pass(Duration::from_secs(10));
+        bench.settle(|_| Outcome::Delivered);
+    }
+    assert!(bench.reports.iter().all(|report| matches!(report.verdict, Verdict::Delivered)));
+    assert_eq!(bench.reports.len(), 120);
+}
