@@ -258,17 +258,17 @@ impl Shared {
             // A statement of its own: the lock is free while the library works.
             let next = self.outgoing().next(now);
             let Some(bytes) = next else { return Ok(()) };
-            self.send_one(now, &bytes)?;
+            self.send_one(now, bytes)?;
         }
     }
 
-    fn send_one(&self, now: Monotonic, bytes: &Bytes) -> Result<(), Status> {
-        let status = self.cpg.multicast(bytes);
+    fn send_one(&self, now: Monotonic, bytes: Bytes) -> Result<(), Status> {
+        let status = self.cpg.multicast(&bytes);
         let mut outgoing = self.outgoing();
         match status {
             Status::OK => outgoing.sent(),
             // A broken connection ends everything; until then nobody else shall send.
-            _ => outgoing.try_again(now),
+            _ => outgoing.try_again(now, bytes),
         }
         if status == Status::TRY_AGAIN { Ok(()) } else { status.check() }
     }
@@ -337,7 +337,7 @@ impl Carrier for CorosyncCarrier {
             let waits = direct.is_none() && outgoing.waits();
             (answer, direct, waits)
         };
-        let sent = direct.map_or(Ok(()), |bytes| shared.send_one(now, &bytes));
+        let sent = direct.map_or(Ok(()), |bytes| shared.send_one(now, bytes));
         // What is broken is found by the carrier's thread, and what must wait is sent by it.
         if waits || sent.is_err() || shared.outgoing().deadline().is_some() {
             shared.wake();

@@ -33,7 +33,7 @@ pub const PAUSE_MAX: Duration = Duration::from_millis(50);
 pub struct Outgoing {
     waiting: VecDeque<Bytes>,
     waiting_bytes: usize,
-    /// Lengths of what was sent and has not come back.
+    /// Lengths of what was handed to the library and has not come back.
     under_way: VecDeque<usize>,
     under_way_bytes: usize,
     pause: Duration,
@@ -69,9 +69,13 @@ impl Outgoing {
         if self.sending || !open || paused {
             return None;
         }
-        let next = self.waiting.front().cloned();
-        self.sending = next.is_some();
-        next
+        let next = self.waiting.pop_front()?;
+        self.sending = true;
+        // Under way from here on: it may come back before the thread that sends it says that it was sent.
+        self.waiting_bytes -= next.len();
+        self.under_way_bytes += next.len();
+        self.under_way.push_back(next.len());
+        Some(next)
     }
 
     /// [`Outgoing::next`], if the bus is idle enough for the application's own thread.
@@ -89,18 +93,19 @@ impl Outgoing {
     /// The message was taken.
     pub fn sent(&mut self) {
         self.sending = false;
-        if let Some(bytes) = self.waiting.pop_front() {
-            self.waiting_bytes -= bytes.len();
-            self.under_way_bytes += bytes.len();
-            self.under_way.push_back(bytes.len());
-        }
         self.pause = Duration::ZERO;
         self.paused_until = None;
     }
 
     /// The message was not taken; it is tried again after a pause that grows.
-    pub fn try_again(&mut self, now: Monotonic) {
+    pub fn try_again(&mut self, now: Monotonic, bytes: Bytes) {
         self.sending = false;
+        // Nothing was handed out since, so it is the last.
+        if let Some(length) = self.under_way.pop_back() {
+            self.under_way_bytes -= length;
+        }
+        self.waiting_bytes += bytes.len();
+        self.waiting.push_front(bytes);
         self.retries += 1;
         self.pause = (self.pause * 2).clamp(Duration::from_millis(1), PAUSE_MAX);
         self.paused_until = Some(now + self.pause);
@@ -212,8 +217,8 @@ mod tests {
         let mut now = NOW;
         let mut pauses = Vec::new();
         for _ in 0..8 {
-            assert!(outgoing.next(now).is_some());
-            outgoing.try_again(now);
+            let bytes = outgoing.next(now).unwrap();
+            outgoing.try_again(now, bytes);
             assert!(outgoing.next(now).is_none(), "paused");
             let until = outgoing.deadline().unwrap();
             pauses.push(until.since(now).as_millis());
@@ -221,6 +226,7 @@ mod tests {
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 50, 50]);
         assert_eq!(outgoing.retries(), 8);
+        assert!(outgoing.next(now).is_some());
         outgoing.sent();
         assert_eq!(outgoing.deadline(), None);
         outgoing.returned();
@@ -240,6 +246,34 @@ mod tests {
         assert_eq!(outgoing.next_direct(NOW), None);
         assert_eq!(outgoing.next(NOW), Some(message(1)));
         outgoing.sent();
+    }
+
+    /// The thread that sends may be held up behind the call, while the daemon is quick.
+    #[test]
+    fn what_comes_back_before_it_is_said_to_be_sent_leaves_the_window_open() {
+        let mut outgoing = Outgoing::default();
+        for _ in 0..3 {
+            assert_eq!(outgoing.submit(message(WINDOW_BYTES_MAX)), Submit::Accepted);
+            assert!(outgoing.next(NOW).is_some());
+            outgoing.returned();
+            outgoing.sent();
+            assert!(outgoing.is_idle());
+        }
+    }
+
+    #[test]
+    fn a_message_that_was_not_taken_stays_before_later_ones() {
+        let mut outgoing = Outgoing::default();
+        for n in 1..=3 {
+            assert_eq!(outgoing.submit(message(n)), Submit::Accepted);
+        }
+        let first = outgoing.next(NOW).unwrap();
+        outgoing.try_again(NOW, first);
+        let later = NOW + PAUSE_MAX;
+        for n in 1..=3 {
+            assert_eq!(outgoing.next(later), Some(message(n)));
+            outgoing.sent();
+        }
     }
 
     #[test]
