@@ -13,7 +13,7 @@ use support::{Client, SingleNode, wait_until};
 const PATIENCE: Duration = Duration::from_secs(15);
 
 const ZONE: &str = "example.net MX 10 mx.example.net\nclient.example MX 10 mx.example.net\n\
-    mx.example.net A 127.0.0.1\nnull.example MX 0";
+    mx.example.net A 127.0.0.1\nnull.example MX 0\nquiet.example MX 10 mx.example.net";
 
 /// A node that takes mail for anybody from this machine, and delivers to the server.
 fn relay(server: &MailServer, more: &str) -> SingleNode {
@@ -156,6 +156,24 @@ fn a_report_is_never_answered() {
         node.console("summary").contains("Failed Messages:      2\n") && files(&node) == 0
     });
     assert!(server.all().is_empty());
+}
+
+#[test]
+fn of_one_transaction_those_are_reported_whose_domain_wants_reports() {
+    let server = MailServer::start(|recipient| match recipient.split('@').next().unwrap() {
+        "sender" => "250 2.1.5 ok",
+        _ => "550 5.1.1 nobody here",
+    });
+    let node =
+        relay(&server, &format!("{DELIVERS}\nDomain \"quiet.example\" {{ Generate_Bounces = false }}"));
+    // In both orders.
+    send(&node, &["u@quiet.example", "v@example.net"], "x");
+    send(&node, &["v@example.net", "u@quiet.example"], "x");
+    wait_until(PATIENCE, "the reports arrive", || server.all().len() == 2 && files(&node) == 0);
+    for report in server.all() {
+        assert!(report.text.contains("v@example.net"), "{}", report.text);
+        assert!(!report.text.contains("u@quiet.example"), "{}", report.text);
+    }
 }
 
 #[test]

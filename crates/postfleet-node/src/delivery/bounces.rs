@@ -1,6 +1,6 @@
 //! Reports to senders of mail that failed.
 
-use super::settings::Inline;
+use super::settings::{BounceSettings, Inline};
 use super::{Delivery, locked};
 use crate::clock;
 use crate::node::Node;
@@ -76,16 +76,13 @@ async fn bounce(
     batch: MessageId,
     failed: &[Failure],
 ) -> Result<(), String> {
-    let told: Vec<&Failure> = failed
-        .iter()
-        .filter(|(report, _)| !matches!(report.verdict, Verdict::Failed { quiet: true, .. }))
-        .collect();
-    let Some((first, _)) = told.first() else { return Ok(()) };
     let settings = delivery.settings();
-    let options = settings.bounces(&first.queue);
-    if !options.generate {
-        return Ok(());
-    }
+    // The recipients of a transaction may be on queues that are set up differently.
+    let told =
+        failed.iter().filter(|(report, _)| !matches!(report.verdict, Verdict::Failed { quiet: true, .. }));
+    let told = told.map(|failure| (settings.bounces(&failure.0.queue), failure));
+    let told: Vec<(BounceSettings, &Failure)> = told.filter(|(options, _)| options.generate).collect();
+    let Some((options, _)) = told.first() else { return Ok(()) };
     let mut reading = match node.store.open_message(batch).await {
         Ok(reading) => reading,
         // Without its file nobody knows whom to tell; opening it was tried before, and told.
@@ -99,7 +96,7 @@ async fn bounce(
     let copy_of = |report: &Report| envelope.copies.iter().find(|copy| copy.id == report.message);
     let failures: Vec<(&RecipientCopy, String, Option<&str>)> = told
         .iter()
-        .filter_map(|(report, remote)| {
+        .filter_map(|(_, (report, remote))| {
             let copy = copy_of(report)?;
             // NOTIFY=NEVER, and NOTIFY without FAILURE (RFC 3461).
             if copy.notify.is_some_and(|notify| !notify.failure) {
