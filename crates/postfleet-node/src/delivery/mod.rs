@@ -30,7 +30,7 @@ use postfleet_queue::{
 use postfleet_spool::{QueueKey, Stored};
 use resolver::Resolver;
 use settings::{QueueOptions, retries_passed};
-use shared::{Asking, Memory};
+use shared::{Asking, Memory, Throttle};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 use std::time::Duration;
@@ -104,8 +104,8 @@ impl Delivery {
             let resolver = Arc::new(Resolver::new(file));
             *self.resolver.write().unwrap_or_else(PoisonError::into_inner) = resolver;
         }
-        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&settings);
         let mut state = locked(&self.state);
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&settings);
         state.memory.forget_limits();
         state.scheduler.configure(now(), Box::new(QueueOptions(settings)));
         drop(state);
@@ -157,19 +157,34 @@ impl Delivery {
 
     /// Calls the scheduler together with the limits of the fleet.
     fn with<T>(self: &Arc<Self>, act: impl FnOnce(&mut Scheduler, &mut dyn Shared) -> T) -> T {
-        let settings = self.settings();
         let mut state = locked(&self.state);
+        // Not before: limits of a configuration that is gone would be remembered as those of the next.
+        let settings = self.settings();
         let State { scheduler, memory } = &mut *state;
         let mut asking = Asking { delivery: self, settings: &settings, fleet: self.fleet.as_ref(), memory };
         act(scheduler, &mut asking)
     }
 
-    fn unit_came(&self, object: &'static str, name: &str) {
-        locked(&self.state).memory.came(object, name);
+    /// A unit that was waited for has come, or will not come. Returns its number.
+    fn unit_came(&self, throttle: &Throttle, granted: bool) -> Option<u64> {
+        let number = locked(&self.state).memory.came(throttle, granted)?;
         for waiting in locked(&self.waiting).values() {
             waiting.notify_one();
         }
         self.changed.notify_one();
+        Some(number)
+    }
+
+    /// What nobody has used goes back to the throttle.
+    fn unit_expires(&self, throttle: &Throttle, number: u64) {
+        let mut state = locked(&self.state);
+        let left = state.memory.expire(throttle, number);
+        if left > 0
+            && let Some(fleet) = &self.fleet
+        {
+            // A throttle that is gone meanwhile needs nothing back.
+            let _gone = fleet.put_back(throttle.0, &throttle.1, left);
+        }
     }
 
     /// Starts moving mail. Ends with the node.

@@ -6,15 +6,24 @@ use crate::fleet::{Fleet, LimitError};
 use postfleet_queue::{Blocked, Limited, Shared};
 use postfleet_spool::QueueKey;
 use postfleet_throttle::{Limits, Path, To};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::sleep;
 
 /// Units of one throttle that are asked for at once.
 const ASKED_MAX: u64 = 32;
 
+/// A unit that has come wakes whoever waits for it. What is not used then goes back: used much later, it would come on
+/// top of the units of that time.
+const UNIT_KEPT: Duration = Duration::from_millis(100);
+
 /// Places whose limits are remembered.
 const LIMITS_MAX: usize = 10_000;
 
+/// The object and the name.
+pub(super) type Throttle = (&'static str, String);
 type Place = (QueueKey, Option<String>);
 
 /// What is remembered between two questions.
@@ -23,12 +32,74 @@ pub(super) struct Memory {
     limits: BTreeMap<Place, Arc<Limits>>,
     /// The slots that open connections have, by what the limits were when they began.
     open: BTreeMap<Place, Vec<Path>>,
-    /// The paths on which a queue wants connections.
-    wanted: BTreeMap<QueueKey, BTreeSet<Path>>,
-    /// Units that came and were not used yet.
-    credits: BTreeMap<(&'static str, String), u64>,
-    /// Units that are on their way.
-    asked: BTreeMap<(&'static str, String), u64>,
+    wishes: Wishes,
+    units: BTreeMap<Throttle, Units>,
+}
+
+/// How many connections queues want, by path. Queues may have a path in common.
+#[derive(Debug, Default)]
+struct Wishes {
+    of_queues: BTreeMap<QueueKey, BTreeMap<Path, u64>>,
+    sums: BTreeMap<Path, u64>,
+}
+
+impl Wishes {
+    /// What a queue wants now; returns what all want.
+    fn want(&mut self, queue: &QueueKey, path: &Path, connections: u64) -> u64 {
+        let before = self.of_queues.entry(queue.clone()).or_default().insert(path.clone(), connections);
+        let sum = self.sums.entry(path.clone()).or_default();
+        *sum = sum.saturating_sub(before.unwrap_or(0)).saturating_add(connections);
+        *sum
+    }
+
+    /// A queue wants nothing any more; returns the paths on which it did, with what others want there.
+    fn want_none(&mut self, queue: &QueueKey) -> Vec<(Path, u64)> {
+        let mut left = Vec::new();
+        for (path, connections) in self.of_queues.remove(queue).unwrap_or_default() {
+            let sum = self.sums.get(&path).copied().unwrap_or(0).saturating_sub(connections);
+            if sum == 0 {
+                self.sums.remove(&path);
+            } else {
+                self.sums.insert(path.clone(), sum);
+            }
+            left.push((path, sum));
+        }
+        left
+    }
+}
+
+/// The units of one throttle that were waited for.
+#[derive(Debug, Default)]
+struct Units {
+    /// On their way.
+    asked: u64,
+    /// Came so far.
+    came: u64,
+    /// Of those, used or given back: the first to come are the first to go.
+    gone: u64,
+    /// Those on their way are not wanted any more.
+    unwanted: Arc<Notify>,
+}
+
+impl Units {
+    /// One has come: its number.
+    fn one_came(&mut self) -> u64 {
+        self.came += 1;
+        self.came
+    }
+
+    fn use_up_to(&mut self, units: u64) -> u64 {
+        let used = units.min(self.came - self.gone);
+        self.gone += used;
+        used
+    }
+
+    /// How many of those up to this number nobody has used. They are not here any more.
+    fn expire(&mut self, number: u64) -> u64 {
+        let left = number.saturating_sub(self.gone);
+        self.gone += left;
+        left
+    }
 }
 
 impl Memory {
@@ -37,12 +108,21 @@ impl Memory {
         self.limits.clear();
     }
 
-    pub(super) fn came(&mut self, object: &'static str, name: &str) {
-        let key = (object, name.to_owned());
-        *self.credits.entry(key.clone()).or_default() += 1;
-        if let Some(asked) = self.asked.get_mut(&key) {
-            *asked = asked.saturating_sub(1);
+    /// A unit that was waited for has come, or will not come. Returns its number.
+    pub(super) fn came(&mut self, throttle: &Throttle, granted: bool) -> Option<u64> {
+        let units = self.units.entry(throttle.clone()).or_default();
+        units.asked = units.asked.saturating_sub(1);
+        granted.then(|| units.one_came())
+    }
+
+    /// How many units up to this number nobody has used: they are to be given back, as nobody wants them.
+    pub(super) fn expire(&mut self, throttle: &Throttle, number: u64) -> u64 {
+        let Some(units) = self.units.get_mut(throttle) else { return 0 };
+        let left = units.expire(number);
+        if left > 0 {
+            units.unwanted.notify_waiters();
         }
+        left
     }
 }
 
@@ -79,13 +159,8 @@ impl Asking<'_> {
     ) -> Result<u64, String> {
         let Some(fleet) = self.fleet else { return Ok(units) };
         let Some(name) = self.settings.cluster_throttle(queue, option) else { return Ok(units) };
-        let key = (object, name.clone());
-        let credit = self.memory.credits.get_mut(&key);
-        let credit = credit.map_or(0, |credit| {
-            let used = units.min(*credit);
-            *credit -= used;
-            used
-        });
+        let throttle = (object, name.clone());
+        let credit = self.memory.units.get_mut(&throttle).map_or(0, |here| here.use_up_to(units));
         if credit > 0 {
             return Ok(credit);
         }
@@ -96,14 +171,21 @@ impl Asking<'_> {
             Err(LimitError::NoObject(_)) => return Ok(units),
             Err(LimitError::Throttle(_)) => return Err(name),
         }
-        let asked = self.memory.asked.entry(key).or_default();
-        while *asked < units.min(ASKED_MAX) {
+        let here = self.memory.units.entry(throttle.clone()).or_default();
+        while here.asked < units.min(ASKED_MAX) {
             let Ok(hold) = fleet.hold(object, &name) else { break };
-            *asked += 1;
-            let (delivery, name) = (Arc::clone(self.delivery), name.clone());
+            here.asked += 1;
+            let (delivery, throttle) = (Arc::clone(self.delivery), throttle.clone());
+            let unwanted = Arc::clone(&here.unwanted);
             tokio::spawn(async move {
-                hold.granted().await;
-                delivery.unit_came(object, &name);
+                let granted = tokio::select! {
+                    biased;
+                    granted = hold.granted() => granted,
+                    () = unwanted.notified() => false,
+                };
+                let Some(number) = delivery.unit_came(&throttle, granted) else { return };
+                sleep(UNIT_KEPT).await;
+                delivery.unit_expires(&throttle, number);
             });
         }
         Err(name)
@@ -117,7 +199,7 @@ impl Shared for Asking<'_> {
         if limits.path().is_free() {
             return Ok(());
         }
-        self.memory.wanted.entry(queue.clone()).or_default().insert(limits.path().clone());
+        let wanted = self.memory.wishes.want(queue, limits.path(), wanted);
         fleet.want_slots(limits.path(), wanted);
         fleet.slot_room(&limits).map_err(|refusal| Blocked {
             by_host: matches!(refusal.key.to, To::Host(_)),
@@ -175,8 +257,42 @@ impl Shared for Asking<'_> {
 
     fn wants_none(&mut self, queue: &QueueKey) {
         let Some(fleet) = self.fleet else { return };
-        for path in self.memory.wanted.remove(queue).unwrap_or_default() {
-            fleet.want_slots(&path, 0);
+        for (path, wanted) in self.memory.wishes.want_none(queue) {
+            fleet.want_slots(&path, wanted);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue(domain: &str) -> QueueKey {
+        QueueKey { binding_group: "g".into(), binding: "b".into(), domain: domain.into() }
+    }
+
+    #[test]
+    fn queues_on_one_path_want_the_sum() {
+        let path = Path::new([("global", 10)]).unwrap();
+        let mut wishes = Wishes::default();
+        assert_eq!(wishes.want(&queue("a.example"), &path, 3), 3);
+        assert_eq!(wishes.want(&queue("b.example"), &path, 4), 7);
+        assert_eq!(wishes.want(&queue("a.example"), &path, 1), 5);
+        assert_eq!(wishes.want_none(&queue("a.example")), [(path.clone(), 4)]);
+        assert_eq!(wishes.want_none(&queue("b.example")), [(path, 0)]);
+        assert!(wishes.sums.is_empty() && wishes.of_queues.is_empty());
+    }
+
+    #[test]
+    fn a_unit_that_nobody_uses_does_not_stay() {
+        let throttle: Throttle = ("OBTM", "global".to_owned());
+        let mut memory = Memory::default();
+        let numbers: Vec<u64> = (0..3).filter_map(|_| memory.came(&throttle, true)).collect();
+        assert_eq!(memory.came(&throttle, false), None, "nobody granted it");
+        assert_eq!(memory.units.get_mut(&throttle).unwrap().use_up_to(1), 1);
+        // The first was used; the others are given back, each once.
+        let left: Vec<u64> = numbers.into_iter().map(|number| memory.expire(&throttle, number)).collect();
+        assert_eq!(left, [0, 1, 1]);
+        assert_eq!(memory.units.get_mut(&throttle).unwrap().use_up_to(9), 0);
     }
 }

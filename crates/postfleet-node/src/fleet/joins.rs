@@ -125,7 +125,7 @@ fn whoever_waits_for_a_unit_gets_it_when_it_is_free() {
         let started = Instant::now();
         // One that is given up before holds up nobody.
         drop(b.fleet.hold(NAMED, "t").unwrap());
-        b.fleet.hold(NAMED, "t").unwrap().granted().await;
+        assert!(b.fleet.hold(NAMED, "t").unwrap().granted().await);
         let waited = started.elapsed();
         assert!((0.5..30.0).contains(&waited.as_secs_f64()), "{waited:?}");
         assert!(matches!(b.fleet.hold(NAMED, "none"), Err(LimitError::Throttle(_))));

@@ -110,11 +110,11 @@ pub(crate) struct Hold {
 }
 
 impl Hold {
-    /// Returns when the unit has come and counts as used.
-    pub(crate) async fn granted(mut self) {
-        if (&mut self.granted).await.is_ok() {
-            self.ticket = None;
-        }
+    /// Returns when the unit has come and counts as used. `false`: its object is not shared any more, and none comes.
+    pub(crate) async fn granted(mut self) -> bool {
+        let granted = (&mut self.granted).await.is_ok();
+        self.ticket = None;
+        granted
     }
 }
 
@@ -276,6 +276,11 @@ impl Fleet {
         self.with_throttle(object, name, |now, table, id| table.take(now, &[id], units))
     }
 
+    /// Takes back units that were used a moment ago, and for which nothing was started.
+    pub(crate) fn put_back(&self, object: &str, name: &str, units: u64) -> Result<(), LimitError> {
+        self.with_throttle(object, name, |now, table, id| table.put_back(now, &[id], units))
+    }
+
     fn with_slots<T>(&self, act: impl FnOnce(Monotonic, &mut Slots) -> T) -> Option<T> {
         let mut replica = self.locked();
         let result = act(clock::monotonic(), replica.slots_mut(SLOTS)?);
@@ -435,6 +440,7 @@ impl Fleet {
         for object in [NAMED, "OBTM", "OBTC"] {
             self.hand_out(replica, object);
         }
+        self.side.waiters().holds.retain(|(object, _), _| replica.throttles(object).is_some());
         let joining = replica.waiting();
         self.side.moved.notify_waiters();
         let Some(slots) = replica.slots_mut(SLOTS) else { return };
