@@ -80,6 +80,14 @@ impl Scheduler {
         if waiting <= free || open >= wanted {
             return waits(Wait::Connected);
         }
+        // A connection would end before it had a message to send.
+        if let Some(rate) = &settings.message_rate
+            && let Some(until) = self.exhausted(at, rate)
+            && until > at + settings.idle_timeout
+        {
+            return waits(Wait::Throttle { option: rate.option, scope: rate.scope.clone(), until });
+        }
+        let Some(queue) = self.queue_mut(number) else { return Err((None, None)) };
         if settings.growth.is_gradual() {
             let (since, before, added) = queue.growth;
             if at >= since + STEP {
@@ -168,7 +176,11 @@ impl Scheduler {
             }
         }
         if let Some(queue) = self.queue_mut(number) {
-            queue.wait = wait;
+            // The connections take them when the throttle lets them.
+            let throttled = matches!(&queue.wait, Some(Wait::Throttle { until, .. }) if *until > at);
+            if !(throttled && wait == Some(Wait::Connected)) {
+                queue.wait = wait;
+            }
         }
         if let Some(until) = until {
             self.set_alarm(number, until);

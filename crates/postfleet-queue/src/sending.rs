@@ -96,6 +96,11 @@ impl Scheduler {
             let due = self.messages.get(message).map_or(0, |entry| entry.due);
             self.put(*message, due, Stage::Sending);
         }
+        if let Some(queue) = self.queue_mut(number)
+            && matches!(queue.wait, Some(Wait::Throttle { .. }))
+        {
+            queue.wait = None;
+        }
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.in_flight.clone_from(&messages);
             connection.phase = Phase::Busy;

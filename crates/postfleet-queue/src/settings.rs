@@ -70,6 +70,8 @@ pub struct QueueSettings {
     pub delay_fuzz: Duration,
     /// `Outbound_Throttle_Messages`.
     pub message_rate: Option<LocalRate>,
+    /// `Idle_Timeout`: a connection that waits longer for the message throttle ends.
+    pub idle_timeout: Duration,
     /// `Outbound_Throttle_Connections`.
     pub connection_rate: Option<LocalRate>,
     /// `DNS_Failures_To_Purge`.

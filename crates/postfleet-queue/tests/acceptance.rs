@@ -377,3 +377,26 @@ fn mta_5_3_a_server_that_takes_one_connection_and_refuses_the_others_delays_noth
     assert!(bench.reports.iter().all(|report| matches!(report.verdict, Verdict::Delivered)));
     assert_eq!(bench.reports.len(), 120);
 }
+
+#[test]
+fn mta_7_6_nothing_is_opened_while_the_message_throttle_is_empty_for_longer_than_connections_wait() {
+    let mut bench = Bench::new(config(|_| QueueSettings { message_rate: rate("1/60", ""), ..defaults() }));
+    let queue = key("default", "default", "example.com");
+    (0..5).for_each(|_| _ = bench.mail(&queue, 1));
+    let mut opened = std::collections::BTreeSet::new();
+    for second in 0..100 {
+        bench.run();
+        opened.extend(bench.open.keys().copied());
+        bench.settle(|_| Outcome::Delivered);
+        if second % 5 == 4 {
+            // Idle_Timeout.
+            bench.close_all();
+        }
+        bench.pass(Duration::from_secs(1));
+        let wait = bench.wait(&queue);
+        let told = second >= 54 || wait.starts_with("Outbound_Throttle_Messages");
+        assert!(told, "{second}: {wait}");
+    }
+    assert_eq!(bench.reports.len(), 2);
+    assert!(opened.len() <= 20, "{}", opened.len());
+}

@@ -41,6 +41,7 @@ impl Settings for Suspended {
             silence_to_delay: Duration::ZERO,
             delay_fuzz: Duration::ZERO,
             message_rate: None,
+            idle_timeout: Duration::from_secs(5),
             connection_rate: None,
             lookup_failures_to_purge: 10,
         })

@@ -306,15 +306,17 @@ impl DeliverySettings {
     /// What a connection of a queue is told.
     pub(super) fn client(&self, queue: &QueueKey, plain: bool) -> ClientSettings {
         let of = self.of(queue);
+        let tls_fallback = of.bool("TLS_Ifavailable_Fallback");
         let ehlo = of.text("EHLO_Hostname").filter(|name| !name.starts_with("__"));
         ClientSettings {
             ehlo_hostname: ehlo.unwrap_or_else(|| self.hostname.clone()),
             tls: match of.word("TLS") {
                 "required" => TlsPolicy::Required,
-                "ifavailable" if !plain => TlsPolicy::IfAvailable,
+                // The handshake may have failed for a queue that may fall back; not every queue that uses the address may.
+                "ifavailable" if !(plain && tls_fallback) => TlsPolicy::IfAvailable,
                 _ => TlsPolicy::None,
             },
-            tls_fallback: of.bool("TLS_Ifavailable_Fallback"),
+            tls_fallback,
             send_eight_bit_mime: of.word("Send_8BitMIME") == "ifavailable"
                 || matches!(of.word("Transform_8BitMIME_Content"), "ifneeded" | "strict"),
             eight_bit: match of.word("Transform_8BitMIME_Content") {
@@ -428,6 +430,7 @@ impl Settings for QueueOptions {
             failures_to_delay: of.u32("MX_Failures_To_Delay"),
             silence_to_delay: of.seconds("Connect_Timeout_To_Delay"),
             delay_fuzz: of.seconds("Delayed_Binding_Domain_Fuzz"),
+            idle_timeout: of.seconds("Idle_Timeout"),
             message_rate: of.stricter(
                 "Outbound_Throttle_Messages",
                 (!settings.rates.0).then_some("Cluster_Outbound_Throttle_Messages"),

@@ -123,3 +123,15 @@ fn what_cannot_be_done_stays_queued() {
         assert_eq!(QueueOptions(settings(text, true)).queue(&queue).suspended, suspended, "{text}");
     }
 }
+
+#[test]
+fn mta_8_1_only_a_queue_that_may_fall_back_to_clear_text_does() {
+    let settings = settings(
+        "TLS = ifavailable\nTLS_Ifavailable_Fallback = true\n\
+         Domain \"strict.example\" { TLS_Ifavailable_Fallback = false }",
+        true,
+    );
+    let tls = |domain: &str| settings.client(&key("default", "default", domain), true).tls;
+    assert_eq!(tls("example.com"), TlsPolicy::None);
+    assert_eq!(tls("strict.example"), TlsPolicy::IfAvailable);
+}

@@ -49,6 +49,7 @@ pub(crate) fn defaults() -> QueueSettings {
         silence_to_delay: Duration::from_secs(900),
         delay_fuzz: Duration::ZERO,
         message_rate: None,
+        idle_timeout: Duration::from_secs(5),
         connection_rate: None,
         lookup_failures_to_purge: 10,
     }
