@@ -41,7 +41,7 @@ pub(super) fn run(
 ) {
     while let Ok(first) = finished.recv() {
         let mut records = Vec::new();
-        let mut gone = Vec::new();
+        let mut gone = BTreeSet::new();
         let mut answers = Vec::new();
         for told in std::iter::once(first).chain(finished.try_iter()) {
             let (batch, copies) = match told {
@@ -54,7 +54,7 @@ pub(super) fn run(
             for copy in copies {
                 records.push((batch, copy));
                 if locked(queue).remove(copy).is_some_and(|removed| removed.last) {
-                    gone.push(batch);
+                    gone.insert(batch);
                 }
             }
         }
