@@ -85,7 +85,12 @@ pub(crate) struct Queue {
     pub(crate) deliveries: u64,
     pub(crate) failures: u64,
     pub(crate) transient: u64,
+    /// What was kept of the last reply that delayed a message.
+    pub(crate) last_reply: Option<Arc<str>>,
 }
+
+/// Octets that are kept of a reply while its message is delayed: a server may say 64 KiB to each.
+const REPLY_OCTETS_MAX: usize = 400;
 
 impl Queue {
     pub(crate) fn new(key: Arc<QueueKey>, settings: Arc<QueueSettings>) -> Self {
@@ -111,11 +116,24 @@ impl Queue {
             deliveries: 0,
             failures: 0,
             transient: 0,
+            last_reply: None,
         }
     }
 
     pub(crate) fn is_unused(&self) -> bool {
         self.active.is_empty() && self.delayed.is_empty() && self.sending == 0 && self.connections.is_empty()
+    }
+
+    /// What is kept of a reply. Messages that get the same one after the other share it.
+    pub(crate) fn kept(&mut self, reply: &Arc<str>) -> Arc<str> {
+        let end = (0..=reply.len().min(REPLY_OCTETS_MAX)).rev().find(|end| reply.is_char_boundary(*end));
+        let cut = end.and_then(|end| reply.get(..end)).unwrap_or_default();
+        if let Some(last) = self.last_reply.as_ref().filter(|last| ***last == *cut) {
+            return Arc::clone(last);
+        }
+        let kept = if cut.len() == reply.len() { Arc::clone(reply) } else { Arc::from(cut) };
+        self.last_reply = Some(Arc::clone(&kept));
+        kept
     }
 
     /// Connections open or being opened.

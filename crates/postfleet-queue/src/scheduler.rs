@@ -79,7 +79,7 @@ pub struct Arrival<'a> {
 pub struct Scheduler {
     pub(crate) settings: Box<dyn Settings>,
     pub(crate) messages: BTreeMap<MessageId, Entry>,
-    /// The last reply of messages that failed before.
+    /// The beginning of the last reply of messages that failed before.
     pub(crate) replies: BTreeMap<MessageId, Arc<str>>,
     pub(crate) by_key: BTreeMap<Arc<QueueKey>, u32>,
     pub(crate) queues: Vec<Option<Queue>>,
@@ -533,7 +533,9 @@ impl Scheduler {
                 if let Some(entry) = self.messages.get_mut(&message) {
                     entry.failures = failures;
                 }
-                self.replies.insert(message, Arc::clone(&reply));
+                if let Some(kept) = self.queue_mut(entry.queue).map(|queue| queue.kept(&reply)) {
+                    self.replies.insert(message, kept);
+                }
                 self.await_due(entry.queue);
                 self.report(message, &entry, Verdict::Delayed { until: at_second(due), reply })
             }

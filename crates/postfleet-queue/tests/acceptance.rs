@@ -42,6 +42,21 @@ fn mta_case_13_every_attempt_is_refused_with_451() {
     assert_eq!(last.as_deref(), Some("451 4.2.0 later"));
 }
 
+#[test]
+fn of_long_replies_the_beginning_is_kept_once() {
+    let mut bench = Bench::new(config(|_| defaults()));
+    let messages = bench.mail(&key("default", "default", "example.com"), 3);
+    bench.run();
+    // Longer than is kept, and cut within a character.
+    let long = format!("451 4.2.0 l{}", "\u{e4}".repeat(32_000));
+    bench.settle(|_| temporary(&long));
+    let kept: Vec<Arc<str>> =
+        messages.iter().map(|id| bench.scheduler.message(*id).unwrap().reply.unwrap()).collect();
+    assert_eq!(kept[0].len(), 399);
+    assert!(long.starts_with(&*kept[0]));
+    assert!(kept.iter().all(|reply| Arc::ptr_eq(reply, &kept[0])));
+}
+
 /// `max_outbound_connections`: 30 globally, 5 in group1, 15 in binding `example` for example.com.
 #[test]
 fn mta_case_15_limits_of_a_pair() {
