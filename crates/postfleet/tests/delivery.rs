@@ -6,7 +6,8 @@ mod remote;
 mod support;
 
 use remote::{MailServer, name_server};
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use support::{Client, SingleNode, wait_until};
 
@@ -174,6 +175,31 @@ fn of_one_transaction_those_are_reported_whose_domain_wants_reports() {
         assert!(report.text.contains("v@example.net"), "{}", report.text);
         assert!(!report.text.contains("u@quiet.example"), "{}", report.text);
     }
+}
+
+#[test]
+fn a_report_that_cannot_be_stored_is_repeated_and_its_message_is_not() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let server = MailServer::start(move |recipient| {
+        if recipient.starts_with("sender@") {
+            return "250 2.1.5 ok";
+        }
+        counted.fetch_add(1, Ordering::SeqCst);
+        "550 5.1.1 nobody here"
+    });
+    let node = relay(&server, "Suspend_Delivery = true\nIdle_Timeout = 1");
+    send(&node, &["somebody@example.net"], "x");
+    let (drafts, away) = (node.dir.path().join("spool/tmp"), node.dir.path().join("away"));
+    std::fs::rename(&drafts, &away).unwrap();
+    node.console("config set suspend_delivery false");
+    wait_until(PATIENCE, "the report cannot be stored", || node.log().contains("cannot be stored"));
+    // What has failed is not queued again.
+    assert_eq!((queued(&node).as_str(), files(&node)), ("example.net 0 0", 1));
+    std::fs::rename(&away, &drafts).unwrap();
+    wait_until(PATIENCE, "the report arrives", || !server.all().is_empty());
+    wait_until(PATIENCE, "the spool is empty", || files(&node) == 0);
+    assert_eq!((server.all().len(), asked.load(Ordering::SeqCst)), (1, 1));
 }
 
 #[test]

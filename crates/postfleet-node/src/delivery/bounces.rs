@@ -11,11 +11,15 @@ use postfleet_spool::{Body, DEFAULT_BINDING, Envelope, MessageId, RecipientCopy,
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// Recipients of one transaction that fail within this are put into one report.
 const TOGETHER: Duration = Duration::from_secs(1);
-/// After this a message is tried again whose report could not be stored.
-pub(super) const AGAIN: Duration = Duration::from_secs(300);
+/// A report that could not be stored is tried again after the first, then twice as long each time up to the second.
+const AGAIN: Duration = Duration::from_secs(2);
+const AGAIN_MAX: Duration = Duration::from_secs(300);
+/// Reports that are written at a time. Each has a file open, and holds what is returned of a message.
+const REPORTS_MAX: usize = 32;
 /// The most that is returned of a message.
 const RETURNED_OCTETS_MAX: u64 = 1 << 20;
 /// The most that a header section is looked for in.
@@ -24,49 +28,64 @@ const HEADER_OCTETS_MAX: usize = 64 << 10;
 type Failure = (Report, Option<String>);
 
 /// Messages that failed and are still in the spool, by transaction.
-#[derive(Default)]
-pub(super) struct Failures(Mutex<BTreeMap<MessageId, Vec<Failure>>>);
+pub(super) struct Failures {
+    waiting: Mutex<BTreeMap<MessageId, Vec<Failure>>>,
+    turns: Semaphore,
+}
 
-impl Failures {
-    pub(super) fn add(
-        &self,
-        delivery: &Arc<Delivery>,
-        node: &Arc<Node>,
-        report: Report,
-        remote: Option<String>,
-    ) {
-        let batch = report.batch;
-        let first = {
-            let mut failures = locked(&self.0);
-            let together = failures.entry(batch).or_default();
-            together.push((report, remote));
-            together.len() == 1
-        };
-        if first {
-            let (delivery, node) = (Arc::clone(delivery), Arc::clone(node));
-            tokio::spawn(async move {
-                tokio::time::sleep(TOGETHER).await;
-                let failed = locked(&delivery.failures.0).remove(&batch).unwrap_or_default();
-                finish(&delivery, &node, batch, failed).await;
-            });
-        }
+impl Default for Failures {
+    fn default() -> Self {
+        Self { waiting: Mutex::default(), turns: Semaphore::new(REPORTS_MAX) }
     }
 }
 
-/// Stores the report, then takes the messages out of the spool. They stay when it cannot be stored.
-async fn finish(delivery: &Arc<Delivery>, node: &Arc<Node>, batch: MessageId, failed: Vec<Failure>) {
-    let messages: Vec<MessageId> = failed.iter().map(|(report, _)| report.message).collect();
-    match bounce(delivery, node, batch, &failed).await {
-        Ok(()) => node.store.finish(batch, messages),
-        Err(error) => {
-            notice(
-                Severity::Error,
-                format_args!(
-                    "the report that message {batch} failed cannot be stored: {error}; it stays queued"
-                ),
-            );
-            failed.iter().for_each(|(report, _)| delivery.keep(report));
+impl Failures {
+    pub(super) fn add(&self, delivery: &Arc<Delivery>, report: Report, remote: Option<String>) {
+        let batch = report.batch;
+        if self.put(batch, vec![(report, remote)]) {
+            tokio::spawn(tell(Arc::clone(delivery), batch));
         }
+    }
+
+    /// Whether they are the first of their transaction, so that nobody tells of it yet.
+    fn put(&self, batch: MessageId, failed: Vec<Failure>) -> bool {
+        let mut waiting = locked(&self.waiting);
+        let together = waiting.entry(batch).or_default();
+        let first = together.is_empty();
+        together.extend(failed);
+        first
+    }
+}
+
+/// Stores the report, then takes the messages out of the spool. As long as it cannot be stored they stay there; what
+/// became of them is settled, so only the report is repeated.
+async fn tell(delivery: Arc<Delivery>, batch: MessageId) {
+    let failures = &delivery.failures;
+    tokio::time::sleep(TOGETHER).await;
+    let mut pause = AGAIN;
+    loop {
+        let turn = failures.turns.acquire().await;
+        let Some(node) = delivery.node() else { return };
+        let failed = locked(&failures.waiting).remove(&batch).unwrap_or_default();
+        let Err(error) = bounce(&delivery, &node, batch, &failed).await else {
+            let messages = failed.iter().map(|(report, _)| report.message).collect();
+            node.store.finish(batch, messages);
+            return;
+        };
+        drop((turn, node));
+        notice(
+            Severity::Error,
+            format_args!(
+                "the report that message {batch} failed cannot be stored: {error}; it is tried again in {} s",
+                pause.as_secs()
+            ),
+        );
+        // More of them failed meanwhile: who waits for those tells of all.
+        if !failures.put(batch, failed) {
+            return;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(AGAIN_MAX);
     }
 }
 

@@ -141,20 +141,6 @@ impl Delivery {
         self.changed.notify_one();
     }
 
-    /// A message whose bounce could not be stored stays queued.
-    fn keep(&self, report: &Report) {
-        let arrival = Arrival {
-            message: report.message,
-            batch: report.batch,
-            queue: &report.queue,
-            created: report.created,
-            failures: report.retries,
-            due_in: bounces::AGAIN,
-        };
-        locked(&self.state).scheduler.arrived(now(), &arrival);
-        self.changed.notify_one();
-    }
-
     /// Calls the scheduler together with the limits of the fleet.
     fn with<T>(self: &Arc<Self>, act: impl FnOnce(&mut Scheduler, &mut dyn Shared) -> T) -> T {
         let mut state = locked(&self.state);
@@ -306,7 +292,7 @@ impl Delivery {
                 let text =
                     format!("message {} for {} has failed: {reply}", report.message, report.queue.domain);
                 notice(Severity::Info, text);
-                self.failures.add(self, node, report, remote);
+                self.failures.add(self, report, remote);
             }
         }
     }
