@@ -92,9 +92,24 @@ impl<F> DoneJournal<F> {
         self.done.remove(&batch);
     }
 
-    /// Forgets all transactions that are not in the spool; for the end of the scan at start.
-    pub fn retain(&mut self, queued: impl Fn(MessageId) -> bool) {
+    /// Whether copies of a transaction are done.
+    pub(crate) fn knows(&self, batch: MessageId) -> bool {
+        self.done.contains_key(&batch)
+    }
+
+    /// All ids that are mentioned.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = MessageId> {
+        self.done.iter().flat_map(|(batch, copies)| core::iter::once(batch).chain(copies).copied())
+    }
+
+    /// Forgets all transactions that are not in the spool, and begins a new file when there were any.
+    pub(crate) fn retain<D: Disk<File = F>>(&mut self, disk: &D, queued: impl Fn(MessageId) -> bool) {
+        let before = self.done.len();
         self.done.retain(|batch, _| queued(*batch));
+        if self.done.len() < before {
+            // When it fails, the first record begins one.
+            self.file = self.begin(disk).ok();
+        }
     }
 
     fn append<D: Disk<File = F>>(

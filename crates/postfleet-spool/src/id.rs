@@ -151,7 +151,7 @@ pub struct MessageIds {
 impl MessageIds {
     /// A generator for the process with this id, which never draws an id of a second before `not_before`.
     ///
-    /// A spool that is opened again says what to pass: [`crate::first_free_second`].
+    /// A spool that is opened again says what to pass: [`crate::take_stock`].
     #[must_use]
     pub const fn new(process: u32, not_before: u32) -> Self {
         Self { process, second: not_before, counter: 0 }

@@ -42,5 +42,5 @@ pub use id::{MessageId, MessageIdError, MessageIds};
 pub use layout::message_path;
 pub use message::{Message, ReadError, Stored};
 pub use queue::{Counts, List, Queue, QueueKey, QueuedMessage, Removed};
-pub use recovery::{Found, Notice, OpenError, Opened, Recovery, first_free_second, open, set_aside};
+pub use recovery::{Found, Notice, OpenError, Opened, Recovery, open, set_aside, take_stock};
 pub use room::{Room, RoomLimits, SYNC_FAILURES_MAX, SyncHealth};

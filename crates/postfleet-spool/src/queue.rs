@@ -223,12 +223,6 @@ impl Queue {
         })
     }
 
-    /// Whether copies of a transaction are queued.
-    #[must_use]
-    pub fn holds(&self, batch: MessageId) -> bool {
-        self.batches.contains_key(&batch)
-    }
-
     /// How many messages there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -1,6 +1,6 @@
 //! Start: take the lock, make the folders, clear what was being written, and find what is queued.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -9,6 +9,7 @@ use core::fmt;
 use postfleet_types::WallTime;
 
 use crate::disk::{Disk, DiskError, DiskErrorKind};
+use crate::done::DoneJournal;
 use crate::format::FormatError;
 use crate::id::MessageId;
 use crate::layout;
@@ -81,29 +82,35 @@ pub fn open<D: Disk>(disk: &D) -> Result<Opened<D::Lock>, OpenError> {
     Ok(Opened { lock, recovery: Recovery { folder: Some(0), names: VecDeque::new() }, notices })
 }
 
-/// The first second at or after `now` of which no message of this process id is in the spool; what
-/// [`crate::MessageIds::new`] takes after a restart. In a container each start may have the same process id.
+/// Drops what the journal says of transactions that are gone, and says the first second at or after `now` that is past
+/// all ids of this process id in the spool; what [`crate::MessageIds::new`] takes. In a container each start may have
+/// the same process id, and the clock may have gone back: an id that comes again would be taken for done.
 ///
-/// # Errors
-/// [`ReadError::Disk`].
-pub fn first_free_second<D: Disk>(disk: &D, process: u32, now: WallTime) -> Result<u32, ReadError> {
+/// To be called before mail is taken. A folder that cannot be listed keeps what the journal says of it.
+pub fn take_stock<D: Disk>(disk: &D, done: &mut DoneJournal<D::File>, process: u32, now: WallTime) -> u32 {
     let mut second = u32::try_from(now.unix_seconds()).unwrap_or(u32::MAX);
-    loop {
-        let folder = layout::folder(MessageId::from_parts(second, process, 0).folder());
-        let names = match disk.list(&folder) {
-            Ok(names) => names,
-            Err(source) if source.kind() == DiskErrorKind::NotFound => Vec::new(),
-            Err(source) => return Err(ReadError::Disk { path: folder, source }),
-        };
-        let taken = names
-            .iter()
-            .filter_map(|name| MessageId::from_file_name(name).ok())
-            .any(|id| id.process() == process && id.second() == second);
-        if !taken {
-            return Ok(second);
+    let mut pass = |id: MessageId| {
+        if id.process() == process {
+            second = second.max(id.second().saturating_add(1));
         }
-        second = second.wrapping_add(1);
+    };
+    done.ids().for_each(&mut pass);
+    let mut queued = BTreeSet::new();
+    let mut unknown = BTreeSet::new();
+    for number in 0..=u8::MAX {
+        let Ok(names) = disk.list(&layout::folder(number)) else {
+            unknown.insert(number);
+            continue;
+        };
+        for id in names.iter().filter_map(|name| MessageId::from_file_name(name).ok()) {
+            pass(id);
+            if done.knows(id) {
+                queued.insert(id);
+            }
+        }
     }
+    done.retain(disk, |batch| queued.contains(&batch) || unknown.contains(&batch.folder()));
+    second
 }
 
 /// The scan of `msg/`, a few files at a time.

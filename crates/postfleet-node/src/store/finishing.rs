@@ -96,7 +96,8 @@ pub(super) fn run(
     }
 }
 
-fn unlink(disk: &FolderDisk, batch: MessageId) -> bool {
+/// Removes the file of a transaction of which every copy is done. Whether it is gone.
+pub(super) fn unlink(disk: &FolderDisk, batch: MessageId) -> bool {
     match disk.unlink(&message_path(batch)) {
         Ok(()) => true,
         Err(error) if error.kind() == DiskErrorKind::NotFound => true,
@@ -108,9 +109,4 @@ fn unlink(disk: &FolderDisk, batch: MessageId) -> bool {
             false
         }
     }
-}
-
-/// Removes the file of a transaction of which every copy is done.
-pub(super) fn remove(disk: &FolderDisk, batch: MessageId) {
-    let _told = unlink(disk, batch);
 }

@@ -18,7 +18,7 @@ use anyhow::Context;
 use disk::FolderDisk;
 use postfleet_spool::{
     DoneJournal, Draft, Envelope, MessageId, MessageIds, OpenError, Opened, Queue, Room, RoomLimits, Sealed,
-    StoreError, Stored, SyncHealth, Synced, commit, first_free_second, open,
+    StoreError, Stored, SyncHealth, Synced, commit, open, take_stock,
 };
 use std::fs::File;
 use std::path::Path;
@@ -83,15 +83,14 @@ impl Store {
         let opened = take_over(&disk, base, LOCK_PATIENCE)
             .with_context(|| format!("cannot use the spool {}", base.display()))?;
         let process = std::process::id();
-        let second = first_free_second(&disk, process, clock::wall())
-            .with_context(|| format!("cannot read the spool {}", base.display()))?;
         opened.notices.iter().for_each(tell);
         let queue = Arc::new(Mutex::new(Queue::new()));
         let health = Arc::new(Mutex::new(SyncHealth::new()));
         let (committer, waiting) = mpsc::channel();
         let (finisher, finished) = mpsc::channel();
-        let done = DoneJournal::open(&disk)
+        let mut done = DoneJournal::open(&disk)
             .with_context(|| format!("cannot read the journal of the spool {}", base.display()))?;
+        let second = take_stock(&disk, &mut done, process, clock::wall());
         let done = Arc::new(Mutex::new(done));
         let store = Arc::new(Self {
             disk: disk.clone(),
@@ -379,15 +378,15 @@ fn scan(
             }
             stored.envelope.copies.retain(|copy| !locked(done).contains(batch, copy.id));
             if stored.envelope.copies.is_empty() {
-                finishing::remove(disk, batch);
+                if finishing::unlink(disk, batch) {
+                    locked(done).forget(batch);
+                }
                 continue;
             }
             messages += locked(queue).insert(&stored);
             on_stored(&stored, true);
         }
         if found.finished {
-            let queue = locked(queue);
-            locked(done).retain(|batch| queue.holds(batch));
             break;
         }
         std::thread::sleep(SCAN_PAUSE);

@@ -74,8 +74,8 @@ fn files_that_are_replaced_go_and_what_is_gone_is_forgotten() {
     let disk = CrashDisk::new();
     fill(&disk);
     let mut journal = DoneJournal::open(&disk).unwrap();
-    journal.retain(|batch| batch != id(4));
     journal.forget(id(8));
+    journal.retain(&disk, |batch| batch != id(4));
     journal.record(&disk, &[(id(20), id(21))]).unwrap();
     assert_eq!(held(&disk), [0, 1, 2, 3, 21]);
     assert_eq!(crate::Disk::list(&disk, "state").unwrap().len(), 1);

@@ -2,11 +2,11 @@
 
 use postfleet_types::{Random, WallTime};
 
-use super::crash_disk::AllWays;
+use super::crash_disk::{AllWays, CrashDisk};
 use super::scenario::{SECOND, check, envelope, fresh, offers, receive, restart};
 use crate::{
-    DiskErrorKind, Draft, MessageFile, MessageId, MessageIds, Refusal, StoreError, Traits, commit,
-    first_free_second, message_path,
+    DiskErrorKind, DoneJournal, Draft, MessageFile, MessageId, MessageIds, Refusal, StoreError, Traits,
+    commit, message_path, take_stock,
 };
 
 const KINDS: [DiskErrorKind; 4] =
@@ -164,19 +164,66 @@ fn a_group_shares_its_folder_syncs() {
     assert_eq!(disk.calls() - before, 103);
 }
 
+fn plant(disk: &CrashDisk, second: u32, counter: u16) -> MessageId {
+    let envelope = envelope(second, counter, 1);
+    let batch = envelope.batch;
+    let file = MessageFile { envelope, content: b"", traits: Traits::default() };
+    disk.plant(&message_path(batch), &file.encode().unwrap());
+    batch
+}
+
+fn stock(disk: &CrashDisk, process: u32, now: u32) -> u32 {
+    let mut done = DoneJournal::open(disk).unwrap();
+    take_stock(disk, &mut done, process, WallTime::from_unix_seconds(now.into()))
+}
+
 #[test]
 fn mta_4_1_a_restart_with_the_same_process_id_repeats_no_id() {
     let disk = fresh();
-    let now = WallTime::from_unix_seconds(SECOND.into());
-    assert_eq!(first_free_second(&disk, 2001, now).unwrap(), SECOND);
+    assert_eq!(stock(&disk, 2001, SECOND), SECOND);
     for second in [SECOND, SECOND + 1] {
-        let envelope = envelope(second, 0, 1);
-        let path = message_path(envelope.batch);
-        let file = MessageFile { envelope, content: b"", traits: Traits::default() };
-        disk.plant(&path, &file.encode().unwrap());
+        plant(&disk, second, 0);
     }
-    assert_eq!(first_free_second(&disk, 2001, now).unwrap(), SECOND + 2);
-    assert_eq!(first_free_second(&disk, 2002, now).unwrap(), SECOND);
+    assert_eq!(stock(&disk, 2001, SECOND), SECOND + 2);
+    assert_eq!(stock(&disk, 2002, SECOND), SECOND);
+    // The clock has gone back.
+    assert_eq!(stock(&disk, 2001, SECOND - 100), SECOND + 2);
+    assert_eq!(stock(&disk, 2001, SECOND + 100), SECOND + 100);
     let mut ids = MessageIds::new(2001, SECOND + 2);
+    let now = WallTime::from_unix_seconds(SECOND.into());
     assert_eq!(ids.draw(now), MessageId::from_parts(SECOND + 2, 2001, 0));
+}
+
+#[test]
+fn what_is_done_of_a_transaction_that_is_gone_is_not_held_against_a_new_one() {
+    let disk = fresh();
+    let (gone, queued) = (MessageId::from_parts(SECOND + 5, 2001, 0), plant(&disk, SECOND, 3));
+    let mut done = DoneJournal::open(&disk).unwrap();
+    done.record(&disk, &[(gone, gone), (queued, queued)]).unwrap();
+    // The record was there when the ids of this start began, and is not there at the next.
+    assert_eq!(stock(&disk, 2001, SECOND), SECOND + 6);
+    let done = DoneJournal::open(&disk).unwrap();
+    assert!(!done.contains(gone, gone) && done.contains(queued, queued));
+    assert_eq!(stock(&disk, 2001, SECOND), SECOND + 1);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_now_keeps_what_is_done_of_it() {
+    let disk = fresh();
+    let batch = plant(&disk, SECOND, 0);
+    DoneJournal::open(&disk).unwrap().record(&disk, &[(batch, batch)]).unwrap();
+    let calls = {
+        let disk = disk.after_kill();
+        stock(&disk, 2001, SECOND);
+        disk.calls()
+    };
+    // Neither list nor anything else fails for good: the record is there at the next start.
+    for call in 0..calls {
+        let disk = disk.after_kill();
+        disk.fail(call, call, DiskErrorKind::NoResources);
+        if let Ok(mut done) = DoneJournal::open(&disk) {
+            take_stock(&disk, &mut done, 2001, WallTime::from_unix_seconds(SECOND.into()));
+        }
+        assert!(DoneJournal::open(&disk.after_kill()).unwrap().contains(batch, batch), "{call}");
+    }
 }
