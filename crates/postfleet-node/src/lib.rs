@@ -22,6 +22,7 @@ mod delivery;
 mod edge;
 mod files;
 mod fleet;
+mod lock;
 mod metrics;
 mod names;
 mod node;

@@ -1,8 +1,9 @@
 //! Reports to senders of mail that failed.
 
+use super::Delivery;
 use super::settings::{BounceSettings, Inline};
-use super::{Delivery, locked};
 use crate::clock;
+use crate::lock::locked;
 use crate::node::Node;
 use crate::notices::{Severity, notice};
 use postfleet_queue::{Report, Verdict};

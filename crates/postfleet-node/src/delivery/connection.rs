@@ -1,8 +1,9 @@
 //! One outbound connection: moves octets between a socket and the protocol core, and messages out of the spool.
 
 use super::outgoing::{self, Outgoing};
-use super::{Delivery, locked, now};
+use super::{Delivery, now};
 use crate::clock;
+use crate::lock::locked;
 use crate::node::Node;
 use postfleet_queue::{ConnectionId, Ended, Next, Outcome, Target};
 use postfleet_smtp::client::{self, Client, Ending, Event};

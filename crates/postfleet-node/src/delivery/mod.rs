@@ -21,6 +21,7 @@ pub(crate) use settings::DeliverySettings;
 
 use crate::clock;
 use crate::fleet::Fleet;
+use crate::lock::locked;
 use crate::node::Node;
 use crate::notices::{Severity, notice};
 use bounces::Failures;
@@ -32,7 +33,7 @@ use resolver::Resolver;
 use settings::{QueueOptions, retries_passed};
 use shared::{Asking, Memory, Throttle};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 
@@ -64,10 +65,6 @@ struct State {
 
 fn now() -> Now {
     Now { monotonic: clock::monotonic(), wall: clock::wall() }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Delivery {

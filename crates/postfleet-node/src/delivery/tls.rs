@@ -1,7 +1,7 @@
 //! TLS towards other servers.
 
-use super::locked;
 use super::settings::Dialing;
+use crate::lock::locked;
 use crate::notices::{Severity, notice};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};

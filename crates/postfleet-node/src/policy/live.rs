@@ -1,13 +1,14 @@
 //! What policy keeps from one generation of the configuration to the next.
 
 use crate::clock;
+use crate::lock::locked;
 use crate::notices::{Severity, notice};
 use postfleet_policy::Class;
 use postfleet_replica::Monitor;
 use postfleet_throttle::{NamedThrottles, Rate, UnknownThrottle};
 use postfleet_types::{Monotonic, WallTime};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// Counters of one module or rule that are kept; the surplus is counted as `(others)`, so that a script that makes names
 /// from what clients say does not fill the memory.
@@ -59,10 +60,6 @@ pub(crate) struct Policies {
     series: Mutex<BTreeMap<String, Monitor>>,
     /// What was said since the last reload.
     told: Mutex<BTreeSet<String>>,
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Policies {

@@ -1,7 +1,8 @@
 //! Messages that are delivered or have failed leave the spool.
 
 use super::disk::FolderDisk;
-use super::{Store, chain, locked};
+use super::{Store, chain};
+use crate::lock::locked;
 use crate::notices::{Severity, notice};
 use postfleet_spool::{Disk as _, DiskErrorKind, DoneJournal, MessageId, Queue, message_path};
 use std::collections::BTreeSet;

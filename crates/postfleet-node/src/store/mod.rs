@@ -12,6 +12,7 @@ mod reading;
 pub(crate) use reading::Reading;
 
 use crate::clock;
+use crate::lock::locked;
 use crate::notices::{Severity, notice};
 use crate::progress::Progress;
 use anyhow::Context;
@@ -23,7 +24,7 @@ use postfleet_spool::{
 use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
@@ -294,10 +295,6 @@ fn take_over(disk: &FolderDisk, base: &Path, patience: Duration) -> Result<Opene
             outcome => return outcome,
         }
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn record(health: &Mutex<SyncHealth>, change: impl FnOnce(&mut SyncHealth)) {
