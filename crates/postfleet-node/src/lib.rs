@@ -12,6 +12,7 @@
 //!       └─ signals: SIGHUP reloads the configuration (reload), SIGTERM and SIGINT end
 //! ```
 
+mod any_certificate;
 mod audit;
 mod clock;
 mod cluster_listener;

@@ -3,12 +3,11 @@
 //! Certificates are made at the start and checked by nobody. What authenticates both ends is the fleet key, whose
 //! proofs cover what the two ends of one TLS connection know and nobody in the middle can.
 
+use crate::any_certificate::AnyCertificate;
 use crate::socket::{Socket, one_of_streams};
 use anyhow::Context;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring as provider, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{DigitallySignedStruct, SignatureScheme};
+use rustls::crypto::ring as provider;
+use rustls::pki_types::{PrivateKeyDer, ServerName};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -49,48 +48,10 @@ impl Tls {
             .with_protocol_versions(&[&rustls::version::TLS13])
             .context("TLS protocol versions")?
             .dangerous()
+            // The proofs of the fleet key do the rest.
             .with_custom_certificate_verifier(Arc::new(AnyCertificate(crypto)))
             .with_no_client_auth();
         Ok(Self { accepting: Arc::new(accepting), connecting: Arc::new(connecting) })
-    }
-}
-
-/// Takes every certificate, and insists that the peer holds its key: the proofs of the fleet key do the rest.
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("TLS 1.3 only".into()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 
