@@ -9,8 +9,8 @@ use crate::clock;
 use postfleet_config::Pattern;
 use postfleet_replica::{ForgetError, Replica};
 use postfleet_throttle::{
-    Basis, Epsilon, LimitKey, Limits, Open, Path, Rate, SharedThrottles, Slots, ThrottleError, ThrottleId,
-    Ticket, decide,
+    Basis, Epsilon, LimitKey, Limits, Open, Path, Rate, Refusal, SharedThrottles, Slots, ThrottleError,
+    ThrottleId, Ticket, decide,
 };
 use postfleet_types::Monotonic;
 use std::collections::BTreeMap;
@@ -26,8 +26,6 @@ pub(crate) const NAMED: &str = "shared_named_throttles";
 /// The object of connection limits.
 pub(crate) const SLOTS: &str = "outbound_slots";
 
-/// Why a node that has just joined opens nothing.
-const JOINING: &str = "this node has just joined and waits for what the others have open";
 /// How long a decision waits for the bus, which takes some milliseconds.
 const SOON: Duration = Duration::from_millis(250);
 /// How often a connection that is kept open is asked whether it has to end.
@@ -233,42 +231,45 @@ impl Fleet {
         Ok(Hold { fleet: Arc::clone(self), object: object.to_owned(), ticket: Some(ticket), granted })
     }
 
-    /// Whether a connection that these limits govern may start now, in words when not. Take the slot with
-    /// [`Fleet::open_slot`].
-    #[cfg_attr(not(test), expect(dead_code, reason = "for delivery and policy, which are not built yet"))]
-    pub(crate) fn may_connect(&self, limits: &Limits) -> Result<(), String> {
+    /// What stands in the way of a connection that these limits govern, as `say` puts it. Where nothing does, take the slot
+    /// with [`Fleet::open_slot`].
+    fn refused<T>(&self, limits: &Limits, say: impl FnOnce(Refusal<'_>) -> T) -> Result<(), T> {
         let replica = self.locked();
         let Some(slots) = replica.slots(SLOTS) else { return Ok(()) };
-        let governed = !limits.path().is_free();
-        if replica.waiting() && governed {
-            return Err(String::from(JOINING));
-        }
         let decision = decide(clock::monotonic(), limits, Basis::Slots, slots, |_| Open::default());
-        let Some(refusal) = decision.refusal else { return Ok(()) };
-        let key = &refusal.limit.key;
-        if refusal.asked {
-            return Err(format!("no slot of {key} has come yet"));
-        }
-        let holders: Vec<String> =
-            refusal.holders.iter().map(|(name, slots)| format!("{} {slots}", name.node())).collect();
-        Err(format!("{key}: {} of {} ({})", refusal.count, refusal.in_force, holders.join(", ")))
+        decision.refusal.map_or(Ok(()), |refusal| Err(say(refusal)))
     }
 
-    /// As [`Fleet::may_connect`], for machines.
+    /// Whether such a connection may start now.
     pub(crate) fn slot_room(&self, limits: &Limits) -> Result<(), Box<SlotRefusal>> {
-        let replica = self.locked();
-        let Some(slots) = replica.slots(SLOTS) else { return Ok(()) };
-        let decision = decide(clock::monotonic(), limits, Basis::Slots, slots, |_| Open::default());
-        match decision.refusal {
-            None => Ok(()),
-            Some(refusal) => Err(Box::new(SlotRefusal {
+        self.refused(limits, |refusal| {
+            Box::new(SlotRefusal {
                 key: refusal.limit.key.clone(),
                 option: refusal.limit.option,
                 scope: refusal.limit.scope.clone(),
                 count: refusal.count,
                 in_force: refusal.in_force,
-            })),
+            })
+        })
+    }
+
+    /// The same, in words that name who holds the slots.
+    #[cfg(test)]
+    pub(crate) fn may_connect(&self, limits: &Limits) -> Result<(), String> {
+        if !limits.path().is_free()
+            && self.replica(|replica| replica.slots(SLOTS).is_some() && replica.waiting())
+        {
+            return Err(String::from("this node has just joined and waits for what the others have open"));
         }
+        self.refused(limits, |refusal| {
+            let key = &refusal.limit.key;
+            if refusal.asked {
+                return format!("no slot of {key} has come yet");
+            }
+            let holders = refusal.holders.iter().map(|(name, slots)| format!("{} {slots}", name.node()));
+            let holders = holders.collect::<Vec<_>>().join(", ");
+            format!("{key}: {} of {} ({holders})", refusal.count, refusal.in_force)
+        })
     }
 
     /// Uses up to so many units that this node owns, and says how many. More have to be waited for: [`Fleet::hold`].
@@ -290,11 +291,15 @@ impl Fleet {
 
     /// Takes a slot for a connection whose connect starts now. `false`: not now; say [`Fleet::want_slots`].
     pub(crate) fn open_slot(&self, path: &Path) -> bool {
+        let mut replica = self.locked();
         // Whoever has just joined does not see the whole fleet yet.
-        if self.locked().waiting() && !path.is_free() {
+        if replica.waiting() && !path.is_free() {
             return false;
         }
-        self.with_slots(|now, slots| slots.open(now, path)).unwrap_or(true)
+        let Some(slots) = replica.slots_mut(SLOTS) else { return true };
+        let opened = slots.open(clock::monotonic(), path);
+        self.after(&mut replica);
+        opened
     }
 
     /// How many connections of a path are wanted beyond those that are open.
@@ -398,6 +403,8 @@ impl Fleet {
     pub(super) fn adopt_limits(&self, replica: &mut Replica, settings: LimitSettings) {
         let now = clock::monotonic();
         let before = core::mem::replace(&mut self.side.waiters().settings, settings.clone());
+        // Nothing comes any more of objects that are gone.
+        self.side.waiters().holds.retain(|(object, _), _| replica.throttles(object).is_some());
         for (object, name, _) in &before.rates {
             let kept = settings.rates.iter().any(|(other, named, _)| other == object && named == name);
             if !kept && let Some(table) = replica.throttles_mut(object) {
@@ -440,7 +447,6 @@ impl Fleet {
         for object in [NAMED, "OBTM", "OBTC"] {
             self.hand_out(replica, object);
         }
-        self.side.waiters().holds.retain(|(object, _), _| replica.throttles(object).is_some());
         let joining = replica.waiting();
         self.side.moved.notify_waiters();
         let Some(slots) = replica.slots_mut(SLOTS) else { return };
