@@ -253,6 +253,11 @@ impl Fleet {
         self.starting = Some(now + START_PATIENCE);
     }
 
+    /// `true`: nobody has come while this member was starting, and it goes on alone from now on.
+    pub(crate) fn ends_start(&mut self, now: Monotonic) -> bool {
+        self.starting.take_if(|until| *until <= now).is_some()
+    }
+
     pub(crate) const fn is_starting(&self) -> bool {
         self.starting.is_some()
     }
@@ -695,9 +700,6 @@ impl Fleet {
     /// Leaves the silent out when it is this member's turn. Every member that has said hello may be the one: a second
     /// exclusion changes nothing.
     pub(crate) fn handle_timeout(&mut self, now: Monotonic) {
-        if self.starting.is_some_and(|until| until <= now) {
-            self.starting = None;
-        }
         let Phase::Merging(exchange) = &mut self.phase else { return };
         if exchange.excluding || now.since(exchange.since) < EXCHANGE_PATIENCE {
             return;

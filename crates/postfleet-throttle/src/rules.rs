@@ -282,9 +282,9 @@ impl SharedThrottles {
     fn schedule(&mut self, now: Monotonic, index: u32) {
         let shared = self.fleet.is_shared();
         let (first, merging, grace) = (self.fleet.is_first(), self.fleet.is_merging(), self.fleet.grace);
-        let wanted = self.wanted(index) > 0;
         let awaited = self.awaited_units(index) > 0;
         let Some(entry) = self.entry(index) else { return };
+        let wanted = awaited || !entry.wishes.is_empty();
         let cooling = entry.rate().map(|rate| crate::pool::cooling(rate, shared)).unwrap_or_default();
         let mut due = [entry.cooling.next(cooling), entry.forced.next(cooling), None, None, None, None];
         due[5] = entry.rate().and_then(|rate| entry.wishes.due(rate.period()));

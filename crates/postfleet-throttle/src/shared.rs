@@ -538,9 +538,8 @@ impl SharedThrottles {
 
     /// Does what time has brought. Early and repeated calls do no harm.
     pub fn handle_timeout(&mut self, now: Monotonic) {
-        let starting = self.fleet.is_starting();
         self.fleet.handle_timeout(now);
-        if starting && !self.fleet.is_starting() {
+        if self.fleet.ends_start(now) {
             for index in self.indexes() {
                 self.changed(index);
             }

@@ -320,9 +320,8 @@ impl Slots {
 
     /// Does what time has brought. Early and repeated calls do no harm.
     pub fn handle_timeout(&mut self, now: Monotonic) {
-        let starting = self.fleet.is_starting();
         self.fleet.handle_timeout(now);
-        if starting && !self.fleet.is_starting() {
+        if self.fleet.ends_start(now) {
             self.look_at_all();
         }
         while let Some((due, _)) = self.due.first()
