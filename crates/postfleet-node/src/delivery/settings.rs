@@ -8,7 +8,7 @@ use postfleet_queue::{
 };
 use postfleet_smtp::client::{ClientSettings, EightBit, Timeouts, TlsPolicy};
 use postfleet_spool::QueueKey;
-use postfleet_throttle::{Limit, LimitKey, Rate, Through, To};
+use postfleet_throttle::{Limit, LimitKey, Through, To};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -113,8 +113,7 @@ impl Of<'_> {
     }
     fn rate(&self, name: &'static str) -> Option<LocalRate> {
         let Value::Throttle(throttle) = self.value(name)? else { return None };
-        let number = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
-        let rate = Rate::new(number(throttle.events), number(throttle.seconds)).ok()?;
+        let rate = crate::settings::rate(throttle)?;
         let (_, scope) = self.origin(name)?;
         Some(LocalRate { option: name, scope, rate })
     }

@@ -140,9 +140,7 @@ fn rates(config: &Config) -> Vec<(&'static str, String, Rate)> {
             else {
                 continue;
             };
-            let number = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
-            // 0 is no limit.
-            let Ok(rate) = Rate::new(number(throttle.events), number(throttle.seconds)) else { continue };
+            let Some(rate) = super::rate(throttle) else { continue };
             if let Some(name) = throttle_name(config, id) {
                 rates.push((object, name, rate));
             }

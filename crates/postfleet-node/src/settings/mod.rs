@@ -187,7 +187,8 @@ pub(crate) fn read(config: &Config, known: Option<&Known>) -> anyhow::Result<Set
     profile.product.clone_from(&node.product_name);
     profile.node_type.clone_from(&node.node_type);
     profile.clustering = fleet.is_some();
-    let reception_rate = node.rules.inbound_throttle_messages.map(reception_rate).transpose()?;
+    let reception_rate = node.rules.inbound_throttle_messages.map(exact_rate);
+    let reception_rate = reception_rate.transpose().context("Inbound_Throttle_Messages")?;
     let mut questions = policy.questions();
     questions.mail |= reception_rate.is_some();
     let listeners = listeners(config, &node, &dialing, questions)?;
@@ -224,9 +225,16 @@ pub(crate) fn read(config: &Config, known: Option<&Known>) -> anyhow::Result<Set
     })
 }
 
-fn reception_rate(throttle: Throttle) -> anyhow::Result<Rate> {
-    let rate = format!("{}/{}", throttle.events, throttle.seconds);
-    rate.parse().with_context(|| format!("Inbound_Throttle_Messages = \"{rate}\""))
+/// A rate of delivery, as near as it gets; 0 is no limit.
+pub(crate) fn rate(throttle: Throttle) -> Option<Rate> {
+    let number = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+    Rate::new(number(throttle.events), number(throttle.seconds)).ok()
+}
+
+/// A rate that is kept as it is written, or refused.
+fn exact_rate(throttle: Throttle) -> anyhow::Result<Rate> {
+    let Throttle { events, seconds } = throttle;
+    format!("{events}/{seconds}").parse().with_context(|| format!("\"{events}/{seconds}\""))
 }
 
 /// Where this node takes mail: mail for itself must not go there.

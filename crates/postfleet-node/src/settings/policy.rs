@@ -13,7 +13,6 @@ use postfleet_lua::{OnError, Source};
 use postfleet_policy::{Need, Phase, Wanted};
 use postfleet_sieve::ErrorMode;
 use postfleet_smtp::Reply;
-use postfleet_throttle::Rate;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -91,8 +90,7 @@ fn rule(settings: RuleSettings) -> anyhow::Result<Rule> {
         trigger: match settings.trigger {
             RuleTrigger::Limit(limit) => Trigger::Limit(u64::from(limit)),
             RuleTrigger::Rate(rate) => Trigger::Rate(
-                format!("{}/{}", rate.events, rate.seconds)
-                    .parse::<Rate>()
+                super::exact_rate(rate)
                     .with_context(|| format!("Policy_Rule \"{}\": rate", settings.name))?,
             ),
         },
