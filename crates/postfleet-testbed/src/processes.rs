@@ -5,6 +5,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use postfleet_bus::suite::{Command, MemberId, MemberSpec, Record, Trace};
 use postfleet_types::Monotonic;
+use std::io::ErrorKind;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -57,6 +58,47 @@ fn split(mut body: &[u8]) -> Vec<Record> {
     records
 }
 
+/// For what a test machine must do, however busy it is.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Asks until there is an answer.
+fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let by = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < by, "after {PATIENCE:?} it is not so that {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// The connection of a member that was just started.
+fn accept(listener: &UnixListener, child: &mut Child) -> UnixStream {
+    listener.set_nonblocking(true).unwrap();
+    let control = until("a member connects", || match listener.accept() {
+        Ok((control, _)) => Some(control),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => {
+            assert!(child.try_wait().unwrap().is_none(), "a member ended before it connected");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    });
+    control.set_nonblocking(false).unwrap();
+    control
+}
+
+/// Whether all threads of a process are stopped, or it is gone.
+fn stands_still(pid: u32) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return true };
+    threads.flatten().all(|thread| {
+        // proc_pid_stat(5): the state follows the name, which is in parentheses and may hold any character.
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+        matches!(state, None | Some('T' | 't' | 'Z' | 'X'))
+    })
+}
+
 impl Processes {
     /// A folder for whatever members share.
     #[must_use]
@@ -76,8 +118,8 @@ impl Processes {
         let path = self.dir.path().join(format!("control-{index}"));
         let listener = UnixListener::bind(&path).unwrap();
         command.env(CONTROL, &path).env(ORIGIN, self.origin.to_string());
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
-        let (mut control, _) = listener.accept().unwrap();
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        let mut control = accept(&listener, &mut child);
         write_frame(&mut control, 0, &spec.encode()).unwrap();
         let (tell, mut input) = (self.tell.clone(), control.try_clone().unwrap());
         std::thread::spawn(move || {
@@ -115,9 +157,12 @@ impl Processes {
         kill(Pid::from_raw(pid), signal).unwrap();
     }
 
-    /// SIGSTOP.
+    /// SIGSTOP; returns when every thread of the process stands still. The signal alone waits for one of its threads to be
+    /// given a processor, and the others run on until then.
     pub fn stop(&self, member: MemberId) {
         self.signal(member, Signal::SIGSTOP);
+        let child = &self.members[member.0].child;
+        until("a member stands still", || stands_still(child.id()).then_some(()));
     }
 
     /// SIGCONT.

@@ -66,12 +66,21 @@ impl Site {
 
     /// A member that was told to die is waited for and counted among the killed.
     pub fn wait_dead(&mut self, member: MemberId) {
-        let until = self.rig.now() + PATIENCE;
-        while !self.rig.has_ended(member) {
-            assert!(self.rig.now() < until, "{member:?} lives on");
-            self.rig.advance(Duration::from_millis(5));
-        }
+        self.wait_ended_or("it ends", member, |_| false);
         self.kill(member);
+    }
+
+    /// Waits until a member's process has ended, or something else holds.
+    pub fn wait_ended_or(&mut self, what: &str, member: MemberId, holds: impl Fn(&Self) -> bool) {
+        let until = self.rig.now() + PATIENCE;
+        while !self.rig.has_ended(member) && !holds(self) {
+            assert!(
+                self.rig.now() < until,
+                "{member:?}: after {PATIENCE:?} it is not so that {what}\n{}",
+                self.summary()
+            );
+            self.rig.advance(Duration::from_millis(2));
+        }
     }
 
     pub fn present(&self) -> Vec<MemberId> {
@@ -158,12 +167,14 @@ impl Site {
         let total = |site: &Self| -> usize {
             site.members.iter().map(|m| site.trace(*m).messages() + site.trace(*m).sent()).sum()
         };
+        let until = self.rig.now() + PATIENCE;
         loop {
             let before = total(self);
             self.run(Duration::from_millis(400));
             if total(self) == before {
                 break;
             }
+            assert!(self.rig.now() < until, "no rest after {PATIENCE:?}\n{}", self.summary());
         }
         let traces = self.members.iter().map(|member| (*member, self.trace(*member)));
         if let Err(violation) = History::new(traces, &self.killed).check_at_rest() {

@@ -128,10 +128,9 @@ fn successor_dies(fatal: (Step, u64)) {
         site.rig.stop(member);
     }
     site.kill(first);
-    while !site.rig.has_ended(doomed) && !site.rig.steps(doomed).iter().any(|(_, step)| *step == Step::Locked)
-    {
-        site.rig.advance(Duration::from_millis(2));
-    }
+    site.wait_ended_or("it takes over", doomed, |site| {
+        site.rig.steps(doomed).iter().any(|(_, step)| *step == Step::Locked)
+    });
     for member in others {
         site.rig.resume(member);
     }
