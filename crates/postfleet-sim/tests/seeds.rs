@@ -65,6 +65,12 @@ fn seeds_that_failed_once() {
     );
 }
 
+/// Whole fleets with all of today's work that failed: an exchange of tables that was cut short (5127).
+#[test]
+fn seeds_that_failed_later() {
+    check([5127].into_iter(), &RunOptions::default());
+}
+
 #[test]
 fn the_same_seed_gives_the_same_bytes() {
     let text = |seed| {

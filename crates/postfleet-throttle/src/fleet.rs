@@ -96,10 +96,9 @@ enum Phase {
 struct Exchange {
     round: u64,
     since: Monotonic,
-    /// The epoch in which the own side was live.
-    live: u64,
     /// The own side, as it is named in hellos.
     side: u64,
+    /// Who belongs to it and has come along, this member included.
     mates: BTreeSet<MemberId>,
     hellos: BTreeMap<MemberId, u64>,
     parts: BTreeMap<MemberId, Vec<Vec<u8>>>,
@@ -371,7 +370,7 @@ impl Fleet {
                 self.release(*member);
             }
         }
-        let before = core::mem::replace(&mut self.configuration, next.id);
+        self.configuration = next.id;
         self.quorum.reconfigured();
         if self.order.iter().all(|member| *member == self.own) {
             change.void = !self.is_alone();
@@ -383,7 +382,7 @@ impl Fleet {
             self.ask_restart(now);
         } else if !joined.is_empty() || !self.is_live() {
             change.void = true;
-            change.send_table = self.start_round(now, next.id, before);
+            change.send_table = self.start_round(now, next.id);
         } else {
             self.settle();
         }
@@ -446,28 +445,25 @@ impl Fleet {
         self.release(member);
     }
 
-    fn start_round(&mut self, now: Monotonic, round: u64, before: u64) -> bool {
-        let (live, mates) = match &self.phase {
-            Phase::Merging(exchange) => {
-                // Whoever was left out and the rest may have gone on apart.
-                let out = exchange.excluded.contains(&self.own);
-                let together = |member: &&MemberId| exchange.excluded.contains(member) == out;
-                (exchange.live, exchange.mates.iter().filter(together).copied().collect())
-            }
-            Phase::Alone | Phase::Live => (self.epoch, self.participants.clone()),
-        };
-        let gone = |member: &MemberId| *member != self.own && !self.participants.contains(member);
-        // Frozen tables have participants too: those of the own side.
-        let mates: BTreeSet<MemberId> = mates.into_iter().filter(|member| !gone(member)).collect();
+    fn start_round(&mut self, now: Monotonic, round: u64) -> bool {
+        let mut mates = self.participants.clone();
+        if let Phase::Merging(exchange) = &self.phase {
+            // Whoever was left out and the rest may have gone on apart.
+            let out = exchange.excluded.contains(&self.own);
+            mates.retain(|member| {
+                exchange.mates.contains(member)
+                    && exchange.excluded.contains(member) == out
+                    && !exchange.left.contains(member)
+            });
+        }
+        mates.insert(self.own);
         let was_left_out = self.is_suspended();
-        let alone = if mates.len() == 1 { self.own_name.as_str() } else { "" };
-        let side = Digest::new().number(live).number(before).text(alone).value();
+        let side = self.side(&mates);
         self.participants.clone_from(&mates);
         self.outbox.clear();
         let exchange = Exchange {
             round,
             since: now,
-            live,
             side,
             mates,
             hellos: BTreeMap::new(),
@@ -480,6 +476,17 @@ impl Fleet {
             was_left_out,
         };
         self.exchange(now, exchange)
+    }
+
+    /// The name of a former side: who belongs to it. Nobody belongs to two. What it did before does not tell sides apart:
+    /// those of a split have the same past, and go on together when the exchange in which they met did not end.
+    fn side(&self, mates: &BTreeSet<MemberId>) -> u64 {
+        let mut names: Vec<&PrivateName> =
+            mates.iter().filter_map(|mate| self.registry.name(*mate)).collect();
+        names.sort_unstable();
+        let mut digest = Digest::new();
+        names.into_iter().for_each(|name| _ = digest.text(name.as_str()));
+        digest.value()
     }
 
     /// Begins an exchange. `true` when this member sends the table of its side.
@@ -512,7 +519,7 @@ impl Fleet {
         }
         let name = self.registry.name(from).map_or("", PrivateName::as_str);
         let round = Digest::new().number(scope).text(name).number(sent.as_micros()).value();
-        let send_table = self.start_round(now, round, scope);
+        let send_table = self.start_round(now, round);
         Some(Change { departed: Vec::new(), void: true, send_table })
     }
 

@@ -61,6 +61,34 @@ fn replication_17_6_whoever_is_left_out_keeps_its_slots() {
     assert_eq!(all.iter().map(|of| open_all(&mut fleet, *of)).sum::<u64>(), 0);
 }
 
+/// The simulator's seed 5127: two sides of a split met and lost a member before they had exchanged tables. The table of
+/// one of them was taken for that of both.
+#[test]
+fn replication_17_6_sides_whose_exchange_is_cut_short_keep_their_slots() {
+    let mut fleet = connected(&[1, 1, 2, 1, 1]);
+    let cut = |side: &[usize]| side.iter().map(|of| (*of, Departure::Uncertain)).collect::<Vec<_>>();
+    fleet.view(&[0, 1], &cut(&[2, 3, 4]), &[]);
+    fleet.view(&[2, 3, 4], &cut(&[0, 1]), &[]);
+    fleet.meet(&[&[0, 1], &[2, 3, 4]]);
+    let rest = [0, 1, 2, 3];
+    fleet.view(&rest, &cut(&[4]), &[]);
+    for of in rest {
+        assert_eq!(rest.map(|other| owned(&fleet, of, other)), [1, 1, 2, 1]);
+    }
+}
+
+/// The bus told nobody of the time in which they were apart.
+#[test]
+fn replication_17_6_sides_that_have_not_seen_their_split_keep_their_slots() {
+    let mut fleet = connected(&[1, 1, 2, 1]);
+    fleet.meet(&[&[0, 1], &[2, 3]]);
+    let all = [0, 1, 2, 3];
+    fleet.flush(&all);
+    for of in all {
+        assert_eq!(all.map(|other| owned(&fleet, of, other)), [1, 1, 2, 1]);
+    }
+}
+
 /// a had to send the table of a and b.
 #[test]
 fn replication_17_6_another_member_sends_the_table_of_a_side_whose_first_is_silent() {

@@ -44,6 +44,21 @@ impl<E: Engine> Hand<E> {
 
     /// As [`Hand::view`], with everything that it makes members say still to be delivered.
     pub(crate) fn change(&mut self, present: &[usize], departed: &[(usize, Departure)], anew: &[usize]) {
+        self.configure(present, departed, |of, other| anew.contains(&of) || anew.contains(&other));
+    }
+
+    /// Sides meet in one configuration: those of one come along with each other.
+    pub(crate) fn meet(&mut self, sides: &[&[usize]]) {
+        let together = |of, other| sides.iter().any(|side| side.contains(&of) && side.contains(&other));
+        self.configure(&sides.concat(), &[], |of, other| !together(of, other));
+    }
+
+    fn configure(
+        &mut self,
+        present: &[usize],
+        departed: &[(usize, Departure)],
+        are_strangers: impl Fn(usize, usize) -> bool,
+    ) {
         self.views += 1;
         let id = self.views * 1000 + present.iter().sum::<usize>() as u64;
         let names: Vec<PrivateName> = present.iter().map(|of| name(*of)).collect();
@@ -51,8 +66,7 @@ impl<E: Engine> Hand<E> {
         let departed: Vec<(PrivateName, Departure)> =
             departed.iter().map(|(of, how)| (name(*of), *how)).collect();
         for of in present {
-            let strangers = if anew.contains(of) { present } else { anew };
-            let strangers = strangers.iter().filter(|other| *other != of);
+            let strangers = present.iter().filter(|other| *other != of && are_strangers(*of, **other));
             let joined: Vec<PrivateName> = strangers.map(|of| name(*of)).collect();
             let next = Configuration { id, members: &members, departed: &departed, joined: &joined };
             self.tables[*of].reconfigure(self.now, &next);
