@@ -655,8 +655,9 @@ impl Fleet {
     fn exchange_again(&mut self, now: Monotonic) -> Change {
         let phase = core::mem::replace(&mut self.phase, Phase::Live);
         let Phase::Merging(mut exchange) = phase else { return Change::default() };
-        let Exchange { mates, excluded, left, .. } = &mut exchange;
-        mates.retain(|member| !excluded.contains(member) && !left.contains(member));
+        let Exchange { mates, side, hellos, left, .. } = &mut exchange;
+        // Whoever began anew, without the others' hearing that it had stopped, brings a table of its own.
+        mates.retain(|mate| hellos.get(mate) == Some(side) && !left.contains(mate));
         self.participants.clone_from(&exchange.mates);
         self.outbox.clear();
         let again = Exchange {

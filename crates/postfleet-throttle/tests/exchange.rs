@@ -89,6 +89,26 @@ fn replication_17_6_sides_that_have_not_seen_their_split_keep_their_slots() {
     }
 }
 
+/// a drops its table and takes another one. That it dropped it was said in an epoch that had ended when the others heard
+/// of it: they expect a to send the table of all of them.
+#[test]
+fn replication_17_6_whoever_begins_anew_unheard_holds_up_nobody() {
+    let mut fleet = connected(&[1, 2]);
+    let all = fleet.all();
+    let now = fleet.now;
+    let withdrawal = fleet.tables[0].withdraw(now);
+    fleet.view(&all, &[], &[2]);
+    fleet.deliver(&[1, 2], (0, withdrawal));
+    fleet.enter(&all, 0, |standing| {
+        let mut table = Slots::new(&name(0), SlotOptions::default());
+        table.enter(now, standing);
+        table
+    });
+    (0..20).for_each(|_| fleet.deliver_in_turn(&all));
+    assert!(all.iter().all(|of| !fleet.tables[*of].is_merging()));
+    assert_eq!(all.iter().map(|of| owned(&fleet, *of, 1)).collect::<Vec<_>>(), [2, 2, 2]);
+}
+
 /// a had to send the table of a and b.
 #[test]
 fn replication_17_6_another_member_sends_the_table_of_a_side_whose_first_is_silent() {

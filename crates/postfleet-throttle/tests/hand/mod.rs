@@ -60,7 +60,7 @@ impl<E: Engine> Hand<E> {
         are_strangers: impl Fn(usize, usize) -> bool,
     ) {
         self.views += 1;
-        let id = self.views * 1000 + present.iter().sum::<usize>() as u64;
+        let id = self.id(present);
         let names: Vec<PrivateName> = present.iter().map(|of| name(*of)).collect();
         let members: Vec<Present<'_>> = names.iter().map(|name| Present { name, relay: true }).collect();
         let departed: Vec<(PrivateName, Departure)> =
@@ -71,6 +71,25 @@ impl<E: Engine> Hand<E> {
             let next = Configuration { id, members: &members, departed: &departed, joined: &joined };
             self.tables[*of].reconfigure(self.now, &next);
         }
+    }
+
+    fn id(&self, present: &[usize]) -> u64 {
+        self.views * 1000 + present.iter().sum::<usize>() as u64
+    }
+
+    /// A member's table is a new one, made while the configuration of those members stands.
+    pub(crate) fn enter(
+        &mut self,
+        present: &[usize],
+        of: usize,
+        enter: impl FnOnce(&Configuration<'_>) -> E,
+    ) {
+        let names: Vec<PrivateName> = present.iter().map(|of| name(*of)).collect();
+        let members: Vec<Present<'_>> = names.iter().map(|name| Present { name, relay: true }).collect();
+        let joined: Vec<PrivateName> = names.iter().filter(|other| **other != name(of)).cloned().collect();
+        let standing =
+            Configuration { id: self.id(present), members: &members, departed: &[], joined: &joined };
+        self.tables[of] = enter(&standing);
     }
 
     /// The next message of one member, if it has any.
