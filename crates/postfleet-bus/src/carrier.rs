@@ -34,7 +34,7 @@ impl fmt::Display for RawId {
 /// Why an attachment left, as the carrier saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RawReason {
-    /// It asked to leave.
+    /// It detached. Whether in good order, its last message says.
     Left,
     /// Its process has ended; it certainly does nothing any more.
     ProcessDown,

@@ -13,8 +13,8 @@ use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use postfleet_bus::suite::{Record, Trace, What};
 use postfleet_bus::{
-    BusEvent, Connection, Destination, Load, LostReason, MemberInfo, Options, RawId, Reconnect, SendError,
-    SendOptions, Smooth,
+    BusEvent, Connection, Destination, Load, MemberInfo, Options, RawId, Reconnect, SendError, SendOptions,
+    Smooth,
 };
 use postfleet_replica::{Outgoing, Replica};
 use postfleet_types::{GroupName, Monotonic, Random};
@@ -66,8 +66,6 @@ pub(crate) struct Progress {
     pub(crate) view: bool,
     /// Members that were taken out, with the reason in words.
     pub(crate) left: Vec<(String, postfleet_bus::LeaveReason)>,
-    /// The engine lost one of its messages or ended its connection, so that the others take a node that lives for gone.
-    pub(crate) cut: bool,
     /// It left for good.
     pub(crate) gone: bool,
     /// What is to be done point to point.
@@ -445,7 +443,6 @@ impl Link {
             }
             BusEvent::Lost { reason } => {
                 self.log(turn, "lost", format_args!("{reason:?}"));
-                progress.cut |= matches!(reason, LostReason::OwnGap | LostReason::Overrun);
                 self.record(now, What::Lost { reason });
                 BusEvent::Lost { reason }
             }

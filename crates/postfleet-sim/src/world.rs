@@ -70,7 +70,7 @@ pub(crate) struct World<'l> {
     next_change: BTreeMap<HostId, Monotonic>,
     changes: bool,
     ghosts: u32,
-    /// How often nodes that go on have left the others, asked to or cut off by the engine.
+    /// How often nodes that go on have left the others, asked to.
     pub(crate) departures: u32,
 }
 
@@ -187,7 +187,6 @@ impl<'l> World<'l> {
     pub(crate) fn turn(&mut self, host: HostId) -> Option<[Progress; 2]> {
         let mut progress = self.with(host, |process, world, clock| process.turn(world, clock))?;
         let [_, shared] = &mut progress;
-        self.departures += u32::from(shared.cut);
         self.start_transfers(host, core::mem::take(&mut shared.transfers));
         Some(progress)
     }

@@ -60,9 +60,9 @@ impl Membership {
         let bye = self.view.as_ref().and_then(|view| view.member(raw)).is_some_and(|member| member.bye);
         match left.iter().find(|(leaver, _)| *leaver == raw) {
             _ if bye => LeaveReason::Left,
-            Some((_, RawReason::Left)) => LeaveReason::Left,
             Some((_, RawReason::ProcessDown)) => LeaveReason::ProcessDown,
-            Some((_, RawReason::NodeDown)) | None => LeaveReason::NodeDown,
+            // Whoever detaches without a word was cut off, or gave up a connection that went wrong: it lives on.
+            Some((_, RawReason::Left | RawReason::NodeDown)) | None => LeaveReason::NodeDown,
         }
     }
 

@@ -324,6 +324,17 @@ fn who_said_bye_has_left_whatever_the_carrier_saw() {
 }
 
 #[test]
+fn who_detaches_without_a_bye_may_live_on() {
+    let mut table = Table::new();
+    let a = table.add(info("a", "192.0.2.1"), Options::default());
+    let b = table.add(info("b", "192.0.2.2"), Options::default());
+    table.connections[b].carrier.detach();
+    table.settle();
+    let Some(BusEvent::View { left, .. }) = table.events[a].last() else { panic!("a view") };
+    assert_eq!(left[..], [(PrivateName::main(&"b".parse().unwrap(), 42), LeaveReason::NodeDown)]);
+}
+
+#[test]
 fn back_pressure_by_messages_and_by_bytes() {
     let mut table = Table::new();
     let options = Options { max_backlog: 10, ..Options::default() };

@@ -176,14 +176,14 @@ impl State {
         }
     }
 
-    /// The process does not read: its attachment gives up, and its daemon sees a closed handle.
+    /// The process does not read: its attachment gives up, and leaves.
     fn overrun(&mut self, class: Class, id: RawId) {
         let now = self.now;
         if let Some(endpoint) = self.endpoints.get_mut(&(class, id)) {
             endpoint.inbox.clear();
             endpoint.push(now, CarrierEvent::Lost(CarrierLost::Overrun));
         }
-        self.hand_in(class, id, Item::Leave(RawReason::ProcessDown));
+        self.hand_in(class, id, Item::Leave(RawReason::Left));
     }
 
     /// The handle of an attachment was closed, or its process ended. What it had handed in may be lost, the last
