@@ -145,7 +145,12 @@ pub(crate) fn text_why(out: &mut String, why: &SharedWhy) {
     if let (Some(in_force), Some((here, all))) = (why.in_force, why.part)
         && why.limit != Some(in_force)
     {
-        put(out, format_args!(", {in_force} in force: {here} of {all} nodes are here"));
+        put(out, format_args!(", {in_force} in force: "));
+        if in_force == 0 {
+            // The other policies leave at least one to every side.
+            out.push_str("the partition policy 'quorum' allows nothing here, ");
+        }
+        put(out, format_args!("{here} of {all} nodes are here"));
     }
     if why.shadow.is_some() {
         out.push_str(" shadow");
@@ -357,5 +362,16 @@ mod tests {
              nothing changes owner until b has sent its table\n  \
              this node does not hear itself on the bus and uses nothing\n",
         );
+    }
+
+    #[test]
+    fn a_side_without_quorum_is_told_that_it_has_nothing() {
+        let side =
+            SharedWhy { limit: Some(20), in_force: Some(0), part: Some((1, 3)), source: None, ..why() };
+        let mut out = String::new();
+        text_why(&mut out, &side);
+        let told =
+            "20 of 20, 0 in force: the partition policy 'quorum' allows nothing here, 1 of 3 nodes are here";
+        assert!(out.lines().next().is_some_and(|first| first.ends_with(told)), "{out}");
     }
 }
