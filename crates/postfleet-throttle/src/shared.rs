@@ -738,6 +738,7 @@ impl SharedThrottles {
         if change.void {
             self.verdicts.void();
         }
+        self.verdicts.withdraw(|node| self.fleet.is_present(node));
         if self.fleet.is_merging() {
             self.restrain();
         } else {

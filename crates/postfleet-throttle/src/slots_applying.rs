@@ -200,6 +200,7 @@ impl Slots {
             }
             self.verdicts.void();
         }
+        self.verdicts.withdraw(|node| self.fleet.is_present(node));
         if self.fleet.is_merging() {
             let Self { pool, fleet, .. } = self;
             pool.restrain(|whole| fleet.limit(whole));

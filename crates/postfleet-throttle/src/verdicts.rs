@@ -36,6 +36,12 @@ impl Verdicts {
         self.forgotten.remove(node);
     }
 
+    /// A node that is there again has its part again, and keeps it should it go: nothing is said of its past any more.
+    pub(crate) fn withdraw(&mut self, is_present: impl Fn(&str) -> bool) {
+        self.dead.retain(|member, _| !is_present(member.node()));
+        self.forgotten.retain(|node, _| !is_present(node));
+    }
+
     /// Whether [`Verdicts::write`] has something to write.
     pub(crate) fn is_unsent(&self) -> bool {
         self.dead.values().chain(self.forgotten.values()).any(|say| *say == Say::Unsent)

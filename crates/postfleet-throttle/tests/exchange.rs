@@ -164,6 +164,24 @@ fn replication_17_7_a_death_is_in_force_for_members_that_never_met_the_dead() {
     fleet.flush(&rest);
 }
 
+/// The simulator's seed 3735: b was left out while it was said that c was dead, and said so itself when c was long there again.
+#[test]
+fn replication_17_7_a_death_is_not_told_of_a_node_that_came_back() {
+    let (mut fleet, _) = throttled(3, "9/10");
+    let now = fleet.now;
+    let rest = [0, 1];
+    fleet.view(&rest, &[(2, Departure::Uncertain)], &[]);
+    // b learns of it, and a, who has to say it, does not yet.
+    fleet.tables[1].confirm_dead(now, &name(2));
+    fleet.flush(&rest);
+    fleet.tables[2] = SharedThrottles::new(&name(2), ThrottleOptions::default());
+    let all = fleet.all();
+    fleet.view(&all, &[], &[2]);
+    let cut = |side: [usize; 2]| side.map(|of| (of, Departure::Uncertain));
+    fleet.view(&[1], &cut([0, 2]), &[]);
+    assert_eq!(fleet.tables[1].why(fleet.now, "t").unwrap().part, (1, 3));
+}
+
 /// What is free at the split is divided: b and c do not both take all of it.
 #[test]
 fn replication_17_5_three_sides_divide_what_is_free() {
