@@ -126,6 +126,8 @@ fn smtp() {
         "FOO\r\nRCPT TO:<a@b>\r\nDATA now\r\nVRFY x\r\nHELP\r\nMAIL FROM:a\r\nEXPN\r\n",
     );
 
+    save("log_format", "delivery", b"%t@%i@D@%d %T{3} %us{4}\n\n550 5.1.1 no");
+    save("log_format", "zone", b"%t{%Y-%m-%d %z} 100% %% %n\nspecial_characters,tr/;a-c/_/\na;b\r\nc");
     save("proxy_header", "v1_tcp4", b"PROXY TCP4 192.0.2.5 127.0.0.1 47780 25\r\nEHLO c\r\n");
     save("proxy_header", "v1_tcp6", b"PROXY TCP6 2001:db8::5 ::1 47780 25\r\n");
     save("proxy_header", "v1_unknown", b"PROXY UNKNOWN anything\r\n");
@@ -431,6 +433,7 @@ fn spool() {
         client: Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 25)),
         helo: "c".to_string(),
         protocol: "ESMTP".to_string(),
+        connection: None,
         context: vec![("k".to_string(), "v".to_string())],
     };
     let content = "A: b\r\n\r\n\u{e9}\r\n".as_bytes();

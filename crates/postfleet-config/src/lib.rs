@@ -65,12 +65,13 @@ pub use resolve::{Facts, Origin, Resolved};
 pub use settings::{
     AdapterSettings, Agreed, Agreement, AsLoggerSettings, AuditSettings, BounceLoggerSettings, Bus,
     CalendarTime, ClientCertificates, ClusterSettings, ControlSettings, CustomLoggerSettings, CustomStage,
-    DatasourceSettings, DateHeader, EcLoggerSettings, EcclusterSettings, EsmtpSettings, FailoverAddress,
-    FailoverSettings, Follower, LineLength, ListenSettings, LogDestination, LogFile, LogStage, LogSwitches,
-    LogTemplate, LogsSettings, LoneLf, LongLines, MailRules, MissingHeaders, Monitor, NodeSettings,
-    ObjectKind, OnError, Partition, PolicyModule, ReplicateSettings, RoutingSettings, RuleAction, RulePhase,
-    RuleSettings, RuleTrigger, ScriptFinding, ScriptSlot, ScriptUse, ScriptletSettings, SecuritySettings,
-    SessionCap, SessionCapKind, SieveSettings, SocketSettings, StarttlsInjection, ThreadPoolSettings,
+    DatasourceSettings, DateHeader, DebugFlags, EcLoggerSettings, EcclusterSettings, EsmtpSettings,
+    FailoverAddress, FailoverSettings, Follower, LineLength, ListenSettings, LogDestination, LogFile,
+    LogFormat, LogStage, LogSwitches, LogTemplate, LogsSettings, LoneLf, LongLines, MailRules,
+    MissingHeaders, Monitor, NodeSettings, ObjectKind, OnError, Partition, PolicyModule, ReplicateSettings,
+    RoutingSettings, RuleAction, RulePhase, RuleSettings, RuleTrigger, ScriptFinding, ScriptSlot, ScriptUse,
+    ScriptletSettings, SecuritySettings, SessionCap, SessionCapKind, SieveSettings, SocketSettings,
+    StarttlsInjection, ThreadPoolSettings,
 };
 pub use source::{Position, Source, SourceId, Sources, Span};
 pub use syntax::{Item, Quote, Word, Written, print};

@@ -259,7 +259,7 @@ fn every_error_says_what_to_do() {
 fn codes_of_a_running_node_are_few() {
     let listed: Vec<u16> =
         postfleet_config::codes().filter(|row| row.stage == Stage::Running).map(|row| row.code).collect();
-    assert_eq!(listed, [6182, 6183, 6225, 6226, 6320, 7021]);
+    assert_eq!(listed, [6182, 6183, 6225, 6226, 6233, 6234, 6235, 6320, 7021]);
     let config = produce("cluster { Topology 10.0.0.0/8 { interface = eth9 } }").config.expect("it is right");
     let found: Vec<u16> = config.check_interfaces(&|_| false).iter().map(|found| found.code.0).collect();
     assert_eq!(found, [6320]);

@@ -9,6 +9,7 @@ use postfleet_types::Prefix;
 use crate::audit::{self, AuditCommand, GaugeCommand};
 use crate::failure::{Code, Failure};
 use crate::lex::{Word, words};
+use crate::logs::{LOGGERS, LogCommand};
 use crate::machine::Form;
 use crate::policy::{RuleCommand, ScriptletCommand, SieveCommand};
 use crate::profile::{Profile, Role};
@@ -136,6 +137,8 @@ pub enum Command {
     Sysinfo,
     /// `version`
     Version,
+    /// `reopen logs`, `ec_logger:<instance> …` and their kin.
+    Logs(LogCommand),
     /// `sieve:<instance> …`
     Sieve(SieveCommand),
     /// `scriptlet:<instance> …`
@@ -351,7 +354,7 @@ fn expand_alias(found: &[Word]) -> Vec<Word> {
         }
         // The instance is an argument like any other.
         Some((first, rest)) => {
-            match ["sieve", "scriptlet"].into_iter().find_map(|kind| instance(first, kind)) {
+            match ["sieve", "scriptlet"].into_iter().chain(LOGGERS).find_map(|kind| instance(first, kind)) {
                 Some((kind, name)) => ([plain(kind), plain(name)].into(), rest),
                 None => (Vec::new(), found),
             }
@@ -416,7 +419,7 @@ pub(crate) fn strip_words<'a>(found: &'a [Word], words: &str) -> Option<&'a [Wor
 /// `<scope>:<instance> …`
 fn module_command(first: &Word) -> Option<Failure> {
     let (scope, _) = first.text.split_once(':')?;
-    let known = ["outbound_audit", "ec_logger", "ds_core", "cidrdb", "sched"];
+    let known = ["outbound_audit", "ds_core", "cidrdb", "sched"];
     if known.contains(&scope) {
         return Some(Failure::not_available(&first.text));
     }

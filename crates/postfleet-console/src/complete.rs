@@ -134,7 +134,17 @@ mod tests {
         check("help cluster sh", &["shared"]);
         check(
             "s",
-            &["scriptlet", "showqueue", "shutdown", "sieve", "sievelib", "slot", "summary", "sysinfo"],
+            &[
+                "scriptlet",
+                "show",
+                "showqueue",
+                "shutdown",
+                "sieve",
+                "sievelib",
+                "slot",
+                "summary",
+                "sysinfo",
+            ],
         );
         check("conf", &["config"]);
         check("config ro", &["rollback"]);

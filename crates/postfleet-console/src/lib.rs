@@ -22,6 +22,7 @@ pub mod fuzz;
 mod help;
 mod lex;
 mod limits;
+mod logs;
 mod machine;
 mod policy;
 mod profile;
@@ -49,6 +50,7 @@ pub use datasource::{CachePair, Cell, DatasourceFigures, DatasourceRows, Datasou
 pub use failure::{Code, Failure, Status};
 pub use lex::{LexError, Word, words};
 pub use limits::{SharedWhy, SlotReply, ThrottleReply, WhyGone, WhyGrant, WhyMember};
+pub use logs::{LogCommand, LogFigures, logger_help, logs, logs_reopened};
 pub use machine::{Form, error_message, pretty_json};
 pub use policy::{
     RuleCommand, RuleFigures, ScriptCounter, ScriptletAction, ScriptletCommand, SieveAction, SieveCommand,

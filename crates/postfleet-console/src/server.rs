@@ -435,6 +435,7 @@ fn answered_here(request: &Request, profile: &Profile) -> Option<Result<Answer, 
             | Command::Count { .. }
             | Command::InboundAudit(_)
             | Command::GaugeCache(_)
+            | Command::Logs(_)
             | Command::Mailq(_)
             | Command::Queue(_)
             | Command::Pid

@@ -6,6 +6,7 @@
 use crate::audit::build as audit;
 use crate::command::{Command, build};
 use crate::lex::Word;
+use crate::logs::build as logs;
 use crate::policy::build as policy;
 use crate::queues::build as queues;
 
@@ -118,6 +119,7 @@ const TABLE: &[Entry] = &[
     later("binding fail domain quiet", "<binding> <domain>|all", "Fail queued mail without bounces"),
     later("binding flush domain", "<binding> <domain>|all", "Make delayed mail due now"),
     later("binding summary", "[<binding>|<slot>|group:<group>]", "Show counters per binding"),
+    ready("bounce_logger", "<instance> help|reopen logs", false, "Commands of a logger", logs::bounce_logger),
     ready(
         "cache get",
         "<cache> <key>",
@@ -234,6 +236,7 @@ const TABLE: &[Entry] = &[
     later("counter list", "", "List policy counters"),
     later("counter reset", "<name>", "Set a policy counter to zero"),
     later("counter unlink", "<name>", "Remove a policy counter"),
+    ready("custom_logger", "<instance> help|reopen logs", false, "Commands of a logger", logs::custom_logger),
     ready(
         "delayed",
         "<threshold>",
@@ -263,7 +266,7 @@ const TABLE: &[Entry] = &[
         build::datasource_query,
     ),
     ready("ds_core stats", "", true, "Show datasource statistics", build::datasource_statistics),
-    later("ec_logger", "help|reopen logs", "Commands of a logger"),
+    ready("ec_logger", "<instance> help|reopen logs", false, "Commands of a logger", logs::ec_logger),
     local("exit", "End the session"),
     ready("fail domain", "<domain>", false, "Fail queued mail and send bounces", queues::fail),
     ready("fail domain quiet", "<domain>", false, "Fail queued mail without bounces", queues::fail_quiet),
@@ -336,14 +339,14 @@ const TABLE: &[Entry] = &[
     never("module hooks"),
     later("module list", "", "List loaded modules"),
     later("outbound_audit", "show|domain_list|clear ...", "Audit series of domains"),
-    later("paniclog", "", "Show recent log entries held in memory"),
+    ready("paniclog", "", false, "Show recent log entries held in memory", logs::paniclog),
     ready("pid", "", true, "Show the process id", build::pid),
     ready("policy_rule reset", "", false, "Zero what rules have counted", policy::rule_reset),
     ready("policy_rule stats", "", false, "Show how often each rule fired", policy::rule_statistics),
     local("quit", "End the session"),
     later("rebind", "<binding>|all [<domain>]", "Assign bindings again"),
     ready("refresh domain", DOMAINS, false, "Resolve routes again", queues::refresh),
-    later("reopen logs", "", "Close and reopen log files"),
+    ready("reopen logs", "", false, "Close and reopen log files", logs::reopen),
     later("reroute queue", "<from domain> <to domain>", "Move queued mail to another domain"),
     later("sched", "list|delete|every|at|in ...", "Run console commands later"),
     ready(
@@ -354,6 +357,7 @@ const TABLE: &[Entry] = &[
         policy::scriptlet,
     ),
     later("show inbound", "", "List open inbound sessions"),
+    ready("show logs", "", false, "Show how log files are doing: lines written, waiting, lost", logs::show),
     later("show outbound", "", "List open outbound sessions"),
     ready(
         "showqueue",

@@ -10,7 +10,9 @@ use postfleet_types::WallTime;
 
 use crate::bounce::class_name;
 use crate::field::UNKNOWN_ID;
+use crate::local::LocalTime;
 use crate::mail::{seconds, stage_text};
+use crate::sanitize::Sanitize;
 
 /// A parsed format.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,13 +34,15 @@ pub struct FormatError {
 }
 
 /// Finds what is not here: name and argument in, text out.
-pub type More = dyn Fn(&str, Option<&str>) -> Option<String>;
+pub type More<'a> = dyn Fn(&str, Option<&str>) -> Option<String> + 'a;
 
 /// The values of one event; what is none is not known at its stage, and printed as nothing.
 #[derive(Clone, Copy, Default)]
 pub struct Macros<'a> {
     /// `%t`, `%us{N}`
     pub at: WallTime,
+    /// The zone of `%t{FORMAT}`; none is universal time.
+    pub local: Option<LocalTime<'a>>,
     /// `%b`
     pub binding: Option<&'a str>,
     /// `%g`
@@ -78,7 +82,7 @@ pub struct Macros<'a> {
     /// `%U`
     pub user: Option<&'a str>,
     /// `%h{X}`, `%vctx_conn{KEY}`, `%vctx_mess{KEY}`, and names of other namespaces: name and argument.
-    pub more: Option<&'a More>,
+    pub more: Option<&'a More<'a>>,
 }
 
 impl core::fmt::Debug for Macros<'_> {
@@ -117,7 +121,7 @@ impl Format {
                 argument = inside.get(..end).map(String::from);
                 after = inside.get(end + 1..).unwrap_or_default();
             }
-            if matches!(name, "us") && decimals(argument.as_deref(), 1).is_none() {
+            if matches!(name, "us" | "custom_logger::us") && decimals(argument.as_deref(), 1).is_none() {
                 return Err(FormatError { name: name.to_string(), problem: "it takes 1 to 6 decimals" });
             }
             if !literal.is_empty() {
@@ -133,20 +137,50 @@ impl Format {
         Ok(Self(parts))
     }
 
-    /// The line, without its end. It is one line whatever the values hold.
+    /// Names that nothing stands for, unless others than this crate know them; each once.
     #[must_use]
-    pub fn line(&self, macros: &Macros<'_>) -> String {
+    pub fn unknown(&self) -> Vec<&str> {
+        let mut unknown = Vec::new();
+        for part in &self.0 {
+            let Part::Macro { name, .. } = part else { continue };
+            let known = KNOWN.contains(&own(name)) || ELSEWHERE.contains(&name.as_str());
+            if !known && !unknown.contains(&name.as_str()) {
+                unknown.push(name.as_str());
+            }
+        }
+        unknown
+    }
+
+    /// The line, without its end. It is one line whatever the values hold; `sanitize` is applied to replies.
+    #[must_use]
+    pub fn line(&self, macros: &Macros<'_>, sanitize: &Sanitize) -> String {
         let mut line = String::new();
         for part in &self.0 {
             match part {
                 Part::Text(text) => line.push_str(text),
                 Part::Macro { name, argument } => {
-                    line.push_str(&macros.value(name, argument.as_deref()).unwrap_or_default());
+                    line.push_str(
+                        &macros.value(own(name), argument.as_deref(), sanitize).unwrap_or_default(),
+                    );
                 }
             }
         }
         line.replace("\r\n", " ").replace(['\r', '\n'], " ")
     }
+}
+
+/// What this crate knows.
+const KNOWN: [&str; 27] = [
+    "t", "us", "b", "g", "B", "i", "BI", "CI", "C", "c", "S", "s", "d", "H", "m", "M", "r", "R", "n", "N",
+    "p", "P", "PG", "T", "U", "A", "h",
+];
+
+/// What is known of sessions.
+const ELSEWHERE: [&str; 2] = ["vctx_conn", "vctx_mess"];
+
+/// The name without our own namespace.
+fn own(name: &str) -> &str {
+    name.strip_prefix("custom_logger::").unwrap_or(name)
 }
 
 /// Letters and `_`; `ns::name` is one name.
@@ -165,13 +199,13 @@ fn decimals(argument: Option<&str>, least: usize) -> Option<usize> {
 }
 
 impl Macros<'_> {
-    fn value(&self, name: &str, argument: Option<&str>) -> Option<String> {
+    fn value(&self, name: &str, argument: Option<&str>, sanitize: &Sanitize) -> Option<String> {
         let id = |id: Option<&str>| Some(id.unwrap_or(UNKNOWN_ID).to_string());
         let text = |text: Option<&str>| text.map(String::from);
         match name {
             "t" => Some(match argument {
                 None => self.at.unix_seconds().to_string(),
-                Some(format) => strftime(self.at, format),
+                Some(format) => self.local.unwrap_or(LocalTime::UTC).format(self.at, format),
             }),
             "us" => {
                 let fraction = format!("{:03}000", self.at.unix_millis() % 1000);
@@ -194,7 +228,7 @@ impl Macros<'_> {
             "M" => text(self.sender.map(|sender| sender.1)),
             "r" => text(self.recipient.map(|recipient| recipient.0)),
             "R" => text(self.recipient.map(|recipient| recipient.1)),
-            "n" => text(self.response),
+            "n" => self.response.map(|response| sanitize.apply(response)),
             "N" => self.tries.map(|tries| tries.to_string()),
             "p" => Some(self.protocol.unwrap_or("unknown").to_string()),
             "P" => text(self.pathway),
@@ -204,47 +238,6 @@ impl Macros<'_> {
             other => self.more.and_then(|more| more(other, argument)),
         }
     }
-}
-
-/// The conversions of strftime that logs use, in UTC.
-fn strftime(at: WallTime, format: &str) -> String {
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
-    let civil = at.civil();
-    let name = |names: &[&'static str], at: u64| {
-        usize::try_from(at).ok().and_then(|at| names.get(at)).copied().unwrap_or_default()
-    };
-    let mut out = String::new();
-    let mut rest = format.chars();
-    while let Some(c) = rest.next() {
-        if c != '%' {
-            out.push(c);
-            continue;
-        }
-        let text = match rest.next() {
-            Some('Y') => civil.year.to_string(),
-            Some('m') => format!("{:02}", civil.month),
-            Some('d') => format!("{:02}", civil.day),
-            Some('e') => format!("{:2}", civil.day),
-            Some('H') => format!("{:02}", civil.hour),
-            Some('M') => format!("{:02}", civil.minute),
-            Some('S') => format!("{:02}", civil.second),
-            Some('y') => format!("{:02}", civil.year % 100),
-            Some('b') => name(&MONTHS, civil.month.saturating_sub(1)).to_string(),
-            Some('a') => name(&DAYS, civil.weekday).to_string(),
-            Some('F') => format!("{}-{:02}-{:02}", civil.year, civil.month, civil.day),
-            Some('T') => format!("{:02}:{:02}:{:02}", civil.hour, civil.minute, civil.second),
-            Some('s') => at.unix_seconds().to_string(),
-            Some('z') => "+0000".to_string(),
-            Some('Z') => "UTC".to_string(),
-            Some('%') => "%".to_string(),
-            Some(other) => format!("%{other}"),
-            None => "%".to_string(),
-        };
-        out.push_str(&text);
-    }
-    out
 }
 
 #[cfg(test)]
@@ -274,7 +267,7 @@ mod tests {
             ..Macros::default()
         };
         assert_eq!(
-            format.line(&macros),
+            format.line(&macros, &Sanitize::default()),
             "1700000600|2023-11-14|192.0.2.77|unknown||22|00/00-00000-00000000|00/00-00000-00000000|\
              connection refused by policy|@|@|||"
         );
@@ -283,11 +276,48 @@ mod tests {
     #[test]
     fn logging_a39_an_unknown_macro_and_a_lone_percent_sign() {
         let format = Format::parse("%t{%Y-%m-%d}|%T{3}|%BI|%zz|100%").unwrap();
-        assert_eq!(format.line(&delivery()), "2023-11-14|1.874|30/00-04711-461F3556||100%");
-        let line = |text: &str| Format::parse(text).unwrap().line(&delivery());
+        assert_eq!(
+            format.line(&delivery(), &Sanitize::default()),
+            "2023-11-14|1.874|30/00-04711-461F3556||100%"
+        );
+        let line = |text: &str| Format::parse(text).unwrap().line(&delivery(), &Sanitize::default());
         assert_eq!(line("%t %r@%R %N"), "1700000103 carol@mail.example 1");
         assert_eq!(line("%H% @ %% %T %us{3}"), "% @ % 1.87 1700000103.000");
         assert!(Format::parse("%us{7}").is_err() && Format::parse("%t{x").is_err());
+    }
+
+    #[test]
+    fn logging_15_4_a_permanent_failure_as_the_version_2_sample_has_it() {
+        let format = Format::parse("%b %B %c %i %m@%M %H %N %p %r@%R %s %t %T %U %n").unwrap();
+        let macros = Macros {
+            at: WallTime::from_unix_seconds(1_700_000_110),
+            binding: Some("bulk-1"),
+            octets: Some(4821),
+            class: Some(10),
+            message: Some("20/00-04711-461F3556"),
+            sender: Some(("news", "sender.example")),
+            host: Some([198, 51, 100, 7].into()),
+            tries: Some(2),
+            protocol: Some("esmtp"),
+            stage: Some(5),
+            queued: Some(Duration::from_millis(9310)),
+            response: Some("550 5.1.1 <carol@mail.example> unknown"),
+            ..delivery()
+        };
+        assert_eq!(
+            format.line(&macros, &Sanitize::default()),
+            "bulk-1 4821 Invalid Recipient 20/00-04711-461F3556 news@sender.example 198.51.100.7 2 esmtp \
+             carol@mail.example after RCPT TO 1700000110 9.31  550 5.1.1 <carol@mail.example> unknown"
+        );
+    }
+
+    #[test]
+    fn local_time_and_names_that_nobody_knows() {
+        let format = Format::parse("%t{%H:%M %Z} %custom_logger::b %zz %zz %sieve::x %vctx_conn{a}").unwrap();
+        let local = Some(LocalTime { offset_seconds: 3600, name: "CET" });
+        let line = format.line(&Macros { local, binding: Some("b"), ..delivery() }, &Sanitize::default());
+        assert_eq!(line, "23:15 CET b    ");
+        assert_eq!(format.unknown(), ["zz", "sieve::x"]);
     }
 
     #[test]
@@ -297,14 +327,14 @@ mod tests {
         };
         let macros = Macros { more: Some(&more), ..delivery() };
         let format = Format::parse("%vctx_mess{key}|%sieve::name|%t:").unwrap();
-        assert_eq!(format.line(&macros), "<key> x||1700000103:");
+        assert_eq!(format.line(&macros, &Sanitize::default()), "<key> x||1700000103:");
     }
 
     proptest! {
         #[test]
         fn any_format_is_read_or_refused(text in any::<String>()) {
             if let Ok(format) = Format::parse(&text) {
-                prop_assert!(!format.line(&delivery()).contains(['\r', '\n']));
+                prop_assert!(!format.line(&delivery(), &Sanitize::default()).contains(['\r', '\n']));
             }
         }
     }

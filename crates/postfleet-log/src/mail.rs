@@ -152,6 +152,19 @@ pub(crate) fn head(names: &Names<'_>, kind: &str) -> String {
     format!("{}@{}@{}@{}@{kind}", names.at.unix_seconds(), names.message, names.batch, names.connection)
 }
 
+/// The codes a reply begins with.
+pub(crate) fn codes(reply: &str) -> (Option<&str>, Option<&str>) {
+    let digits = |text: &&str| !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_digit());
+    let code = reply.get(..3).filter(digits);
+    let enhanced = reply.get(4..).and_then(|rest| rest.split([' ', '\r', '\n']).next());
+    let enhanced = enhanced.filter(|word| {
+        word.split('.').count() == 3
+            && word.split('.').all(|part| digits(&part))
+            && reply.starts_with(word.get(..1).unwrap_or(" "))
+    });
+    (code, enhanced)
+}
+
 /// Seconds with so many decimals, rounded down: time that has not passed is not shown.
 pub(crate) fn seconds(elapsed: Duration, decimals: usize) -> String {
     let fraction = format!("{:09}", elapsed.subsec_nanos());

@@ -24,6 +24,7 @@ mod edge;
 mod files;
 mod fleet;
 mod lock;
+mod logs;
 mod metrics;
 mod names;
 mod node;
@@ -38,6 +39,7 @@ mod socket;
 mod statistics;
 mod store;
 mod system;
+mod zone;
 
 pub use files::{FileSystem, load_config, load_request};
 pub use names::{check_online, cluster_boot_warnings};

@@ -7,7 +7,8 @@ use crate::datasource::Datasources;
 use crate::delivery::Delivery;
 use crate::edge::{Budgets, Receptions};
 use crate::fleet::{self, Class, Fleet};
-use crate::notices::{Severity, notice};
+use crate::logs::Logs;
+use crate::notices::{self, Severity, notice};
 use crate::policy::Policies;
 use crate::reload::{self, Configuration};
 use crate::settings::Settings;
@@ -16,6 +17,7 @@ use crate::store::Store;
 use anyhow::Context;
 use postfleet_bus::envelope::Load;
 use postfleet_config::Config;
+use postfleet_spool::Stored;
 use postfleet_types::NodeName;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -49,6 +51,7 @@ pub(crate) struct Node {
     pub(crate) datasources: Datasources,
     pub(crate) policies: Arc<Policies>,
     pub(crate) statistics: Statistics,
+    pub(crate) logs: Arc<Logs>,
     pub(crate) store: Arc<Store>,
     pub(crate) delivery: Arc<Delivery>,
     /// True once the node was asked to stop.
@@ -78,10 +81,18 @@ pub(crate) async fn run(
     enough: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let Start { config, main, settings } = start;
+    let logs = Logs::start(&settings.logs)?;
+    let _ending = logs.ending();
+    notices::log_to(Some(Arc::clone(&logs)));
     let fleet = settings.fleet.clone().map(|(fleet, objects)| Fleet::new(fleet, objects));
     let delivery = Delivery::new(Arc::clone(&settings.delivery), fleet.clone());
-    let told = Arc::clone(&delivery);
-    let on_stored = Arc::new(move |stored: &_, before| told.stored(stored, before));
+    let (told, log) = (Arc::clone(&delivery), Arc::clone(&logs));
+    let on_stored = Arc::new(move |stored: &Stored, before: bool| {
+        if !before {
+            log.received(stored);
+        }
+        told.stored(stored, before);
+    });
     let store = Store::open(&settings.spool_base, settings.store.clone(), on_stored)?;
     let node = Arc::new(Node {
         identity: settings.identity.clone(),
@@ -94,6 +105,7 @@ pub(crate) async fn run(
         receptions: Receptions::new(settings.reception_rate),
         policies: Arc::clone(&settings.policies),
         statistics: Statistics::new(),
+        logs: Arc::clone(&logs),
         store: Arc::clone(&store),
         delivery,
         stopping: watch::Sender::new(false),
@@ -103,12 +115,15 @@ pub(crate) async fn run(
     node.delivery.start(&node);
     let mut background = JoinSet::new();
     background.spawn(store.watch_space());
+    background.spawn(logs.beat());
     background.spawn(prune(Arc::clone(&node)));
     background.spawn(audit::maintain(Arc::clone(&node)));
     background.spawn(audit::keep(Arc::clone(&node)));
     let reloading = Arc::clone(&node);
     background.spawn(async move {
         while reloads.recv().await.is_some() {
+            // What rotates logs sends this signal, too.
+            reopen_logs(&reloading).await;
             reload::reload_unasked(&reloading, "SIGHUP").await;
         }
     });
@@ -124,10 +139,7 @@ pub(crate) async fn run(
         }
     }
     let _pid_file = settings.pid_file.as_deref().map(PidFile::write).transpose()?;
-    notice(
-        Severity::Notice,
-        format_args!("node {} is up, process {}", node.identity.name, std::process::id()),
-    );
+    notices::life(format_args!("node {} is up, process {}", node.identity.name, std::process::id()));
 
     let mut stopping = node.stopping.subscribe();
     tokio::select! {
@@ -155,8 +167,14 @@ pub(crate) async fn run(
             notice(Severity::Warning, "the bus did not confirm the leave in time");
         }
     }
-    notice(Severity::Notice, "stopped");
+    notices::life("stopped");
     Ok(())
+}
+
+async fn reopen_logs(node: &Node) {
+    for complaint in node.logs.reopen(None).await.unwrap_or_default() {
+        notice(Severity::Error, complaint);
+    }
 }
 
 async fn drained(node: &Node) {

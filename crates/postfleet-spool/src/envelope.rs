@@ -33,6 +33,8 @@ pub struct Envelope {
     pub helo: String,
     /// The protocol as in the Received field: `ESMTP`, `ESMTPS`, …; empty when unknown.
     pub protocol: String,
+    /// The id of the connection that it came in on; none for mail that was made here.
+    pub connection: Option<MessageId>,
     /// The context dictionary, in the order in which it was filled.
     pub context: Vec<(String, String)>,
 }
@@ -103,6 +105,7 @@ mod field {
     pub(super) const HELO: u64 = 10;
     pub(super) const PROTOCOL: u64 = 11;
     pub(super) const CONTEXT: u64 = 12;
+    pub(super) const CONNECTION: u64 = 13;
 }
 
 /// Field numbers of a copy.
@@ -193,6 +196,11 @@ impl Envelope {
         }
         put_text(&mut out, field::HELO, &self.helo);
         put_text(&mut out, field::PROTOCOL, &self.protocol);
+        if let Some(connection) = self.connection {
+            let mut value = Writer::new();
+            connection.write(&mut value);
+            put(&mut out, field::CONNECTION, &value.finish());
+        }
         for (name, value) in &self.context {
             let mut pair = Writer::new();
             pair.bytes(name.as_bytes()).bytes(value.as_bytes());
@@ -208,7 +216,7 @@ impl Envelope {
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, EnvelopeError> {
         let (mut batch, mut created, mut sender, mut body, mut smtputf8) = (None, None, None, None, None);
         let (mut ret, mut envid, mut client, mut helo, mut protocol) = (None, None, None, None, None);
-        let (mut copies, mut context) = (Vec::new(), Vec::new());
+        let (mut copies, mut context, mut connection) = (Vec::new(), Vec::new(), None);
         let mut fields = Reader::new(bytes);
         while !fields.rest().is_empty() {
             let number = fields.varint()?;
@@ -238,6 +246,7 @@ impl Envelope {
                 field::CLIENT => set(&mut client, "client", address(&mut value)?)?,
                 field::HELO => set(&mut helo, "helo", text(&value, "helo")?)?,
                 field::PROTOCOL => set(&mut protocol, "protocol", text(&value, "protocol")?)?,
+                field::CONNECTION => set(&mut connection, "connection", id(&mut value)?)?,
                 field::CONTEXT => {
                     let pair = (String::from(value.text()?), String::from(value.text()?));
                     value.finish()?;
@@ -262,6 +271,7 @@ impl Envelope {
             client,
             helo: helo.unwrap_or_default(),
             protocol: protocol.unwrap_or_default(),
+            connection,
             context,
         })
     }

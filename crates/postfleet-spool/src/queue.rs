@@ -60,6 +60,7 @@ struct Batch {
     created: WallTime,
     content_bytes: u64,
     copies: u32,
+    connection: Option<MessageId>,
 }
 
 #[derive(Debug)]
@@ -89,6 +90,8 @@ pub struct QueuedMessage<'a> {
     pub queue: &'a QueueKey,
     /// Which list of that queue.
     pub list: List,
+    /// The connection that it came in on.
+    pub connection: Option<MessageId>,
 }
 
 /// A message that left the index.
@@ -148,6 +151,7 @@ impl Queue {
                 created: envelope.created,
                 content_bytes: stored.content_bytes,
                 copies: 0,
+                connection: envelope.connection,
             });
             batch.copies += new;
         }
@@ -220,6 +224,7 @@ impl Queue {
             created: batch.created,
             queue: &copy.queue,
             list: copy.list,
+            connection: batch.connection,
         })
     }
 

@@ -79,6 +79,7 @@ pub(crate) const CRATES: &[(&str, Kind, &[&str])] = &[
             "postfleet-datasource",
             "postfleet-drivers",
             "postfleet-gauge",
+            "postfleet-log",
             "postfleet-lua",
             "postfleet-policy",
             "postfleet-series",

@@ -103,7 +103,6 @@ const fn debug(name: &'static str, default: Default) -> Row {
     Row::new(name, Text(Check::DebugWord), default, "subsystems whose messages of this level are written")
         .at(Chain::M, &[Scope::DebugFlags])
         .list()
-        .stored()
 }
 
 #[rustfmt::skip]

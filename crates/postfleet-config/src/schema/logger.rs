@@ -10,21 +10,20 @@ const BOUNCE: &[Scope] = &[Scope::BounceLogger];
 const CUSTOM: &[Scope] = &[Scope::CustomLogger];
 
 const fn log(scopes: &'static [Scope], name: &'static str, default: Default, effect: &'static str) -> Row {
-    Row::new(name, Text(Destination), default, effect).at(Chain::M, scopes).stored()
+    Row::new(name, Text(Destination), default, effect).at(Chain::M, scopes)
 }
 
 const fn mode(scopes: &'static [Scope], name: &'static str) -> Row {
-    Row::new(name, Perms, Is("0644"), "mode of the file").at(Chain::M, scopes).stored()
+    Row::new(name, Perms, Is("0644"), "mode of the file").at(Chain::M, scopes)
 }
 
 const fn switch(scopes: &'static [Scope], name: &'static str, default: Default, effect: &'static str) -> Row {
-    Row::new(name, Bool, default, effect).at(Chain::M, scopes).stored()
+    Row::new(name, Bool, default, effect).at(Chain::M, scopes)
 }
 
 const fn format(name: &'static str) -> Row {
     Row::new(name, Text(Any), Unset, "what a line of this stage holds; setting it switches the stage on")
         .at(Chain::M, CUSTOM)
-        .stored()
 }
 
 #[rustfmt::skip]
@@ -33,13 +32,14 @@ pub(super) const LOGGERS: &[Row] = &[
     log(EC, "rejectlog", Is("/var/log/ecelerity/rejectlog.ec"), "rejections; `\"\"`: none"),
     log(EC, "paniclog", Is("/var/log/ecelerity/paniclog.ec"), "events of the system; `\"\"`: none"),
     log(EC, "acctlog", Is("/var/log/ecelerity/acctlog.ec"), "authentication and authorization; `\"\"`: none"),
-    log(EC, "importlog", Unset, "imports into the spool"),
+    log(EC, "importlog", Unset, "imports into the spool").stored(),
     mode(EC, "mainlog_mode"),
     mode(EC, "rejectlog_mode"),
     mode(EC, "paniclog_mode"),
     mode(EC, "acctlog_log_mode"),
-    mode(EC, "importlog_mode"),
-    Row::new("heartbeat", Int, Is("60"), "pause between heartbeat lines; 0: none").at(Chain::M, &[Scope::EcLogger, Scope::BounceLogger]).seconds().min(0).stored(),
+    mode(EC, "importlog_mode").stored(),
+    Row::new("heartbeat", Int, Is("60"), "pause between heartbeat lines; 0: none").at(Chain::M, &[Scope::EcLogger, Scope::BounceLogger]).seconds().min(0),
+    Row::new("record_format", Words(&["ec", "json"]), Is("ec"), "form of the lines: fields between `@`, or one JSON object a line").at(Chain::M, &[Scope::EcLogger, Scope::BounceLogger]),
     switch(EC, "log_receptions", Is("true"), "receptions are logged"),
     switch(EC, "log_deliveries", Is("true"), "deliveries and transfers are logged"),
     switch(EC, "log_transient_failures", Is("true"), "transient failures are logged"),
@@ -49,7 +49,7 @@ pub(super) const LOGGERS: &[Row] = &[
     log(BOUNCE, "bouncelog", Is("/var/log/ecelerity/bouncelog.ec"), "bounces; `\"\"`: none"),
     mode(BOUNCE, "bouncelog_mode"),
     switch(BOUNCE, "log_inband_bounces", Is("on"), "failures during delivery are logged"),
-    switch(BOUNCE, "log_outofband_bounces", Is("on"), "bounces that come back later are logged"),
+    switch(BOUNCE, "log_outofband_bounces", Is("on"), "bounces that come back later are logged").stored(),
     switch(BOUNCE, "log_transient_failures", Is("on"), "transient failures are logged"),
     log(CUSTOM, "reception_logfile", From("`mainlog`"), "destination of receptions"),
     format("reception_format"),
@@ -79,8 +79,8 @@ pub(super) const LOGGERS: &[Row] = &[
     mode(CUSTOM, "mainlog_mode"),
     log(CUSTOM, "paniclog", Unset, "destination of errors"),
     mode(CUSTOM, "paniclog_mode"),
-    Row::new("namespace", Text(Any), Is("custom_logger,sieve"), "namespaces in which macros are looked for, in order, with commas between").at(Chain::M, CUSTOM).stored(),
-    Row::new("sanitize", Text(Any), Unset, "which bytes of values are replaced, and by what").at(Chain::M, CUSTOM).stored(),
+    Row::new("namespace", Text(Any), Is("custom_logger,sieve"), "namespaces in which macros are looked for, in order, with commas between").at(Chain::M, CUSTOM),
+    Row::new("sanitize", Text(Any), Unset, "which bytes of replies and header fields are replaced, and by what").at(Chain::M, CUSTOM),
     Row::new("thread_pool", Text(Any), Unset, "thread pool that writes; unset: one of its own").at(Chain::M, CUSTOM).fixed().stored(),
     Row::new("concurrency", Int, Is("1"), "threads of the logger's own pool").at(Chain::M, CUSTOM).min(1).stored(),
 ];

@@ -53,8 +53,8 @@ const LATER: &[&str] = &["Proxy_Protocol", "Proxy_Protocol_Timeout"];
 const OWN: &[&str] = &[
     "allow_large_ring", "arp_notify", "arp_refresh_interval", "bus", "bus_name", "Cluster_Key", "Compatibility",
     "Console_Node_Type", "Console_Product_Name", "duravip_drain_time", "duravip_lease", "duravip_quorum",
-    "heartbeat_miss_limit", "min_delay", "partition", "Policy_Count_Connects", "Policy_Failure", "Run_Dir",
-    "runtime_error", "shadow", "Shadow_Limits", "slot_handover", "Spool_Min_Free", "Spool_Min_Free_Percent",
+    "heartbeat_miss_limit", "min_delay", "partition", "Policy_Count_Connects", "Policy_Failure", "record_format",
+    "Run_Dir", "runtime_error", "shadow", "Shadow_Limits", "slot_handover", "Spool_Min_Free", "Spool_Min_Free_Percent",
     "State_Dir",
 ];
 

@@ -140,6 +140,52 @@ pub struct LogFile {
     pub mode: u32,
 }
 
+/// The form of lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Fields with `@` or blanks between.
+    #[default]
+    Ec,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `Debug_Flags`: of which subsystems messages are written, for each level from `DEBUG` to `CRITICAL`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DebugFlags(pub [Vec<String>; 6]);
+
+impl DebugFlags {
+    /// The levels, in order.
+    const LEVELS: [&str; 6] = ["DEBUG", "INFO", "NOTICE", "WARNING", "ERROR", "CRITICAL"];
+    /// The subsystems that have a bit in the masks of old, the first with the lowest.
+    const BITS: [&str; 15] = [
+        "ERROR", "TIME", "FD", "SMTP", "LOG1", "DNS", "DNSDS", "NET", "SIG", "MEM", "DB", "LIC", "SSL",
+        "MOD", "START",
+    ];
+
+    /// Whether messages of a subsystem are written; levels count from 0, `DEBUG`.
+    #[must_use]
+    pub fn selects(&self, level: usize, subsystem: &str) -> bool {
+        let bit = Self::BITS.iter().position(|word| *word == subsystem);
+        self.0.get(level).is_some_and(|words| {
+            words.iter().any(|word| match word.parse::<u64>() {
+                // Subsystems without a bit go with the mask that has them all.
+                Ok(mask) => match bit {
+                    Some(bit) => mask >> bit & 1 == 1,
+                    None => mask & 0x7FFF == 0x7FFF,
+                },
+                Err(_) => word.eq_ignore_ascii_case("ALL") || word.eq_ignore_ascii_case(subsystem),
+            })
+        })
+    }
+
+    /// Whether anything of a level is written.
+    #[must_use]
+    pub fn selects_any(&self, level: usize) -> bool {
+        self.0.get(level).is_some_and(|words| !words.is_empty())
+    }
+}
+
 /// What the loggers record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogSwitches {
@@ -176,6 +222,8 @@ pub struct EcLoggerSettings {
     pub importlog: Option<LogFile>,
     /// `heartbeat`; `None`: no such lines.
     pub heartbeat: Option<Duration>,
+    /// `record_format`.
+    pub format: LogFormat,
     /// What is recorded.
     pub switches: LogSwitches,
 }
@@ -191,6 +239,8 @@ pub struct BounceLoggerSettings {
     pub bouncelog: Option<LogFile>,
     /// `heartbeat`.
     pub heartbeat: Option<Duration>,
+    /// `record_format`.
+    pub format: LogFormat,
     /// `log_inband_bounces`.
     pub inband: bool,
     /// `log_outofband_bounces`.
@@ -286,6 +336,10 @@ pub struct CustomLoggerSettings {
 }
 
 impl Lookup<'_> {
+    fn log_format(&self) -> LogFormat {
+        if self.word("record_format") == "json" { LogFormat::Json } else { LogFormat::Ec }
+    }
+
     fn log_file(&self, log: &str, mode: &str) -> Option<LogFile> {
         let (destination, _) = destination(&self.filled(log)?).ok()?;
         Some(LogFile { destination, mode: self.u32(mode) })
@@ -298,6 +352,14 @@ impl Config {
             let facts = Facts { instance: Some(id), ..Facts::default() };
             (stanza.name.clone().unwrap_or_default(), Lookup::new(self, facts))
         })
+    }
+
+    /// `Debug_Flags`.
+    #[must_use]
+    pub fn debug_flags(&self) -> DebugFlags {
+        let instance = self.tree().anonymous(Scope::DebugFlags);
+        let flags = Lookup::new(self, Facts { instance, ..Facts::default() });
+        DebugFlags(DebugFlags::LEVELS.map(|level| flags.texts(level)))
     }
 
     /// Every `ec_logger`, in text order.
@@ -313,6 +375,7 @@ impl Config {
                 acctlog: logger.log_file("acctlog", "acctlog_log_mode"),
                 importlog: logger.log_file("importlog", "importlog_mode"),
                 heartbeat: logger.time("heartbeat"),
+                format: logger.log_format(),
                 switches: LogSwitches {
                     receptions: logger.bool("log_receptions"),
                     deliveries: logger.bool("log_deliveries"),
@@ -334,6 +397,7 @@ impl Config {
                 enabled: logger.bool("enabled"),
                 bouncelog: logger.log_file("bouncelog", "bouncelog_mode"),
                 heartbeat: logger.time("heartbeat"),
+                format: logger.log_format(),
                 inband: logger.bool("log_inband_bounces"),
                 outofband: logger.bool("log_outofband_bounces"),
                 transient_failures: logger.bool("log_transient_failures"),

@@ -22,8 +22,8 @@ pub use listen::{
     OnError, SessionCap, SessionCapKind, SocketSettings, StarttlsInjection,
 };
 pub use logging::{
-    BounceLoggerSettings, CustomLoggerSettings, CustomStage, EcLoggerSettings, LogDestination, LogFile,
-    LogStage, LogSwitches,
+    BounceLoggerSettings, CustomLoggerSettings, CustomStage, DebugFlags, EcLoggerSettings, LogDestination,
+    LogFile, LogFormat, LogStage, LogSwitches,
 };
 pub use manager::{AsLoggerSettings, CalendarTime, LogTemplate, LogsSettings};
 pub use module::{

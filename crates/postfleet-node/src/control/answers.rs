@@ -43,6 +43,7 @@ pub(super) async fn execute(node: &Arc<Node>, command: &Command) -> Outcome {
         Command::InboundAudit(command) => super::audit::execute(node, command).await,
         Command::GaugeCache(command) => super::audit::gauge_cache(node, command),
         Command::Queue(command) => super::queues::execute(node, command).await,
+        Command::Logs(command) => super::logs::execute(node, command).await,
         Command::Mailq(filter) => {
             let queues = node.delivery.queues().into_iter();
             let queues = queues.filter(|queue| queue.active + queue.delayed > 0).map(|queue| MailqQueue {

@@ -6,6 +6,7 @@ mod cache;
 mod config;
 mod datasource;
 mod limits;
+mod logs;
 mod policy;
 mod queues;
 
@@ -16,6 +17,7 @@ use crate::notices::{Severity, notice};
 use crate::socket::{Endpoint, Listening, Socket};
 use postfleet_config::live::Session;
 use postfleet_console::{Answer, Command, Event, Server};
+use postfleet_log::Authentication;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,9 +44,11 @@ pub(crate) async fn listen(
 ) {
     let connection = |socket, peer: SocketAddr| {
         let node = Arc::clone(&node);
-        let options = node.configuration.serving().control(&endpoint);
+        let (options, endpoint) = (node.configuration.serving().control(&endpoint), endpoint.clone());
         async move {
             let Some(options) = options.map(|options| options(peer.ip())) else { return };
+            let listener = endpoint.to_string();
+            account(&node, &listener, &user_of(&socket, peer.ip()), !options.deny);
             if options.deny {
                 notice(Severity::Notice, format_args!("Control_Listener: {} is denied", peer.ip()));
             } else {
@@ -55,6 +59,18 @@ pub(crate) async fn listen(
     listening.serve("Control_Listener", closing, connection).await;
 }
 
+/// Who a client of a Unix socket is.
+fn user_of(socket: &Socket, peer: IpAddr) -> String {
+    socket.user().unwrap_or_else(|| peer.to_string())
+}
+
+/// The kernel has said who it is: that is the authentication of a Unix socket.
+fn account(node: &Node, listener: &str, user: &str, success: bool) {
+    let at = clock::wall();
+    let peer = "";
+    node.logs.authenticated(&Authentication { at, timed_out: false, listener, peer, user, success });
+}
+
 async fn serve(node: &Arc<Node>, mut stream: Socket, peer: IpAddr, options: &ControlOptions) {
     let _counted = node.connections.open(counts::CONTROL, peer);
     let profile = node.configuration.serving().profile.clone();
@@ -63,7 +79,7 @@ async fn serve(node: &Arc<Node>, mut stream: Socket, peer: IpAddr, options: &Con
     let mut stop_requested = false;
     // An open transaction goes with the connection.
     let mut session = Session::default();
-    let user = stream.user().unwrap_or_else(|| peer.to_string());
+    let user = user_of(&stream, peer);
     loop {
         let event = server.poll_event(&profile, clock::wall());
         let idle = event.is_none();

@@ -205,6 +205,7 @@ async fn bounce(
         client: None,
         helo: String::new(),
         protocol: String::from("internal"),
+        connection: None,
         context: Vec::new(),
     };
     let mut draft = node.store.draft(stored).map_err(|error| crate::store::chain(&error))?;

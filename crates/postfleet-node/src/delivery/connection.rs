@@ -4,6 +4,7 @@ use super::outgoing::{self, Outgoing};
 use super::{Delivery, now};
 use crate::clock;
 use crate::lock::locked;
+use crate::logs::Attempt;
 use crate::node::Node;
 use postfleet_queue::{ConnectionId, Ended, Next, Outcome, Target};
 use postfleet_smtp::client::{self, Client, Ending, Event};
@@ -87,6 +88,8 @@ impl Opening {
             }
         };
         let mut sending: Option<Sending> = None;
+        // Octets of the transaction.
+        let mut sent = 0;
         // When the queues are to be asked again, without a message.
         let mut ask_at = None;
         let mut buffer = vec![0; PIECE_OCTETS];
@@ -107,7 +110,10 @@ impl Opening {
                         }
                     };
                     tokio::select! {
-                        written = write => if written.is_err() { client.transmit_failed() },
+                        written = write => match written {
+                            Ok(()) => sent += octets.len() as u64,
+                            Err(_) => client.transmit_failed(),
+                        },
                         () = timer => {
                             client.handle_timeout(clock::monotonic().max(deadline.unwrap_or_default()));
                             client.transmit_failed();
@@ -134,6 +140,7 @@ impl Opening {
                     }
                     Some(Event::Ready) => {
                         sending = None;
+                        sent = 0;
                         ask_at = self.ask(node, &mut client, &mut sending).await;
                     }
                     Some(Event::ContentWanted) => {
@@ -145,7 +152,7 @@ impl Opening {
                         let message =
                             sending.as_ref().and_then(|sending| sending.messages.get(recipient)).copied();
                         if let Some(message) = message {
-                            self.settle(node, message, outcome);
+                            self.settle(node, message, outcome, sent);
                         }
                     }
                     Some(Event::Close(ending)) => {
@@ -245,6 +252,7 @@ impl Opening {
                                     message,
                                     Outcome::Temporary(Arc::from(reply.as_str())),
                                     None,
+                                    &self.unsent(&reply),
                                 );
                             }
                             continue;
@@ -255,7 +263,7 @@ impl Opening {
                         Err(_) => {
                             // The connection ended meanwhile.
                             for message in messages {
-                                self.report(node, message, Outcome::Stays, None);
+                                self.report(node, message, Outcome::Stays, None, &self.unsent(""));
                             }
                         }
                     }
@@ -265,8 +273,22 @@ impl Opening {
         }
     }
 
-    fn settle(&self, node: &Arc<Node>, message: MessageId, outcome: client::Outcome) {
+    fn settle(&self, node: &Arc<Node>, message: MessageId, outcome: client::Outcome, octets_sent: u64) {
         let text = |failure: &client::Failure| Arc::from(failure.reply.to_string());
+        let (stage, reply) = match &outcome {
+            client::Outcome::Delivered(reply) => (None, reply.to_string()),
+            client::Outcome::Temporary(failure)
+            | client::Outcome::Permanent(failure)
+            | client::Outcome::StaysActive(failure)
+            | client::Outcome::AnotherConnection(failure) => {
+                let reply = failure.reply.to_string();
+                // A refusal comes behind its command; what we say ourselves, while it was under way.
+                let stage =
+                    if reply.contains("[internal]") { failure.stage } else { answered(failure.stage) };
+                (Some(stage.number()), reply)
+            }
+        };
+        let attempt = Attempt { address: self.target.address.ip(), stage, octets_sent, reply };
         let outcome = match &outcome {
             client::Outcome::Delivered(_) => Outcome::Delivered,
             client::Outcome::Temporary(failure) => Outcome::Temporary(text(failure)),
@@ -278,15 +300,54 @@ impl Opening {
             .host
             .as_deref()
             .map_or_else(|| format!("[{}]", self.target.address.ip()), str::to_owned);
-        self.report(node, message, outcome, Some(remote));
+        self.report(node, message, outcome, Some(remote), &attempt);
     }
 
-    fn report(&self, node: &Arc<Node>, message: MessageId, outcome: Outcome, remote: Option<String>) {
+    /// An attempt that ended before anything was sent.
+    fn unsent(&self, reply: &str) -> Attempt {
+        let stage = Some(client::Stage::Idle.number());
+        Attempt { address: self.target.address.ip(), stage, octets_sent: 0, reply: reply.to_owned() }
+    }
+
+    fn report(
+        &self,
+        node: &Arc<Node>,
+        message: MessageId,
+        outcome: Outcome,
+        remote: Option<String>,
+        attempt: &Attempt,
+    ) {
         let report = locked(&self.delivery.state).scheduler.settled(now(), self.id, message, outcome);
         self.delivery.changed.notify_one();
         if let Some(report) = report {
-            self.delivery.reported(node, report, remote);
+            self.delivery.reported(node, report, remote, Some(attempt));
         }
+    }
+}
+
+/// The stage after the reply to what was sent in this one.
+const fn answered(stage: client::Stage) -> client::Stage {
+    use client::Stage;
+    match stage {
+        Stage::Mail => Stage::AfterMail,
+        Stage::Recipient => Stage::AfterRecipient,
+        Stage::Data => Stage::AfterData,
+        Stage::Ehlo => Stage::AfterEhlo,
+        Stage::Reset => Stage::AfterReset,
+        Stage::StartTls => Stage::AfterStartTls,
+        Stage::NotConnected
+        | Stage::Idle
+        | Stage::AfterMail
+        | Stage::AfterRecipient
+        | Stage::AfterData
+        | Stage::Body
+        | Stage::Confirmation
+        | Stage::AfterEhlo
+        | Stage::Banner
+        | Stage::AfterReset
+        | Stage::AfterStartTls
+        | Stage::Handshake
+        | Stage::Unknown => stage,
     }
 }
 

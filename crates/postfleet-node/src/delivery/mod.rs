@@ -22,6 +22,7 @@ pub(crate) use settings::DeliverySettings;
 use crate::clock;
 use crate::fleet::Fleet;
 use crate::lock::locked;
+use crate::logs::{Attempt, Attempted};
 use crate::node::Node;
 use crate::notices::{Severity, notice};
 use bounces::Failures;
@@ -240,7 +241,7 @@ impl Delivery {
                     waiting.notify_one();
                 }
             }
-            Action::Report(report) => self.reported(node, report, None),
+            Action::Report(report) => self.reported(node, report, None, None),
         }
     }
 
@@ -273,7 +274,17 @@ impl Delivery {
     }
 
     /// Counts what became of a message, tells of failures, and takes what is done out of the spool.
-    fn reported(self: &Arc<Self>, node: &Arc<Node>, report: Report, remote: Option<String>) {
+    fn reported(
+        self: &Arc<Self>,
+        node: &Arc<Node>,
+        report: Report,
+        remote: Option<String>,
+        attempt: Option<&Attempt>,
+    ) {
+        if node.logs.wants_attempts() {
+            let message = node.store.queued(report.message).unwrap_or_default();
+            node.logs.attempted(&Attempted { report: &report, attempt, message });
+        }
         match &report.verdict {
             Verdict::Delivered => {
                 node.statistics.count_delivered();

@@ -146,6 +146,7 @@ async fn connection(node: Arc<Node>, endpoint: Endpoint, mut socket: Socket, pee
             settings: Arc::clone(&settings.session),
             esmtp,
             facts,
+            connection: node.store.draw_id(),
             tls: settings.tls.clone(),
             can_relay: settings.can_relay,
             refusal,

@@ -8,7 +8,8 @@ use crate::policy::{Destination, Ruling, Visit, ask};
 use crate::store::chain;
 use postfleet_policy::Phase;
 use postfleet_replica::MetricWord;
-use postfleet_smtp::{Answer, Failure, MessageFacts, Question, Reply, Session};
+use postfleet_smtp as smtp;
+use postfleet_smtp::{Answer, Failure, MessageFacts, Question, Rejection, RejectionKind, Reply, Session};
 use postfleet_spool::RecipientCopy;
 use std::pin::Pin;
 
@@ -190,7 +191,7 @@ impl Driver<'_> {
             Ruling::Accept(reply) => Answer::Accept(reply),
             Ruling::Refuse(reply) => Answer::Refuse(reply),
             Ruling::Disconnect(reply) => Answer::Disconnect(reply),
-            Ruling::Discard(_) => {
+            Ruling::Discard(reason) => {
                 if let Some(visit) = &mut self.visit {
                     match matter {
                         Matter::Connect | Matter::Ehlo => visit.swallow_connection(),
@@ -199,7 +200,7 @@ impl Driver<'_> {
                     }
                 }
                 if matter == Matter::Recipient {
-                    self.count_rejected(1);
+                    self.count_rejected(1, smtp::Phase::AwaitingRecipient, discarding(&reason));
                 }
                 Answer::Continue
             }
@@ -277,7 +278,7 @@ impl Driver<'_> {
             super::session::failure(&error)
         })?;
         self.incoming = Some(draft);
-        self.count_rejected(dropped);
+        self.count_rejected(dropped, smtp::Phase::SendingBodyResponse, discarding(""));
         Ok(())
     }
 
@@ -304,9 +305,22 @@ impl Driver<'_> {
         settle(session.message_discarded(clock::monotonic(), reply, copies));
     }
 
-    pub(super) fn count_rejected(&self, copies: u32) {
+    /// Copies that policy took away.
+    fn count_rejected(&self, copies: u32, phase: smtp::Phase, reply: Reply) {
+        if copies == 0 {
+            return;
+        }
         self.node.statistics.count_rejected(u64::from(copies));
         self.node.audit.event(MetricWord::Rejection, self.client, copies);
+        let visit = self.visit.as_deref();
+        self.log_rejected(&Rejection {
+            phase,
+            kind: RejectionKind::Policy,
+            reply,
+            copies,
+            sender: visit.and_then(Visit::sender).map(str::to_owned),
+            recipient: visit.and_then(Visit::recipient_at_hand).map(str::to_owned),
+        });
     }
 
     /// The envelope without the recipients that policy swallowed, and with those that it put in others' place; none when

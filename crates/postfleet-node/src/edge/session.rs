@@ -5,6 +5,7 @@ use super::receptions::Unit;
 use super::spooled;
 use super::stream::Stream;
 use crate::clock;
+use crate::logs::Rejected;
 use crate::node::Node;
 use crate::notices::{Severity, notice};
 use crate::policy::Visit;
@@ -12,14 +13,14 @@ use crate::store::Incoming;
 use postfleet_config::live::Generation;
 use postfleet_replica::MetricWord;
 use postfleet_smtp::{
-    Answer, Envelope, Event, Failure, MessageStart, OutOfTurn, Reply, Resources, Session, SessionFacts,
-    SessionSettings,
+    Answer, Envelope, Event, Failure, MessageStart, OutOfTurn, Rejection, Reply, Resources, Session,
+    SessionFacts, SessionSettings,
 };
 use postfleet_spool::{MessageId, Refusal, Room, StoreError};
 use postfleet_types::Monotonic;
 use std::future::pending;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -39,6 +40,8 @@ pub(super) struct Beginning {
     /// The generation that these settings came with.
     pub(super) esmtp: Generation,
     pub(super) facts: SessionFacts,
+    /// What logs call the connection.
+    pub(super) connection: MessageId,
     pub(super) tls: Option<Arc<rustls::ServerConfig>>,
     pub(super) can_relay: bool,
     pub(super) refusal: Option<postfleet_smtp::ConnectRefusal>,
@@ -48,8 +51,8 @@ pub(super) struct Beginning {
 
 /// Serves the session until it ends.
 pub(super) async fn serve(node: &Arc<Node>, stream: Stream, beginning: Beginning) {
-    let Beginning { settings, esmtp, facts, tls, can_relay, refusal, visit } = beginning;
-    let client = facts.client;
+    let Beginning { settings, esmtp, facts, connection, tls, can_relay, refusal, visit } = beginning;
+    let (client, local) = (facts.client, facts.local);
     let idle_time = settings.idle_time;
     let mut session = Session::new(settings, facts);
     session.set_can_relay(can_relay);
@@ -62,6 +65,9 @@ pub(super) async fn serve(node: &Arc<Node>, stream: Stream, beginning: Beginning
     let mut driver = Driver {
         node,
         client: client.ip(),
+        remote: client,
+        local,
+        connection,
         stream: Some(stream),
         tls,
         incoming: None,
@@ -167,6 +173,9 @@ pub(super) async fn serve(node: &Arc<Node>, stream: Stream, beginning: Beginning
 pub(super) struct Driver<'a> {
     pub(super) node: &'a Arc<Node>,
     pub(super) client: IpAddr,
+    remote: SocketAddr,
+    local: SocketAddr,
+    connection: MessageId,
     /// None once the connection is closed.
     stream: Option<Stream>,
     tls: Option<Arc<rustls::ServerConfig>>,
@@ -209,6 +218,7 @@ impl Driver<'_> {
             Event::Rejected(rejection) => {
                 self.node.statistics.count_rejected(u64::from(rejection.copies));
                 self.node.audit.event(MetricWord::Rejection, self.client, rejection.copies);
+                self.log_rejected(&rejection);
             }
             Event::Received { copies, .. } => {
                 let surplus = std::mem::take(&mut self.surplus);
@@ -223,6 +233,23 @@ impl Driver<'_> {
             }
         }
         Ok(())
+    }
+
+    pub(super) fn log_rejected(&self, rejection: &Rejection) {
+        if !self.node.logs.wants_rejections() {
+            return;
+        }
+        self.node.logs.rejected(&Rejected {
+            remote: self.remote,
+            local: self.local,
+            connection: self.connection,
+            phase: rejection.phase,
+            reply: &rejection.reply,
+            copies: rejection.copies,
+            sender: rejection.sender.as_deref(),
+            recipient: rejection.recipient.as_deref(),
+            visit: self.visit.as_deref(),
+        });
     }
 
     async fn write(&mut self, octets: &[u8]) -> io::Result<()> {
@@ -262,7 +289,7 @@ impl Driver<'_> {
             return;
         };
         let at = clock::wall();
-        let stored = self.readdressed(spooled::envelope(envelope, &self.ids, first, at));
+        let stored = self.readdressed(spooled::envelope(envelope, &self.ids, first, at, self.connection));
         let draft = stored.map(|stored| self.node.store.draft(stored)).transpose();
         match draft {
             Ok(draft) => {

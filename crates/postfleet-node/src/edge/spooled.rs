@@ -10,6 +10,7 @@ pub(super) fn envelope(
     ids: &[MessageId],
     batch: MessageId,
     created: WallTime,
+    connection: MessageId,
 ) -> postfleet_spool::Envelope {
     let copies = envelope
         .recipients
@@ -46,6 +47,7 @@ pub(super) fn envelope(
         client: Some(envelope.origin.client),
         helo: envelope.origin.helo.clone().unwrap_or_default(),
         protocol: envelope.origin.protocol.to_string(),
+        connection: Some(connection),
         context: Vec::new(),
     }
 }

@@ -4,6 +4,7 @@ use super::text::Page;
 use crate::clock;
 use crate::counts::OpenConnections;
 use crate::fleet::{Class, ConnectionState, Fleet};
+use crate::logs::Figures;
 use crate::node::Node;
 use postfleet_bus::membership::OWN_DELIVERY_BOUNDS_MICROS;
 use postfleet_console::InboundService;
@@ -90,6 +91,9 @@ figures! {
     SOURCE_LOOKUPS = Counter "postfleet_datasource_lookups_total" "Look-ups: answered from memory, asked, or waited for somebody else's question.";
     SOURCE_INSERTS = Counter "postfleet_datasource_inserts_total" "Answers remembered.";
     SOURCE_DELETIONS = Counter "postfleet_datasource_deletions_total" "Answers dropped, by cause: by hand, by age, or because there were too many.";
+    LOG_LINES = Counter "postfleet_log_lines_written_total" "Lines that a log file has.";
+    LOG_WAITING = Gauge "postfleet_log_lines_waiting" "Lines that wait for a log file, because its disk is slow or full.";
+    LOG_LOST = Counter "postfleet_log_lines_lost_total" "Lines that a log file will never have, because too many waited.";
 }
 
 /// The page, as of now.
@@ -101,6 +105,7 @@ pub(super) fn page(node: &Node) -> String {
         fleet.replica(|replica| about_objects(&mut page, replica));
     }
     about_datasources(&mut page, node);
+    about_logs(&mut page, node);
     page.finish()
 }
 
@@ -287,6 +292,19 @@ fn about_datasources(page: &mut Page, node: &Node) {
             deletions.put(&[("datasource", name), ("cause", cause)], count);
         }
     }
+}
+
+fn about_logs(page: &mut Page, node: &Node) {
+    let logs = node.logs.figures();
+    let mut put = |figure: &Figure, of: fn(&Figures) -> u64| {
+        let mut samples = page.figure(figure);
+        for log in &logs {
+            samples.put(&[("log", &log.name)], of(log));
+        }
+    };
+    put(&LOG_LINES, |log| log.written);
+    put(&LOG_WAITING, |log| log.waiting);
+    put(&LOG_LOST, |log| log.lost);
 }
 
 fn seconds(time: Duration) -> f64 {

@@ -91,6 +91,9 @@ async fn rulings(visit: &mut Visit, phase: Phase, hold: &mut Hold) -> Ruling {
         if !module.listens(phase) || bypassed(visit, module.kind(), module.name()) {
             continue;
         }
+        if visit.last_module() != module.kind() {
+            visit.last_module = Some(module.kind().into());
+        }
         let mut run: Box<dyn Run> = Arc::clone(module).run(phase);
         let finding = loop {
             match run.step(visit) {

@@ -1,7 +1,7 @@
 //! A session as policy sees it: who it is, its two contexts, and the message that is coming in.
 
 use super::Policy;
-use super::context::Dictionary;
+use super::context::{Dictionary, Pairs};
 use super::live::Held;
 use crate::node::Node;
 use crate::socket::Endpoint;
@@ -69,6 +69,8 @@ pub(crate) struct Visit {
     pub(super) held: Vec<Held>,
     /// What modules before the running one decided to reply in this phase.
     pub(super) decided: Option<postfleet_policy::Reply>,
+    /// The module that ran last.
+    pub(super) last_module: Option<Box<str>>,
     /// Messages are accepted and dropped: those of the connection, or the one that is coming in.
     swallow_all: bool,
     swallow_message: bool,
@@ -110,6 +112,7 @@ impl Visit {
             message: None,
             held: Vec::new(),
             decided: None,
+            last_module: None,
             swallow_all: false,
             swallow_message: false,
             swallowed: BTreeSet::new(),
@@ -119,6 +122,16 @@ impl Visit {
             dropped: 0,
             sender_changed: false,
         }
+    }
+
+    /// The contexts of connection and message.
+    pub(crate) fn contexts(&self) -> (Pairs<'_>, Pairs<'_>) {
+        (self.connection.in_order(), self.context.in_order())
+    }
+
+    /// The module that ran last; empty when none did.
+    pub(crate) fn last_module(&self) -> &str {
+        self.last_module.as_deref().unwrap_or_default()
     }
 
     pub(crate) fn policy(&self) -> &Arc<Policy> {
@@ -385,6 +398,11 @@ impl Visit {
             Phase::Rcptto | Phase::EachRcpt => self.recipient.clone().unwrap_or_default(),
             Phase::Accept | Phase::Connect | Phase::Data | Phase::Spool | Phase::SetBinding => String::new(),
         }
+    }
+
+    /// The sender of the transaction.
+    pub(crate) fn sender(&self) -> Option<&str> {
+        self.sender.as_deref()
     }
 
     /// The recipient that the phase was about.

@@ -18,6 +18,7 @@ pub(crate) use listeners::Listeners;
 pub(crate) use serving::Serving;
 
 use crate::files::{load_config, load_request};
+use crate::logs::Prepared;
 use crate::node::Node;
 use crate::notices::{Severity, notice};
 use crate::settings::{self, Known, Settings};
@@ -139,6 +140,7 @@ pub(crate) async fn activate(node: &Arc<Node>, proposal: Proposal) -> Result<Act
     let known = Known { identity: node.identity.clone(), policies: Arc::clone(&node.policies) };
     let settings = read(in_effect, known).await.map_err(ActivateError::Unusable)?;
     settings.policy.start(node).await.map_err(|error| ActivateError::Unusable(anyhow::anyhow!(error)))?;
+    let logs = prepare_logs(node, &settings).await.map_err(ActivateError::Unusable)?;
     let prepared = listeners.prepare(&settings.listeners);
     // Everything that can fail lies behind: from here on the generation comes into effect.
     let touches_esmtp = proposal.change().touches_esmtp();
@@ -153,6 +155,7 @@ pub(crate) async fn activate(node: &Arc<Node>, proposal: Proposal) -> Result<Act
         });
         *serving = Arc::new(next);
     }
+    node.logs.adopt(logs);
     node.store.adopt(&settings.store);
     node.receptions.adopt(settings.reception_rate);
     node.datasources.adopt(&settings.datasources);
@@ -169,6 +172,14 @@ pub(crate) async fn activate(node: &Arc<Node>, proposal: Proposal) -> Result<Act
         configuration.esmtp.send_replace(generation);
     }
     Ok(Activated { generation, complaints })
+}
+
+/// Opens new logs where disks may take their time.
+async fn prepare_logs(node: &Arc<Node>, settings: &Settings) -> anyhow::Result<Prepared> {
+    let (node, settings) = (Arc::clone(node), settings.logs.clone());
+    tokio::task::spawn_blocking(move || node.logs.prepare(&settings))
+        .await
+        .context("the task that opens logs ended")?
 }
 
 /// Reads the settings where files and resolvers may take their time.

@@ -4,6 +4,7 @@
 mod audit;
 mod cluster;
 mod datasource;
+mod logs;
 mod policy;
 mod smtp;
 
@@ -17,6 +18,7 @@ use crate::datasource::DatasourceSettings;
 use crate::delivery::DeliverySettings;
 use crate::edge::{SmtpListener, tls};
 use crate::fleet::{ConfiguredObject, FleetSettings};
+use crate::logs::LogSettings;
 use crate::metrics::{MetricsListener, MetricsOptions};
 use crate::node::Identity;
 use crate::notices::{Severity, notice};
@@ -51,6 +53,7 @@ pub(crate) struct Settings {
     pub(crate) fleet: Option<(FleetSettings, Vec<ConfiguredObject>)>,
     pub(crate) datasources: DatasourceSettings,
     pub(crate) audit: AuditOptions,
+    pub(crate) logs: LogSettings,
     pub(crate) delivery: Arc<DeliverySettings>,
     pub(crate) policy: Arc<Policy>,
     pub(crate) policies: Arc<Policies>,
@@ -198,9 +201,12 @@ pub(crate) fn read(config: &Config, known: Option<&Known>) -> anyhow::Result<Set
     };
     let rates = (shares("OBTM"), shares("OBTC"));
     let delivery = DeliverySettings::new(config, mail_name(&node), own, fleet.is_some(), rates);
+    let identity = Identity { name, address };
+    let subcluster = fleet.as_ref().map(|(fleet, _)| fleet.info.subcluster.to_string());
+    let logs = logs::read(config, &identity.name, subcluster)?;
     Ok(Settings {
         delivery: Arc::new(delivery),
-        identity: Identity { name, address },
+        identity,
         profile,
         pid_file: pid_file(&node),
         spool_base: PathBuf::from(&node.spoolbase),
@@ -217,6 +223,7 @@ pub(crate) fn read(config: &Config, known: Option<&Known>) -> anyhow::Result<Set
         fleet,
         datasources: datasource::read(config)?,
         audit: audit::read(config)?,
+        logs,
         listeners,
         policy,
         policies,

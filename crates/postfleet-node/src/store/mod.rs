@@ -13,6 +13,7 @@ pub(crate) use reading::Reading;
 
 use crate::clock;
 use crate::lock::locked;
+use crate::logs::Queued;
 use crate::notices::{Severity, notice};
 use crate::progress::Progress;
 use anyhow::Context;
@@ -150,6 +151,11 @@ impl Store {
         (0..count).map(|_| ids.draw(now)).collect()
     }
 
+    /// One more id, for something that is no message.
+    pub(crate) fn draw_id(&self) -> MessageId {
+        locked(&self.ids).draw(clock::wall())
+    }
+
     pub(crate) fn draft(&self, envelope: Envelope) -> Result<Incoming, StoreError> {
         Draft::new(envelope, locked(&self.options).threshold_bytes)
     }
@@ -208,6 +214,19 @@ impl Store {
         let queue = locked(&self.queue);
         let message = queue.message(id)?;
         Some((message.created, message.sender.to_owned(), message.recipient.to_owned()))
+    }
+
+    /// What the index has of a queued message.
+    pub(crate) fn queued(&self, id: MessageId) -> Option<Queued> {
+        let queue = locked(&self.queue);
+        let message = queue.message(id)?;
+        Some(Queued {
+            sender: message.sender.to_owned(),
+            recipient: message.recipient.to_owned(),
+            created: message.created,
+            octets: message.content_bytes,
+            connection: message.connection,
+        })
     }
 
     fn record(&self, change: impl FnOnce(&mut SyncHealth)) {

@@ -36,6 +36,7 @@ pub(super) fn envelope(second: u32, counter: u16, recipients: u16) -> Envelope {
         client: None,
         helo: "client.example".to_string(),
         protocol: "ESMTP".to_string(),
+        connection: None,
         context: Vec::new(),
     }
 }

@@ -28,6 +28,17 @@ Spoolbase = "{home}/spool"
 State_Dir = "{home}/state"
 Pidfile = "{home}/postfleet.pid"
 
+# What happens, a line for each event: tail -f {home}/mainlog
+ec_logger "main" {{
+  mainlog = "{home}/mainlog"
+  rejectlog = "{home}/rejectlog"
+  paniclog = "{home}/paniclog"
+  acctlog = "{home}/acctlog"
+}}
+bounce_logger "bounces" {{
+  bouncelog = "{home}/bouncelog"
+}}
+
 # Who may send to any destination through this relay (clients on this machine), and for which destinations
 # mail is taken from anybody.
 Relay_Hosts = ( 127.0.0.0/8 )
