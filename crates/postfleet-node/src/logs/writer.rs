@@ -166,7 +166,7 @@ impl Output {
 
     fn run(&self, mut destination: Box<dyn Destination>) {
         let mut lines = VecDeque::new();
-        let mut losses = Losses { told: 0, at: None };
+        let mut losses = Losses { told: 0, said: 0, at: None };
         let mut failing = false;
         loop {
             let (reopen, closing) = self.take(&mut lines, failing);
@@ -249,19 +249,20 @@ impl Output {
     /// Tells that lines were lost: in the log itself where it can say so, and to whoever reads notices.
     fn tell_losses(&self, losses: &mut Losses, lines: &mut VecDeque<String>, failing: bool) {
         let lost = self.lost.load(Ordering::Relaxed);
+        if let Some(says) = self.says_lost.filter(|_| !failing && lost > losses.said) {
+            let mut line = says(lost - losses.said);
+            line.push('\n');
+            let mut queue = locked(&self.queue);
+            queue.in_hand = (queue.in_hand.0 + 1, queue.in_hand.1 + line.len());
+            lines.push_back(line);
+            losses.said = lost;
+        }
         let recently = losses.at.is_some_and(|at| at.elapsed() < TELL);
         if lost == losses.told || (failing && recently) {
             return;
         }
         let more = lost - losses.told;
-        if let Some(says) = self.says_lost.filter(|_| !failing) {
-            let mut line = says(more);
-            line.push('\n');
-            let mut queue = locked(&self.queue);
-            queue.in_hand = (queue.in_hand.0 + 1, queue.in_hand.1 + line.len());
-            lines.push_back(line);
-        }
-        *losses = Losses { told: lost, at: Some(Instant::now()) };
+        (losses.told, losses.at) = (lost, Some(Instant::now()));
         notice(
             Severity::Error,
             format_args!("log {}: {more} lines are lost, because its destination is full or slow", self.name),
@@ -269,8 +270,10 @@ impl Output {
     }
 }
 
+/// Lost lines that are known: by those who read notices, and in the log itself.
 struct Losses {
     told: u64,
+    said: u64,
     at: Option<Instant>,
 }
 
