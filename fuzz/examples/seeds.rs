@@ -418,8 +418,8 @@ fn spool() {
         domain: "d.example".to_string(),
         orcpt: (counter == 1).then(|| "rfc822;x@d.example".to_string()),
         notify: (counter == 1).then_some(Notify { success: true, failure: true, delay: false }),
-        binding: "default".to_string(),
-        binding_group: if counter == 1 { "g" } else { "default" }.to_string(),
+        binding: "default".into(),
+        binding_group: if counter == 1 { "g" } else { "default" }.into(),
     };
     let mut envelope = Envelope {
         batch: MessageId::from_parts(1_254_219_116, 2001, 0),

@@ -166,8 +166,8 @@ impl Drop for CountedOutbound {
 
 fn outbound<'a>(queue: &'a QueueKey, host: Option<&'a str>, address: IpAddr) -> Outbound<'a> {
     Outbound {
-        binding: &queue.binding,
-        group: Some(&queue.binding_group),
+        binding: queue.binding.as_str(),
+        group: Some(queue.binding_group.as_str()),
         domain: &queue.domain,
         host,
         address,

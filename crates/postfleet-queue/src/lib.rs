@@ -5,6 +5,7 @@
 //! waiting for a limit, a throttle or a suspension counts no failure; every queue that waits names its reason; a
 //! queued message takes at most 110 bytes.
 //!
+//! - [`Bindings`]: the bindings that are configured, and the choice among those of a group.
 //! - [`Scheduler`]: queues by (binding, domain), active and delayed lists, connections, limits in their order.
 //! - [`RetryPolicy`]: when a message is tried again, and when it has failed.
 //! - [`Routing`]: from DNS answers to the hosts that take a domain's mail.
@@ -25,6 +26,7 @@
 
 extern crate alloc;
 
+mod bindings;
 mod choosing;
 mod connection;
 mod growth;
@@ -40,6 +42,7 @@ mod sending;
 mod settings;
 mod wait;
 
+pub use bindings::{Assigned, Bindings, Configured};
 pub use connection::{ConnectionId, Ended, Next, Outcome, Target};
 pub use growth::Growth;
 pub use operate::{MessageState, QueueState};

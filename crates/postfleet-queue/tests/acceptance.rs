@@ -61,7 +61,7 @@ fn of_long_replies_the_beginning_is_kept_once() {
 #[test]
 fn mta_case_15_limits_of_a_pair() {
     let mut bench = Bench::new(config(|queue| {
-        let most = match (&*queue.binding_group, &*queue.binding) {
+        let most = match (queue.binding_group.as_str(), queue.binding.as_str()) {
             ("group1", "example") => 15,
             ("group1", _) => 5,
             _ => 30,
@@ -107,7 +107,7 @@ fn mta_case_16_a_scope_limit_holds_for_all_its_domains_together() {
 /// Sent in each of five seconds, by binding.
 fn sent_a_second(of_x: Option<&'static str>) -> Vec<(usize, usize)> {
     let mut bench = Bench::new(config(move |queue| {
-        let own = of_x.filter(|_| &*queue.binding == "x").and_then(|text| rate(text, "x"));
+        let own = of_x.filter(|_| queue.binding == *"x").and_then(|text| rate(text, "x"));
         QueueSettings { message_rate: own.or_else(|| rate("10", "g")), ..defaults() }
     }));
     let queues = [key("g", "x", "example.com"), key("g", "y", "example.com")];
@@ -129,7 +129,7 @@ fn sent_a_second(of_x: Option<&'static str>) -> Vec<(usize, usize)> {
                     .for_each(|id| bench.ask(id));
             }
             let count = |binding: &str| {
-                bench.reports[before..].iter().filter(|report| &*report.queue.binding == binding).count()
+                bench.reports[before..].iter().filter(|report| report.queue.binding == *binding).count()
             };
             (count("x"), count("y"))
         })
@@ -183,7 +183,7 @@ fn mta_case_21_a_null_mx_fails_at_once_and_nothing_is_connected() {
 #[test]
 fn mta_case_23_a_suspended_binding_keeps_its_mail() {
     let suspended = |suspended: bool| {
-        config(move |queue| QueueSettings { suspended: suspended && &*queue.binding == "b1", ..defaults() })
+        config(move |queue| QueueSettings { suspended: suspended && queue.binding == *"b1", ..defaults() })
     };
     let mut bench = Bench::new(suspended(true));
     let (first, second) = (key("g", "b1", "example.com"), key("g", "b2", "example.com"));

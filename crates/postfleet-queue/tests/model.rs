@@ -109,7 +109,7 @@ impl Model {
         let mut by_binding: BTreeMap<&str, usize> = BTreeMap::new();
         let mut by_queue: BTreeMap<&QueueKey, usize> = BTreeMap::new();
         for open in bench.open.values() {
-            *by_binding.entry(&open.queue.binding).or_default() += 1;
+            *by_binding.entry(open.queue.binding.as_str()).or_default() += 1;
             *by_queue.entry(&open.queue).or_default() += 1;
             assert!(open.sending.len() <= 3);
         }

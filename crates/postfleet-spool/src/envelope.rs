@@ -6,6 +6,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use postfleet_types::{Reader, WallTime, WireError, Writer};
 
+use crate::binding::{BindingGroupName, BindingName};
 use crate::id::{ID_BYTES, MessageId};
 
 /// Everything that is known about a transaction besides its content.
@@ -53,13 +54,10 @@ pub struct RecipientCopy {
     /// `NOTIFY=` of the RCPT command (RFC 3461).
     pub notify: Option<Notify>,
     /// The binding the copy is queued on.
-    pub binding: String,
+    pub binding: BindingName,
     /// The group of that binding.
-    pub binding_group: String,
+    pub binding_group: BindingGroupName,
 }
-
-/// The binding and the binding group that always exist.
-pub const DEFAULT_BINDING: &str = "default";
 
 /// The `BODY=` parameter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -292,11 +290,11 @@ impl RecipientCopy {
             let bits = u8::from(notify.success) | u8::from(notify.failure) << 1 | u8::from(notify.delay) << 2;
             put(&mut out, copy_field::NOTIFY, &[bits]);
         }
-        if self.binding != DEFAULT_BINDING {
-            put(&mut out, copy_field::BINDING, self.binding.as_bytes());
+        if !self.binding.is_default() {
+            put(&mut out, copy_field::BINDING, self.binding.as_str().as_bytes());
         }
-        if self.binding_group != DEFAULT_BINDING {
-            put(&mut out, copy_field::BINDING_GROUP, self.binding_group.as_bytes());
+        if !self.binding_group.is_default() {
+            put(&mut out, copy_field::BINDING_GROUP, self.binding_group.as_str().as_bytes());
         }
         out.finish()
     }
@@ -335,8 +333,8 @@ impl RecipientCopy {
             domain: domain.unwrap_or_default(),
             orcpt,
             notify,
-            binding: binding.unwrap_or_else(|| String::from(DEFAULT_BINDING)),
-            binding_group: binding_group.unwrap_or_else(|| String::from(DEFAULT_BINDING)),
+            binding: binding.map(BindingName::from).unwrap_or_default(),
+            binding_group: binding_group.map(BindingGroupName::from).unwrap_or_default(),
         })
     }
 }

@@ -17,6 +17,7 @@
 
 extern crate alloc;
 
+pub mod binding;
 pub mod commit;
 pub mod disk;
 pub mod done;
@@ -32,11 +33,12 @@ pub mod room;
 #[cfg(test)]
 mod tests;
 
+pub use binding::{BindingGroupName, BindingName, DEFAULT_BINDING};
 pub use commit::{CommitReport, commit};
 pub use disk::{Disk, DiskError, DiskErrorKind, Space};
 pub use done::DoneJournal;
 pub use draft::{Draft, Refusal, Sealed, Step, StoreError, Synced, THRESHOLD_BYTES};
-pub use envelope::{Body, DEFAULT_BINDING, Envelope, Notify, RecipientCopy, Ret};
+pub use envelope::{Body, Envelope, Notify, RecipientCopy, Ret};
 pub use format::{FormatError, MessageFile, Traits, fuzz_spool_file};
 pub use id::{MessageId, MessageIdError, MessageIds};
 pub use layout::message_path;

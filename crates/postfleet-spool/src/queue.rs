@@ -6,6 +6,7 @@ use alloc::sync::Arc;
 
 use postfleet_types::WallTime;
 
+use crate::binding::{BindingGroupName, BindingName};
 use crate::id::MessageId;
 use crate::message::Stored;
 
@@ -13,9 +14,9 @@ use crate::message::Stored;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct QueueKey {
     /// The binding group.
-    pub binding_group: Box<str>,
+    pub binding_group: BindingGroupName,
     /// The binding.
-    pub binding: Box<str>,
+    pub binding: BindingName,
     /// The routing domain.
     pub domain: Box<str>,
 }
@@ -131,8 +132,8 @@ impl Queue {
                 continue;
             }
             let key = QueueKey {
-                binding_group: copy.binding_group.as_str().into(),
-                binding: copy.binding.as_str().into(),
+                binding_group: copy.binding_group.clone(),
+                binding: copy.binding.clone(),
                 domain: copy.domain.as_str().into(),
             };
             let queue = match self.queues.get_key_value(&key) {

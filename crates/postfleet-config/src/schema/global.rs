@@ -31,7 +31,7 @@ const DG: &[Scope] = &[Scope::Domain, Scope::Global];
 pub(super) const GLOBAL: &[Row] = &[
     g("Hostname", Text(HostName), From("the system's host name"), "own name in the greeting, EHLO, Received fields and bounces; not the node name"),
     g("Bind_Address", Kind::AddressOrHost, Is("*"), "source address of outbound connections; `*`: the system chooses").at(Chain::B, B),
-    g("Default_Binding", Words(&["normal", "suspended", "none"]), Is("normal"), "messages without a binding: use the default one, use it with delivery suspended, or refuse with 451").stored(),
+    g("Default_Binding", Words(&["normal", "suspended", "none"]), Is("normal"), "messages without a binding: use the default one, use it with delivery suspended, or refuse with 451"),
     g("Suspend_Delivery", Bool, Is("false"), "messages are accepted and queued, and nothing is delivered").at(Chain::D, D),
     g("Server_Max_File_Descriptors", Uint64, Is("3000000"), "descriptor limit asked for at start").min(1024).stored(),
     g("Prohibited_Hosts", Cidr, Unset, "domains whose exchangers have such an address fail for good").list(),

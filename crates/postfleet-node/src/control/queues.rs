@@ -25,7 +25,7 @@ pub(super) async fn execute(node: &Arc<Node>, command: &QueueCommand) -> Outcome
         QueueCommand::Domain(domain) => {
             let queues = node.delivery.queues().into_iter().filter(|queue| *queue.key.domain == **domain);
             let bindings: Vec<DomainFigures> =
-                queues.map(|queue| figures(&queue, &queue.key.binding)).collect();
+                queues.map(|queue| figures(&queue, queue.key.binding.as_str())).collect();
             if bindings.is_empty() { Err(Failure::no_such_domain(domain)) } else { Ok(one_domain(&bindings)) }
         }
         QueueCommand::Flush(domain) => {
@@ -122,7 +122,7 @@ fn rows(node: &Node, binding: Option<&str>, domain: &str, limit: usize, offset: 
         .queues()
         .into_iter()
         .map(|queue| queue.key)
-        .filter(|key| *key.domain == *domain && binding.is_none_or(|binding| *key.binding == *binding))
+        .filter(|key| *key.domain == *domain && binding.is_none_or(|binding| key.binding == *binding))
         .collect();
     let mut listed: Vec<(MessageId, bool, Arc<QueueKey>)> = Vec::new();
     for key in keys {

@@ -8,7 +8,7 @@ use crate::node::Node;
 use crate::notices::{Severity, notice};
 use postfleet_queue::{Report, Verdict};
 use postfleet_smtp::bounce::{Bounce, Failed, Returned};
-use postfleet_spool::{Body, DEFAULT_BINDING, Envelope, MessageId, RecipientCopy, Ret};
+use postfleet_spool::{BindingGroupName, BindingName, Body, Envelope, MessageId, RecipientCopy, Ret};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -195,8 +195,8 @@ async fn bounce(
             domain: crate::edge::domain_of(&envelope.sender),
             orcpt: None,
             notify: None,
-            binding: DEFAULT_BINDING.into(),
-            binding_group: DEFAULT_BINDING.into(),
+            binding: BindingName::default(),
+            binding_group: BindingGroupName::default(),
         }],
         body: if eight_bit { Body::EightBitMime } else { Body::SevenBit },
         smtputf8: envelope.smtputf8,

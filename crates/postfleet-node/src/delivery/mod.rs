@@ -118,8 +118,8 @@ impl Delivery {
         let mut state = locked(&self.state);
         for copy in &envelope.copies {
             let queue = QueueKey {
-                binding_group: copy.binding_group.as_str().into(),
-                binding: copy.binding.as_str().into(),
+                binding_group: copy.binding_group.clone(),
+                binding: copy.binding.clone(),
                 domain: copy.domain.as_str().into(),
             };
             let age = now.wall.unix_millis().saturating_sub(envelope.created.unix_millis());

@@ -149,8 +149,8 @@ impl DeliverySettings {
 
     fn of<'a>(&'a self, queue: &'a QueueKey) -> Of<'a> {
         let facts = Facts {
-            binding_group: Some(&queue.binding_group),
-            binding: Some(&queue.binding),
+            binding_group: Some(queue.binding_group.as_str()),
+            binding: Some(queue.binding.as_str()),
             domain: Some(&queue.domain),
             ..Facts::default()
         };
@@ -272,7 +272,7 @@ impl DeliverySettings {
     /// Where mail of a queue goes.
     pub(super) fn route(&self, queue: &QueueKey) -> RouteSettings {
         let of = self.of(queue);
-        let routing = self.config.routing(Some(&queue.binding), Some(&queue.domain));
+        let routing = self.config.routing(Some(queue.binding.as_str()), Some(&queue.domain));
         let routes =
             if routing.routes.is_empty() { routing.gateway.into_iter().collect() } else { routing.routes };
         let blocks = |name: &str| match of.value(name) {
@@ -404,7 +404,7 @@ impl Settings for QueueOptions {
         if !settings.slots {
             limits.extend(settings.cluster_limits(queue, None).into_iter().map(as_local));
         }
-        let retry = settings.config.routing(Some(&queue.binding), Some(&queue.domain)).retry;
+        let retry = settings.config.routing(Some(queue.binding.as_str()), Some(&queue.domain)).retry;
         Arc::new(QueueSettings {
             retry: RetryPolicy {
                 schedule: RetrySchedule { ..retry },
@@ -486,7 +486,7 @@ pub(super) fn retries_passed(policy: &RetryPolicy, age: Duration) -> u32 {
 
 impl DeliverySettings {
     pub(super) fn retry(&self, queue: &QueueKey) -> RetryPolicy {
-        let schedule = self.config.routing(Some(&queue.binding), Some(&queue.domain)).retry;
+        let schedule = self.config.routing(Some(queue.binding.as_str()), Some(&queue.domain)).retry;
         RetryPolicy { schedule, never_retry: false, never_attempt_expired: false }
     }
 }

@@ -1,7 +1,7 @@
 //! From the envelope of a session to the envelope in the spool.
 
 use postfleet_smtp::{Body, Domain, Envelope, Notify, Return};
-use postfleet_spool::{DEFAULT_BINDING, MessageId, RecipientCopy};
+use postfleet_spool::{BindingGroupName, BindingName, MessageId, RecipientCopy};
 use postfleet_types::WallTime;
 
 /// The stored form of an envelope: one copy a recipient.
@@ -25,8 +25,8 @@ pub(super) fn envelope(
                 .as_ref()
                 .map(|original| format!("{};{}", original.kind, original.address)),
             notify: recipient.notify.map(notify),
-            binding: DEFAULT_BINDING.into(),
-            binding_group: DEFAULT_BINDING.into(),
+            binding: BindingName::default(),
+            binding_group: BindingGroupName::default(),
         })
         .collect();
     postfleet_spool::Envelope {

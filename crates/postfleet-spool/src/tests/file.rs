@@ -23,8 +23,8 @@ fn full() -> Envelope {
     full.copies[0].orcpt = Some("rfc822;bob@b.example".to_string());
     full.copies[0].notify = Some(Notify::default());
     full.copies[1].notify = Some(Notify { success: true, failure: false, delay: true });
-    full.copies[1].binding = "b1".to_string();
-    full.copies[1].binding_group = "g1".to_string();
+    full.copies[1].binding = "b1".into();
+    full.copies[1].binding_group = "g1".into();
     full
 }
 
@@ -140,8 +140,8 @@ fn any_copy() -> impl Strategy<Value = RecipientCopy> {
             domain,
             orcpt,
             notify: notify.map(|(success, failure, delay)| Notify { success, failure, delay }),
-            binding,
-            binding_group,
+            binding: binding.into(),
+            binding_group: binding_group.into(),
         }
     })
 }

@@ -17,7 +17,7 @@ fn mailq_shows_queues_and_messages() {
     let mut queue = Queue::new();
     let mut first = stored(0, 2);
     first.envelope.sender = String::new();
-    first.envelope.copies[1].binding = "b1".to_string();
+    first.envelope.copies[1].binding = "b1".into();
     assert_eq!(queue.insert(&first), 2);
     assert_eq!(queue.insert(&stored(10, 2)), 2);
     assert_eq!(queue.insert(&first), 0, "what the scan finds again is not new");

@@ -6,8 +6,8 @@ use postfleet_types::{Random, WallTime};
 
 use super::crash_disk::CrashDisk;
 use crate::{
-    Body, DEFAULT_BINDING, Draft, Envelope, Message, MessageId, Notice, RecipientCopy, Sealed, SyncHealth,
-    Synced, commit, open,
+    BindingGroupName, BindingName, Body, Draft, Envelope, Message, MessageId, Notice, RecipientCopy, Sealed,
+    SyncHealth, Synced, commit, open,
 };
 
 pub(super) const SECOND: u32 = 1_254_219_116;
@@ -25,8 +25,8 @@ pub(super) fn envelope(second: u32, counter: u16, recipients: u16) -> Envelope {
                 domain: format!("b{copy}.example"),
                 orcpt: None,
                 notify: None,
-                binding: DEFAULT_BINDING.to_string(),
-                binding_group: DEFAULT_BINDING.to_string(),
+                binding: BindingName::default(),
+                binding_group: BindingGroupName::default(),
             })
             .collect(),
         body: Body::SevenBit,
