@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use mlua::{Lua, Table, Value};
 use postfleet_datasource::{Params, Rows, Value as Cell};
 use postfleet_policy::{
-    Answer, Change, Context, Disposition, Edit, Fault, Kind, Level, LuaHost, Path, Reply, Request, lifetime,
+    Answer, Assign, Change, Context, Disposition, Edit, Fault, Kind, Level, LuaHost, Path, Reply, Request,
+    lifetime,
 };
 
 use crate::arguments::{Arguments, Outcome, text_of};
@@ -142,6 +143,7 @@ impl Caller<'_> {
             Op::RecipientList | Op::EditRecipients(_) | Op::Envelope(_) | Op::Peer(_) => {
                 self.envelope(host, &given)
             }
+            Op::Binding | Op::BindingGroup => self.binding(host, &given),
             Op::ExpandMacro => Ok(Done::one(self.string(&expand(host, &given.text(0)?)?)?)),
             Op::Now | Op::Time | Op::Date => time(self.lua(), &given, host.now_s()).map(Done::one),
             Op::Sleep => {
@@ -167,6 +169,18 @@ impl Caller<'_> {
             Op::Query(fetch) => query(&given, fetch),
             Op::RegisterModule | Op::Require | Op::Missing(_) => Ok(Done::NOTHING),
         }
+    }
+
+    fn binding(&self, host: &mut dyn LuaHost, given: &Arguments<'_>) -> Outcome<Done> {
+        let is_group = given.function.op == Op::BindingGroup;
+        let binding = match given.optional_text(0)? {
+            Some(name) => host.assign(if is_group { Assign::Group(&name) } else { Assign::Binding(&name) }),
+            None => host.binding(),
+        };
+        Ok(match binding {
+            Some(binding) => Done::one(self.string(if is_group { &binding.group } else { &binding.name })?),
+            None => Done::one(Value::Nil),
+        })
     }
 
     fn string(&self, text: &str) -> Outcome<Value> {

@@ -70,7 +70,9 @@ impl Function {
             Some((package, _)) if package.starts_with("msys.") => Some(package),
             _ => match self.op {
                 Op::RecipientList | Op::EditRecipients(_) | Op::Tarpit => Some("msys.extended.vctx"),
-                Op::Envelope(_) | Op::Peer(_) | Op::Code | Op::Discard => Some("msys.extended.message"),
+                Op::Envelope(_) | Op::Peer(_) | Op::Code | Op::Discard | Op::Binding | Op::BindingGroup => {
+                    Some("msys.extended.message")
+                }
                 Op::SessionCountOf => Some("msys.extended.ac"),
                 _ => None,
             },
@@ -140,6 +142,8 @@ pub(crate) enum Op {
     Peer(End),
     Code,
     Discard,
+    Binding,
+    BindingGroup,
     ExpandMacro,
     Now,
     Sleep,
@@ -192,6 +196,7 @@ const LOCAL: &str = "local named throttles";
 const SHARED: &str = "shared_named_throttles";
 const SOURCE: &[Use] = &[used("Datasource cache, and cache if replicated", Access::Both)];
 const CONTEXTS: &[Use] = &[used("contexts", Access::Both)];
+const BINDINGS: &[Use] = &[used("binding of the copy", Access::Both)];
 const OPEN: &[Use] = &[used("local service tree", Access::ReadsOwn), used("inbound_cidr", Access::ReadsAll)];
 
 /// All of them, in the order of the documentation.
@@ -512,6 +517,8 @@ pub const FUNCTIONS: &[Function] = &[
     ),
     row("msg:code", Op::Code, "[number, text]", "number and string", REPLY, false, REJECTION),
     row("msg:discard", Op::Discard, "[reason]", "nothing", REPLY, false, REJECTION),
+    row("msg:binding", Op::Binding, "[name]", "string or nil", Phases::BINDING, false, BINDINGS),
+    row("msg:binding_group", Op::BindingGroup, "[name]", "string or nil", Phases::BINDING, false, BINDINGS),
     row("msys.expandMacro", Op::ExpandMacro, "text", "string", ANY, false, CONTEXTS),
     row("msys.core.get_now_ts", Op::Now, "", "number", ANY, true, &[]),
     row("msys.sleep", Op::Sleep, "seconds", "nothing", ANY, false, &[]),

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use postfleet_datasource::{Params, Rows};
 
+use crate::binding::{Assign, Binding};
 use crate::fault::Fault;
 
 /// Which of the two dictionaries of a session.
@@ -298,6 +299,11 @@ pub trait Host {
     /// # Errors
     /// No such cache.
     fn cache_set(&mut self, name: &str, key: &str, value: &str, ttl_s: Option<u64>) -> Result<(), Fault>;
+    /// Who the copy at hand is assigned to; none while nobody has said so.
+    fn binding(&mut self) -> Option<Binding>;
+    /// Assigns the copy at hand; returns the binding that it has now. None when there is no such binding, or no binding in
+    /// such a group: that is told in the log, and changes nothing.
+    fn assign(&mut self, to: Assign<'_>) -> Option<Binding>;
     /// Addresses of the envelope as far as they are known in this phase.
     fn envelope(&mut self, path: Path) -> Vec<String>;
     /// The bodies of all header fields of a name, unfolded; letter case of the name does not matter.

@@ -9,6 +9,7 @@
 
 extern crate alloc;
 
+mod binding;
 mod fault;
 mod host;
 mod lifetime;
@@ -22,6 +23,7 @@ mod phase;
 mod phases;
 mod spf;
 
+pub use binding::{Assign, Binding};
 pub use fault::Fault;
 pub use host::{
     Answer, Change, Class, Context, Event, Events, Host, Kind, Path, Place, Request, Scope, SeriesRead,

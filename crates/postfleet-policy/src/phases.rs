@@ -19,6 +19,8 @@ impl Phases {
         Self::of(&[Phase::Rcptto, Phase::Data, Phase::Spool, Phase::EachRcpt]);
     /// Where a message exists.
     pub const MESSAGE: Self = Self::of(&[Phase::Data, Phase::Spool, Phase::EachRcpt, Phase::SetBinding]);
+    /// Where the binding of a copy is chosen.
+    pub const BINDING: Self = Self::of(&[Phase::SetBinding]);
     /// After the client has its reply.
     pub const AFTER_REPLY: Self = Self::of(&[Phase::Spool, Phase::EachRcpt, Phase::SetBinding]);
 

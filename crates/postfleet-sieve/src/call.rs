@@ -13,8 +13,8 @@ use crate::functions::{Fetch, Function, HashCall, Terminal, ThrottleCall};
 use crate::number::Decimal;
 use crate::run::{ErrorMode, Execution, Flow, Raised};
 use crate::value::Value;
-use postfleet_policy::Fault;
 use postfleet_policy::Phase;
+use postfleet_policy::{Assign, Fault};
 use postfleet_policy::{
     Change, Class, Events, Host, Kind, Place, Request, Scope, SeriesRead, SeriesWrite, Spread, Windows,
 };
@@ -133,6 +133,14 @@ impl Execution {
             }
             Function::LogFile => {
                 host.log_file(&given.text(0)?, &given.text(1)?)?;
+                Ok(Flow::Nothing)
+            }
+            Function::SetBinding | Function::SetBindingGroup => {
+                let name = given.text(0)?;
+                let is_group = call.function == Function::SetBindingGroup;
+                // A name that is not there has been told, and changes nothing.
+                let _assigned =
+                    host.assign(if is_group { Assign::Group(&name) } else { Assign::Binding(&name) });
                 Ok(Flow::Nothing)
             }
             Function::Count => {

@@ -46,6 +46,7 @@ fn object(function: Function) -> String {
         Function::ContextRead(_) => "contexts (reads)".into(),
         Function::ContextWrite(_) | Function::ContextDelete(_) => "contexts (writes)".into(),
         Function::Query(_) => "Datasource cache, and cache if replicated (reads and writes)".into(),
+        Function::SetBinding | Function::SetBindingGroup => "binding of the copy (writes)".into(),
         Function::Tarpit
         | Function::Log
         | Function::LogFile

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use postfleet_datasource::{Params, Rows, Value as Cell};
+use postfleet_policy::Binding;
 use postfleet_policy::model::Model;
 use proptest::prelude::*;
 
@@ -240,6 +241,18 @@ fn policy_p22_a_list_in_a_hash_is_spread() {
     let text = r#"$h = hash_create; hash_set $h "k" ["x","y"]; ($p, $q, $r) = $h["k"]; ec_log "<${p}><${q}><${r}>";
         if isset $h "nokey" { ec_log "wrong"; } if isset $h "k" { ec_log "right"; }"#;
     assert_eq!(logged(&mut Model::default(), Phase::Connect, text), ["<x><y><>", "right"]);
+}
+
+#[test]
+fn set_binding_assigns_a_copy_to_a_binding_or_to_one_of_a_group() {
+    let binding = |name: &str, group: &str| Binding { name: name.into(), group: group.into() };
+    let mut model = Model::default();
+    model.bindings = vec![binding("b1", "g"), binding("x", "other")];
+    check(&mut model, Phase::SetBinding, "ec_set_binding \"x\"; ec_set_binding \"nobody\";");
+    assert_eq!(model.binding, Some(binding("x", "other")));
+    check(&mut model, Phase::SetBinding, "ec_set_binding_group \"g\";");
+    assert_eq!(model.binding, Some(binding("b1", "g")));
+    assert!(refused(Phase::EachRcpt, "ec_set_binding \"x\";").contains("it is in set_binding"));
 }
 
 #[test]

@@ -169,6 +169,26 @@ fn policy_p15_a_replicated_cache_in_lua() {
 }
 
 #[test]
+fn set_binding_assigns_a_copy_to_a_binding_or_to_one_of_a_group() {
+    let binding = |name: &str, group: &str| Binding { name: name.into(), group: group.into() };
+    let mut model = Model::default();
+    model.bindings = vec![binding("b1", "g"), binding("x", "other")];
+    let package = "require('msys.extended.message') ";
+    let lines = printed_in(
+        &mut model,
+        Callout::SetBinding,
+        &format!(
+            "{package} print(msg:binding(), msg:binding_group()) print(msg:binding('x'), msg:binding_group()) \
+             print(msg:binding('nobody'), msg:binding()) print(msg:binding_group('g'), msg:binding())"
+        ),
+    );
+    assert_eq!(lines, ["nil nil", "x other", "nil x", "g b1"]);
+    assert_eq!(model.binding, Some(binding("b1", "g")));
+    let error = failure(&mut model, Callout::Spool, &format!("{package} msg:binding('x')"));
+    assert!(error.contains("not permitted in spool; it is in set_binding"), "{error}");
+}
+
+#[test]
 fn policy_p16_a_throttle_in_lua() {
     let text = "require('msys.throttle') msys.throttle.create('foo', '30/1') msys.throttle.inc('foo') \
         if msys.throttle.check('foo') then vctx:set_code(451, '4.7.1 later') end";

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use postfleet_datasource::{Params, Rows, Value as Cell};
 use postfleet_policy::model::Model;
-use postfleet_policy::{Answer, Disposition, Event, Fault, Level, Phase, Reply, Request};
+use postfleet_policy::{Answer, Binding, Disposition, Event, Fault, Level, Phase, Reply, Request};
 
 use crate::fuzz::{SAMPLES, finished, script};
 use crate::{

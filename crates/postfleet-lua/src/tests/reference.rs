@@ -126,6 +126,14 @@ const ABOUT: &[(&str, &str)] = &[
         "The client is told that the message was accepted, and nobody gets it; counted as a rejection. `reason` begins with a code; default `550 5.7.0 discarded by policy`. The script goes on.",
     ),
     (
+        "msg:binding",
+        "The binding that the copy leaves through; nil while nobody has said so. With an argument: this one from now on; nil, a line in the log and no change when there is none of this name.",
+    ),
+    (
+        "msg:binding_group",
+        "The group of that binding. With an argument: one of the bindings of this group from now on, by chance among those whose delivery is not suspended; nil, a line in the log and no change when there is none.",
+    ),
+    (
         "msys.expandMacro",
         "A text with its `%{…}` replaced: `%{vctx_conn:key}`, `%{vctx_mess:key}`, `%{key}`, `%{rfc822:date}`, `%{rfc2822:headers}` and its kin, `%{spfv1:i}` and the other letters of SPF.",
     ),

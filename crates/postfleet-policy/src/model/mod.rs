@@ -15,6 +15,7 @@ use core::net::{IpAddr, SocketAddr};
 use postfleet_datasource::Rows;
 use postfleet_types::Prefix;
 
+use crate::binding::{Assign, Binding};
 use crate::fault::Fault;
 use crate::host::{Answer, Change, Class, Context, Event, Events, Host, Kind, Path, Place, Request};
 use crate::host::{Scope, SeriesRead, SeriesWrite, Spread, Windows};
@@ -91,6 +92,10 @@ pub struct Model {
     pub recipient: Option<String>,
     /// What modules before this one decided.
     pub decided: Option<Reply>,
+    /// The bindings there are.
+    pub bindings: Vec<Binding>,
+    /// Who the copy at hand is assigned to.
+    pub binding: Option<Binding>,
     /// What databases answer.
     pub rows: Result<Rows, Fault>,
     /// What runs waited for.
@@ -132,6 +137,8 @@ impl Default for Model {
             from: Vec::new(),
             to: Vec::new(),
             recipient: None,
+            bindings: Vec::new(),
+            binding: None,
             decided: None,
             rows: Ok(Rows::default()),
             asked: Vec::new(),
@@ -363,6 +370,23 @@ impl Host for Model {
 
     fn cache_set(&mut self, name: &str, key: &str, value: &str, ttl_s: Option<u64>) -> Result<(), Fault> {
         self.set_cached(name, key, Some((value, ttl_s)))
+    }
+
+    fn binding(&mut self) -> Option<Binding> {
+        self.binding.clone()
+    }
+
+    fn assign(&mut self, to: Assign<'_>) -> Option<Binding> {
+        let found = self.bindings.iter().find(|binding| match to {
+            Assign::Binding(name) => binding.name == name,
+            Assign::Group(group) => binding.group == group,
+        });
+        let Some(found) = found.cloned() else {
+            self.errors.push(format!("there is no {to:?}"));
+            return None;
+        };
+        self.binding = Some(found.clone());
+        Some(found)
     }
 
     fn envelope(&mut self, path: Path) -> Vec<String> {

@@ -1,6 +1,7 @@
 //! Recorded sessions: what a script is shown, and the small fleet in which it happens.
 
 use postfleet_datasource::{Rows, Value as Cell};
+use postfleet_policy::Binding;
 use postfleet_policy::Event;
 use postfleet_policy::model::{Cache, Model, Monitor};
 use serde::Deserialize;
@@ -25,6 +26,9 @@ pub(super) struct Record {
     /// Replicated caches with what is in them.
     #[serde(default)]
     caches: BTreeMap<String, BTreeMap<String, String>>,
+    /// The bindings of the configuration, each with its group.
+    #[serde(default)]
+    bindings: BTreeMap<String, String>,
     /// Connections that are open all the time.
     #[serde(default)]
     open: Vec<Open>,
@@ -155,6 +159,9 @@ impl Record {
         if let Some(replicated) = &self.replicated {
             model.replicated = replicated.iter().cloned().collect();
         }
+        let bindings = self.bindings.iter();
+        model.bindings =
+            bindings.map(|(name, group)| Binding { name: name.clone(), group: group.clone() }).collect();
         model.caches = self.caches.iter().map(|(name, pairs)| (name.clone(), cache(pairs))).collect();
         for open in &self.open {
             model.open.extend(std::iter::repeat_n((node(open.node), open.client), open.count));

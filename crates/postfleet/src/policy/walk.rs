@@ -169,6 +169,7 @@ impl Walk<'_> {
         for recipient in self.model.to.clone() {
             self.parts("rcptto", &recipient);
             self.model.recipient = Some(recipient.clone());
+            self.model.binding = None;
             let phases = [Phase::EachRcpt, Phase::SetBinding];
             let goes = phases.into_iter().all(|phase| self.ask(phase, &recipient) == Fate::GoesOn);
             stored += i64::from(goes);
