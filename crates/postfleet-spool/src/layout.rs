@@ -7,6 +7,7 @@
 //! msg/<T1T2>/<batch>          one transaction each; T1T2 = first two digits of the reversed time
 //! corrupt/<batch>             what could not be read
 //! state/done-<number>         which copies of queued transactions are done
+//! state/place-<number>        which copies are on another queue than their file says
 //! ```
 
 use alloc::format;

@@ -14,6 +14,7 @@ use crate::format::FormatError;
 use crate::id::MessageId;
 use crate::layout;
 use crate::message::{Message, ReadError, Stored};
+use crate::places::PlaceJournal;
 
 /// Why the spool could not be opened. The node cannot accept mail.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -82,12 +83,18 @@ pub fn open<D: Disk>(disk: &D) -> Result<Opened<D::Lock>, OpenError> {
     Ok(Opened { lock, recovery: Recovery { folder: Some(0), names: VecDeque::new() }, notices })
 }
 
-/// Drops what the journal says of transactions that are gone, and says the first second at or after `now` that is past
+/// Drops what the journals say of transactions that are gone, and says the first second at or after `now` that is past
 /// all ids of this process id in the spool; what [`crate::MessageIds::new`] takes. In a container each start may have
 /// the same process id, and the clock may have gone back: an id that comes again would be taken for done.
 ///
 /// To be called before mail is taken. A folder that cannot be listed keeps what the journal says of it.
-pub fn take_stock<D: Disk>(disk: &D, done: &mut DoneJournal<D::File>, process: u32, now: WallTime) -> u32 {
+pub fn take_stock<D: Disk>(
+    disk: &D,
+    done: &mut DoneJournal<D::File>,
+    places: &mut PlaceJournal<D::File>,
+    process: u32,
+    now: WallTime,
+) -> u32 {
     let mut second = u32::try_from(now.unix_seconds()).unwrap_or(u32::MAX);
     let mut pass = |id: MessageId| {
         if id.process() == process {
@@ -104,12 +111,14 @@ pub fn take_stock<D: Disk>(disk: &D, done: &mut DoneJournal<D::File>, process: u
         };
         for id in names.iter().filter_map(|name| MessageId::from_file_name(name).ok()) {
             pass(id);
-            if done.knows(id) {
+            if done.knows(id) || places.knows(id) {
                 queued.insert(id);
             }
         }
     }
-    done.retain(disk, |batch| queued.contains(&batch) || unknown.contains(&batch.folder()));
+    let stays = |batch: MessageId| queued.contains(&batch) || unknown.contains(&batch.folder());
+    done.retain(disk, stays);
+    places.retain(disk, stays);
     second
 }
 

@@ -5,8 +5,8 @@ use postfleet_types::{Random, WallTime};
 use super::crash_disk::{AllWays, CrashDisk};
 use super::scenario::{SECOND, check, envelope, fresh, offers, receive, restart};
 use crate::{
-    DiskErrorKind, DoneJournal, Draft, MessageFile, MessageId, MessageIds, Refusal, StoreError, Traits,
-    commit, message_path, take_stock,
+    DiskErrorKind, DoneJournal, Draft, MessageFile, MessageId, MessageIds, PlaceJournal, Refusal, StoreError,
+    Traits, commit, message_path, take_stock,
 };
 
 const KINDS: [DiskErrorKind; 4] =
@@ -174,7 +174,8 @@ fn plant(disk: &CrashDisk, second: u32, counter: u16) -> MessageId {
 
 fn stock(disk: &CrashDisk, process: u32, now: u32) -> u32 {
     let mut done = DoneJournal::open(disk).unwrap();
-    take_stock(disk, &mut done, process, WallTime::from_unix_seconds(now.into()))
+    let mut places = PlaceJournal::open(disk).unwrap();
+    take_stock(disk, &mut done, &mut places, process, WallTime::from_unix_seconds(now.into()))
 }
 
 #[test]
@@ -221,8 +222,8 @@ fn a_file_that_cannot_be_read_now_keeps_what_is_done_of_it() {
     for call in 0..calls {
         let disk = disk.after_kill();
         disk.fail(call, call, DiskErrorKind::NoResources);
-        if let Ok(mut done) = DoneJournal::open(&disk) {
-            take_stock(&disk, &mut done, 2001, WallTime::from_unix_seconds(SECOND.into()));
+        if let (Ok(mut done), Ok(mut places)) = (DoneJournal::open(&disk), PlaceJournal::open(&disk)) {
+            take_stock(&disk, &mut done, &mut places, 2001, WallTime::from_unix_seconds(SECOND.into()));
         }
         assert!(DoneJournal::open(&disk.after_kill()).unwrap().contains(batch, batch), "{call}");
     }
