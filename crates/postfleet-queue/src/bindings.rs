@@ -65,7 +65,11 @@ impl Bindings {
         }
         let mut all: Vec<Configured> = configured.into_iter().collect();
         match all.iter().position(|one| one.binding.is_default()) {
-            Some(at) => all[..=at].rotate_right(1),
+            Some(at) => {
+                if let Some(front) = all.get_mut(..=at) {
+                    front.rotate_right(1);
+                }
+            }
             None => {
                 let (group, binding) = Default::default();
                 all.insert(0, Configured { group, binding, suspended: false });

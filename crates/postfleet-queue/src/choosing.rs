@@ -94,15 +94,15 @@ impl Scheduler {
     ) -> Choice {
         let shift = self.random.next_u64();
         let Some(queue) = self.queue(number) else { return Choice::Wait(Wait::Routing, None) };
-        let pause = queue.settings.host_failure_retry;
+        let (pause, from) = (queue.settings.host_failure_retry, &queue.key.binding);
         let mut order: Vec<&RouteHost> = queue.route.hosts.iter().collect();
         shuffle_equals(&mut order, shift);
         let mut blocked: Option<(Wait, Option<LimitKey>)> = None;
         let mut oldest: Option<(Monotonic, &RouteHost, SocketAddr)> = None;
         for host in &order {
             for address in &host.host.addresses {
-                if self.hosts.failing_since(now, *address, pause).is_some() {
-                    let at = self.hosts.failed_at(*address).unwrap_or(now);
+                if self.hosts.failing_since(now, from, *address, pause).is_some() {
+                    let at = self.hosts.failed_at(from, *address).unwrap_or(now);
                     if oldest.is_none_or(|(before, ..)| at < before) {
                         oldest = Some((at, host, *address));
                     }

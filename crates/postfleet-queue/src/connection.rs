@@ -73,6 +73,8 @@ pub enum Ended {
     Done,
     /// Before it was ready: the address has failed.
     AddressFailed,
+    /// This machine has not got the source address of the binding. The other side has nothing to do with it.
+    NoSource,
     /// The handshake failed, and the same address may be tried in the clear.
     RetryWithoutTls,
 }

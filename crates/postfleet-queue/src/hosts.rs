@@ -1,9 +1,11 @@
-//! Addresses that failed lately.
+//! Addresses that failed lately, as seen from a binding: who turns one source away may take mail from another.
 
 use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::Entry;
 use core::net::SocketAddr;
 use core::time::Duration;
 
+use postfleet_spool::BindingName;
 use postfleet_types::Monotonic;
 
 /// How long an address is remembered as one where STARTTLS fails.
@@ -22,47 +24,76 @@ struct Host {
 /// What is known about addresses.
 #[derive(Debug, Default)]
 pub(crate) struct Hosts {
-    known: BTreeMap<SocketAddr, Host>,
+    known: BTreeMap<BindingName, BTreeMap<SocketAddr, Host>>,
+    /// Addresses in all of them.
+    count: usize,
 }
 
 impl Hosts {
-    pub(crate) fn failed(&mut self, now: Monotonic, address: SocketAddr) {
-        if self.known.len() >= ADDRESSES_MAX
-            && !self.known.contains_key(&address)
-            && let Some(oldest) =
-                self.known.iter().min_by_key(|(_, host)| host.failed_at).map(|(address, _)| *address)
-        {
-            self.known.remove(&oldest);
-        }
-        let host = self.known.entry(address).or_default();
-        host.failed_at = Some(now);
-        host.failures = host.failures.saturating_add(1);
+    fn get(&self, from: &BindingName, address: SocketAddr) -> Option<&Host> {
+        self.known.get(from)?.get(&address)
     }
 
-    pub(crate) fn works(&mut self, address: SocketAddr) {
-        if let Some(host) = self.known.get_mut(&address) {
-            host.failed_at = None;
-            host.failures = 0;
-            if host.plain_since.is_none() {
-                self.known.remove(&address);
+    fn get_mut(&mut self, from: &BindingName, address: SocketAddr) -> Option<&mut Host> {
+        self.known.get_mut(from)?.get_mut(&address)
+    }
+
+    fn entry(&mut self, from: &BindingName, address: SocketAddr) -> &mut Host {
+        if self.count >= ADDRESSES_MAX && self.get(from, address).is_none() {
+            let all = self.known.iter().flat_map(|(from, hosts)| hosts.iter().map(move |host| (from, host)));
+            let oldest = all.min_by_key(|(_, (_, host))| host.failed_at);
+            if let Some((from, address)) = oldest.map(|(from, (address, _))| (from.clone(), *address)) {
+                self.remove(&from, address);
+            }
+        }
+        match self.known.entry(from.clone()).or_default().entry(address) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => {
+                self.count += 1;
+                free.insert(Host::default())
             }
         }
     }
 
+    fn remove(&mut self, from: &BindingName, address: SocketAddr) {
+        let Some(hosts) = self.known.get_mut(from) else { return };
+        if hosts.remove(&address).is_some() {
+            self.count = self.count.saturating_sub(1);
+        }
+        if hosts.is_empty() {
+            self.known.remove(from);
+        }
+    }
+
+    pub(crate) fn failed(&mut self, now: Monotonic, from: &BindingName, address: SocketAddr) {
+        let host = self.entry(from, address);
+        host.failed_at = Some(now);
+        host.failures = host.failures.saturating_add(1);
+    }
+
+    pub(crate) fn works(&mut self, from: &BindingName, address: SocketAddr) {
+        let Some(host) = self.get_mut(from, address) else { return };
+        host.failed_at = None;
+        host.failures = 0;
+        if host.plain_since.is_none() {
+            self.remove(from, address);
+        }
+    }
+
     /// It has taken a message. New connections keep their distance if it refused one lately.
-    pub(crate) fn serves(&mut self, address: SocketAddr) {
-        if let Some(host) = self.known.get_mut(&address) {
+    pub(crate) fn serves(&mut self, from: &BindingName, address: SocketAddr) {
+        if let Some(host) = self.get_mut(from, address) {
             host.failures = 0;
         }
     }
 
-    pub(crate) fn handshake_failed(&mut self, now: Monotonic, address: SocketAddr) {
-        self.known.entry(address).or_default().plain_since = Some(now);
+    pub(crate) fn handshake_failed(&mut self, now: Monotonic, from: &BindingName, address: SocketAddr) {
+        self.entry(from, address).plain_since = Some(now);
     }
 
     /// Whether STARTTLS is to be left out.
-    pub(crate) fn is_plain(&self, now: Monotonic, address: SocketAddr) -> bool {
-        let since = self.known.get(&address).and_then(|host| host.plain_since);
+    pub(crate) fn is_plain(&self, now: Monotonic, from: &BindingName, address: SocketAddr) -> bool {
+        let since = self.get(from, address).and_then(|host| host.plain_since);
         since.is_some_and(|since| now < since + PLAIN_FOR)
     }
 
@@ -70,19 +101,20 @@ impl Hosts {
     pub(crate) fn failing_since(
         &self,
         now: Monotonic,
+        from: &BindingName,
         address: SocketAddr,
         pause: Duration,
     ) -> Option<Monotonic> {
-        self.known.get(&address).and_then(|host| host.failed_at).filter(|at| now < *at + pause)
+        self.failed_at(from, address).filter(|at| now < *at + pause)
     }
 
     /// Failures in a row.
-    pub(crate) fn failures(&self, address: SocketAddr) -> u32 {
-        self.known.get(&address).map_or(0, |host| host.failures)
+    pub(crate) fn failures(&self, from: &BindingName, address: SocketAddr) -> u32 {
+        self.get(from, address).map_or(0, |host| host.failures)
     }
 
     /// When it failed last.
-    pub(crate) fn failed_at(&self, address: SocketAddr) -> Option<Monotonic> {
-        self.known.get(&address).and_then(|host| host.failed_at)
+    pub(crate) fn failed_at(&self, from: &BindingName, address: SocketAddr) -> Option<Monotonic> {
+        self.get(from, address).and_then(|host| host.failed_at)
     }
 }

@@ -60,6 +60,9 @@ impl Scheduler {
         if settings.suspended {
             return waits(Wait::Suspended);
         }
+        if let Some(until) = queue.no_source_until.filter(|until| *until > at) {
+            return waits(Wait::NoSource { until });
+        }
         // The route: asked for once, and used while it is asked for again.
         let stale = queue.route.until.is_none_or(|until| until <= at);
         if stale && !queue.route.asked {
@@ -136,7 +139,7 @@ impl Scheduler {
         queue.wait = None;
         let keys = self.queue(number).map(|queue| self.keys_of(queue, &target)).unwrap_or_default();
         self.count(&keys, true);
-        let plain = self.hosts.is_plain(at, target.address);
+        let plain = self.hosts.is_plain(at, &key.binding, target.address);
         let entry = Connection {
             queue: number,
             target: target.clone(),
@@ -163,6 +166,7 @@ impl Scheduler {
                 Wait::NoSuchDomain { until, .. }
                 | Wait::Growing { until }
                 | Wait::Throttle { until, .. }
+                | Wait::NoSource { until }
                 | Wait::Unreachable { until },
             ) => Some((*until).max(at + Duration::from_millis(1))),
         };

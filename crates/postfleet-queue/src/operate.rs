@@ -4,13 +4,13 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use postfleet_spool::{MessageId, QueueKey};
+use postfleet_spool::{BindingGroupName, BindingName, MessageId, QueueKey};
 use postfleet_types::{Monotonic, WallTime};
 
 use crate::connection::{Target, host_text};
 use crate::queue::{Queue, Stage};
 use crate::report::{Action, Report};
-use crate::scheduler::{Now, Scheduler, at_second};
+use crate::scheduler::{Now, Scheduler, Tally, at_second};
 use crate::wait::Wait;
 
 /// One queue, as displays show it.
@@ -171,6 +171,28 @@ impl Scheduler {
             }
             self.look_at(number);
         }
+    }
+
+    /// The routes of a domain are looked up, for all its queues, or for that of the binding that always exists.
+    pub fn dig(&mut self, domain: &str) {
+        let mut numbers = self.chosen(&mut |key| &*key.domain == domain);
+        if numbers.is_empty() {
+            let binding_group = BindingGroupName::default();
+            let key = QueueKey { binding_group, binding: BindingName::default(), domain: domain.into() };
+            numbers.push(self.queue_number(&key));
+        }
+        for number in numbers {
+            let Some(queue) = self.queue_mut(number).filter(|queue| !queue.route.asked) else { continue };
+            queue.route.asked = true;
+            let (queue, failed_lookups) = (Arc::clone(&queue.key), queue.route.lookups.failed());
+            self.actions.push_back(Action::Resolve { queue, failed_lookups });
+        }
+    }
+
+    /// What a binding did since the start.
+    #[must_use]
+    pub fn tally(&self, binding: &BindingName) -> Tally {
+        self.tallies.get(binding).copied().unwrap_or_default()
     }
 
     /// Slots of the fleet have come: queues that wait for them are looked at.

@@ -57,6 +57,8 @@ pub(crate) struct Route {
 #[derive(Debug)]
 pub(crate) struct Queue {
     pub(crate) key: Arc<QueueKey>,
+    /// Where its messages belong instead: the configuration has its binding no more, or in another group.
+    pub(crate) home: Option<Arc<QueueKey>>,
     pub(crate) settings: Arc<QueueSettings>,
     pub(crate) active: BTreeSet<Place>,
     pub(crate) delayed: BTreeSet<Place>,
@@ -75,6 +77,8 @@ pub(crate) struct Queue {
     /// The current second of growth: its start, the connections at its start, those added.
     pub(crate) growth: (Monotonic, u64, u64),
     pub(crate) last_attempt: Option<Monotonic>,
+    /// The source address is not there; looked at again then.
+    pub(crate) no_source_until: Option<Monotonic>,
     /// Since when every attempt to connect has failed.
     pub(crate) failing_since: Option<Monotonic>,
     /// When delivery was resumed last, Unix seconds.
@@ -96,6 +100,7 @@ impl Queue {
     pub(crate) fn new(key: Arc<QueueKey>, settings: Arc<QueueSettings>) -> Self {
         Self {
             key,
+            home: None,
             settings,
             active: BTreeSet::new(),
             delayed: BTreeSet::new(),
@@ -109,6 +114,7 @@ impl Queue {
             listed: false,
             growth: (Monotonic::ZERO, 0, 0),
             last_attempt: None,
+            no_source_until: None,
             failing_since: None,
             resumed: None,
             wanted_of_fleet: false,

@@ -61,6 +61,8 @@ pub struct RouteSettings {
     pub own_names: Vec<String>,
     /// Where this node listens for mail.
     pub own_addresses: Vec<SocketAddr>,
+    /// There is a source for IPv4.
+    pub ipv4: bool,
     /// `Use_IPv6`, with a source for it.
     pub ipv6: bool,
     /// Only exchangers of the best preference are used (`Only_Use_Best_MX_For_Relay_Domains`).
@@ -378,7 +380,8 @@ impl Routing {
     /// IPv6 first, where it is used.
     fn ordered(&self, addresses: &[IpAddr]) -> Vec<IpAddr> {
         let six = addresses.iter().filter(|address| address.is_ipv6() && self.settings.ipv6);
-        six.chain(addresses.iter().filter(|address| address.is_ipv4())).copied().collect()
+        let four = addresses.iter().filter(|address| address.is_ipv4() && self.settings.ipv4);
+        six.chain(four).copied().collect()
     }
 }
 

@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use postfleet_spool::{MessageId, QueueKey};
+use postfleet_spool::{BindingName, MessageId, QueueKey};
 use postfleet_throttle::{LimitKey, Throttle, Through, To};
 use postfleet_types::{Monotonic, Random, WallTime};
 
@@ -74,6 +74,21 @@ pub struct Arrival<'a> {
     pub due_in: Duration,
 }
 
+/// What a binding did since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Messages that came.
+    pub receptions: u64,
+    /// Messages delivered.
+    pub deliveries: u64,
+    /// Messages that failed for good.
+    pub failures: u64,
+}
+
+fn tally<'a>(tallies: &'a mut BTreeMap<BindingName, Tally>, binding: &BindingName) -> &'a mut Tally {
+    tallies.entry(binding.clone()).or_default()
+}
+
 /// All outbound queues of a node. The crate's documentation has the driver's duties.
 #[derive(Debug)]
 pub struct Scheduler {
@@ -90,6 +105,8 @@ pub struct Scheduler {
     pub(crate) open: BTreeMap<LimitKey, u64>,
     pub(crate) throttles: BTreeMap<(&'static str, String), Throttle>,
     pub(crate) hosts: Hosts,
+    /// What bindings did since the start.
+    pub(crate) tallies: BTreeMap<BindingName, Tally>,
     /// Queues to be looked at, one connection each in turn.
     line: VecDeque<u32>,
     /// Queues that wait for room, in the order in which they began to.
@@ -119,6 +136,7 @@ impl Scheduler {
             open: BTreeMap::new(),
             throttles: BTreeMap::new(),
             hosts: Hosts::default(),
+            tallies: BTreeMap::new(),
             line: VecDeque::new(),
             blocked: BTreeMap::new(),
             alarms: BTreeSet::new(),
@@ -134,7 +152,8 @@ impl Scheduler {
         if self.messages.contains_key(&arrival.message) {
             return false;
         }
-        let number = self.queue_number(arrival.queue);
+        let home = self.settings.home(arrival.queue);
+        let number = self.queue_number(home.as_ref().unwrap_or(arrival.queue));
         let due = second_of(now.monotonic + arrival.due_in);
         let stage = if due <= now.second() { Stage::Active } else { Stage::Delayed };
         let entry = Entry {
@@ -152,14 +171,17 @@ impl Scheduler {
                 Stage::Active => queue.active.insert((due, arrival.message)),
                 Stage::Delayed | Stage::Sending => queue.delayed.insert((due, arrival.message)),
             };
+            let key = Arc::clone(&queue.key);
+            tally(&mut self.tallies, &key.binding).receptions += 1;
         }
         self.look_at(number);
         self.wake(number);
         true
     }
 
-    /// Takes another configuration. Open connections keep running; what counts for limits is counted anew.
-    pub fn configure(&mut self, now: Now, settings: Box<dyn Settings>) {
+    /// Takes another configuration. Open connections keep running; what counts for limits is counted anew. Says how many
+    /// messages went to other queues, because their binding is gone or in another group.
+    pub fn configure(&mut self, now: Now, settings: Box<dyn Settings>) -> usize {
         self.settings = settings;
         let keys: Vec<(Arc<QueueKey>, u32)> =
             self.by_key.iter().map(|(key, number)| (Arc::clone(key), *number)).collect();
@@ -173,6 +195,7 @@ impl Scheduler {
             queue.settings = settings;
             // Where mail goes may be configured otherwise now.
             queue.route.until = None;
+            queue.no_source_until = None;
             for host in &mut queue.route.hosts {
                 host.settings = match &host.host.name {
                     Some(name) => self.settings.host(&key, name),
@@ -181,11 +204,13 @@ impl Scheduler {
             }
         }
         self.recount();
+        let moved = self.move_home();
         let all: Vec<u32> = self.by_key.values().copied().collect();
         for number in all {
             self.look_at(number);
             self.wake_all(number);
         }
+        moved
     }
 
     /// Where the mail of a queue goes, after [`Action::Resolve`].
@@ -333,9 +358,10 @@ impl Scheduler {
         number
     }
 
-    /// A queue without messages keeps its counts and its route, until there are many of them.
+    /// A queue without messages keeps its counts and its route, until there are many of them or its binding is gone.
     fn forget_if_unused(&mut self, number: u32) {
-        if self.by_key.len() <= UNUSED_QUEUES_MAX {
+        let gone = self.queue(number).is_some_and(|queue| queue.home.is_some());
+        if !gone && self.by_key.len() <= UNUSED_QUEUES_MAX {
             return;
         }
         let Some(queue) = self.queue(number).filter(|queue| queue.is_unused() && !queue.route.asked) else {
@@ -493,6 +519,8 @@ impl Scheduler {
         let entry = self.forget(message)?;
         if let Some(queue) = self.queue_mut(entry.queue) {
             queue.deliveries += 1;
+            let key = Arc::clone(&queue.key);
+            tally(&mut self.tallies, &key.binding).deliveries += 1;
         }
         self.report(message, &entry, Verdict::Delivered)
     }
@@ -508,6 +536,8 @@ impl Scheduler {
         let entry = self.forget(message)?;
         if let Some(queue) = self.queue_mut(entry.queue) {
             queue.failures += 1;
+            let key = Arc::clone(&queue.key);
+            tally(&mut self.tallies, &key.binding).failures += 1;
         }
         self.report(message, &entry, Verdict::Failed { reply, last, quiet })
     }

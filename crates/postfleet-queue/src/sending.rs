@@ -36,11 +36,13 @@ impl Scheduler {
         if before == Phase::Opening {
             queue.opening = queue.opening.saturating_sub(1);
             queue.failing_since = None;
-            self.hosts.works(address);
+            let from = Arc::clone(&queue.key);
+            self.hosts.works(&from.binding, address);
         }
         let Some(queue) = self.queue_mut(number) else { return Next::Quit };
         queue.idle.remove(&id);
         let (key, settings) = (Arc::clone(&queue.key), Arc::clone(&queue.settings));
+        let gone = queue.home.is_some();
         // Between two messages is where a connection may end.
         let used_up = |used: u32, most: u32| most > 0 && used >= most;
         let over = settings.limits.iter().any(|limit| {
@@ -51,6 +53,7 @@ impl Scheduler {
             connection.keys = keys;
         }
         let ends = settings.suspended
+            || gone
             || over
             || used_up(deliveries, settings.deliveries_max)
             || used_up(recipients, settings.recipients_max)
@@ -168,9 +171,10 @@ impl Scheduler {
         let address = connection.target.address;
         if outcome == Outcome::Delivered {
             connection.deliveries = connection.deliveries.saturating_add(1);
-            self.hosts.serves(address);
             if let Some(queue) = self.queue_mut(number) {
                 queue.failing_since = None;
+                let from = Arc::clone(&queue.key);
+                self.hosts.serves(&from.binding, address);
             }
         }
         let report = match outcome {
@@ -183,6 +187,7 @@ impl Scheduler {
                 None
             }
         };
+        self.follow(message);
         self.look_at(number);
         report
     }
@@ -194,6 +199,7 @@ impl Scheduler {
         for message in connection.in_flight {
             let due = self.messages.get(&message).map_or(0, |entry| entry.due);
             self.put(message, due, Stage::Active);
+            self.follow(message);
         }
         self.count(&connection.keys, false);
         let number = connection.queue;
@@ -204,12 +210,20 @@ impl Scheduler {
         if connection.phase == Phase::Opening {
             queue.opening = queue.opening.saturating_sub(1);
         }
-        shared.give_slot(&queue.key, target.host.as_deref());
+        let key = Arc::clone(&queue.key);
+        shared.give_slot(&key, target.host.as_deref());
         match how {
             Ended::Done => {}
-            Ended::RetryWithoutTls => self.hosts.handshake_failed(now.monotonic, target.address),
+            Ended::RetryWithoutTls => {
+                self.hosts.handshake_failed(now.monotonic, &key.binding, target.address);
+            }
+            Ended::NoSource => {
+                if let Some(queue) = self.queue_mut(number) {
+                    queue.no_source_until = Some(now.monotonic + queue.settings.source_retry);
+                }
+            }
             Ended::AddressFailed => {
-                self.hosts.failed(now.monotonic, target.address);
+                self.hosts.failed(now.monotonic, &key.binding, target.address);
                 self.address_failed(now, number);
             }
         }
@@ -232,18 +246,19 @@ impl Scheduler {
         let silent =
             !settings.silence_to_delay.is_zero() && now.monotonic >= since + settings.silence_to_delay;
         let Some(queue) = self.queue(number) else { return };
+        let key = Arc::clone(&queue.key);
         let most = settings.failures_to_delay;
         let mut addresses = queue.route.hosts.iter().flat_map(|host| &host.host.addresses).peekable();
         let too_often = most > 0
             && addresses.peek().is_some()
-            && addresses.all(|address| self.hosts.failures(*address) >= most);
+            && addresses.all(|address| self.hosts.failures(&key.binding, *address) >= most);
         if !silent && !too_often {
             return;
         }
         let addresses: Vec<_> =
             queue.route.hosts.iter().flat_map(|host| &host.host.addresses).copied().collect();
         for address in addresses {
-            self.hosts.works(address);
+            self.hosts.works(&key.binding, address);
         }
         if let Some(queue) = self.queue_mut(number) {
             queue.failing_since = None;

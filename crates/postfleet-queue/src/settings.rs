@@ -62,6 +62,8 @@ pub struct QueueSettings {
     pub batch_max: u32,
     /// `Host_Failure_Retry`.
     pub host_failure_retry: Duration,
+    /// `Binding_Auto_Replumb_Interval`: when a source address that was not there is tried again.
+    pub source_retry: Duration,
     /// `MX_Failures_To_Delay`; 0: never.
     pub failures_to_delay: u32,
     /// `Connect_Timeout_To_Delay`; zero: never.
@@ -91,6 +93,10 @@ pub struct HostSettings {
 pub trait Settings: fmt::Debug + Send {
     /// What holds for a queue.
     fn queue(&self, queue: &QueueKey) -> Arc<QueueSettings>;
+    /// Where mail of a queue belongs, when that is another queue: its binding is not configured, or is in another group.
+    fn home(&self, _queue: &QueueKey) -> Option<QueueKey> {
+        None
+    }
     /// What holds for an exchanger.
     fn host(&self, queue: &QueueKey, host: &str) -> Arc<HostSettings>;
 }

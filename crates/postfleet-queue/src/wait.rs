@@ -66,6 +66,11 @@ pub enum Wait {
         /// When it is looked at again.
         until: Monotonic,
     },
+    /// The source address of the binding is not on this machine.
+    NoSource {
+        /// The next attempt.
+        until: Monotonic,
+    },
     /// No exchanger could be reached lately.
     Unreachable {
         /// The next attempt.
@@ -88,6 +93,7 @@ impl fmt::Display for Wait {
                 let scope = if scope.is_empty() { "global" } else { scope.trim_end_matches(':') };
                 write!(f, "{option} at {scope}: no unit is free")
             }
+            Self::NoSource { .. } => f.write_str("the source address of the binding is not on this machine"),
             Self::Unreachable { .. } => f.write_str("no exchanger could be reached lately"),
         }
     }

@@ -37,6 +37,7 @@ impl Settings for Suspended {
             recipients_max: 0,
             batch_max: 100,
             host_failure_retry: Duration::ZERO,
+            source_retry: Duration::from_secs(60),
             failures_to_delay: 0,
             silence_to_delay: Duration::ZERO,
             delay_fuzz: Duration::ZERO,

@@ -58,7 +58,7 @@ fn ask(zone: &str, settings: RouteSettings, domain: &str, failed: u32) -> Routed
 
 fn settings() -> RouteSettings {
     let ttl = (Duration::ZERO, Duration::from_secs(100_000));
-    RouteSettings { port: 25, fallback_after: 3, ttl, ..RouteSettings::default() }
+    RouteSettings { port: 25, fallback_after: 3, ttl, ipv4: true, ..RouteSettings::default() }
 }
 
 fn shown(routed: &Routed) -> String {

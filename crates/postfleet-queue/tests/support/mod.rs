@@ -45,6 +45,7 @@ pub(crate) fn defaults() -> QueueSettings {
         recipients_max: 0,
         batch_max: 100,
         host_failure_retry: Duration::from_secs(120),
+        source_retry: Duration::from_secs(60),
         failures_to_delay: 50,
         silence_to_delay: Duration::from_secs(900),
         delay_fuzz: Duration::ZERO,

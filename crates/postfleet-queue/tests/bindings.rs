@@ -1,0 +1,134 @@
+//! Mail and the bindings it belongs to: what becomes of it when they change, and what one binding learns about hosts.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+#[allow(dead_code, reason = "shared with other tests")]
+mod support;
+
+use postfleet_queue::{Bindings, Configured, Ended, HostSettings, Outcome, QueueSettings, Settings};
+use postfleet_spool::QueueKey;
+use std::sync::Arc;
+use std::time::Duration;
+use support::{Bench, config, defaults, key};
+
+fn temporary(reply: &str) -> Outcome {
+    Outcome::Temporary(Arc::from(reply))
+}
+
+/// A configuration with these bindings, each with its group.
+#[derive(Debug)]
+struct With(Bindings);
+
+impl Settings for With {
+    fn queue(&self, _: &QueueKey) -> Arc<QueueSettings> {
+        Arc::new(defaults())
+    }
+    fn home(&self, queue: &QueueKey) -> Option<QueueKey> {
+        let home = self.0.home(&queue.binding).queue(&queue.domain);
+        (home != *queue).then_some(home)
+    }
+    fn host(&self, _: &QueueKey, _: &str) -> Arc<HostSettings> {
+        Arc::default()
+    }
+}
+
+fn with(bindings: &[(&str, &str)]) -> Box<dyn Settings> {
+    let configured = bindings.iter().map(|(group, binding)| Configured {
+        group: (*group).into(),
+        binding: (*binding).into(),
+        suspended: false,
+    });
+    Box::new(With(Bindings::new(configured, [])))
+}
+
+/// Active, delayed and connections of a queue; none when nobody knows it.
+fn state(bench: &Bench, queue: &QueueKey) -> Option<(u64, u64, u64)> {
+    let found = bench.scheduler.states().find(|state| *state.key == *queue)?;
+    Some((found.active, found.delayed, found.connections))
+}
+
+#[test]
+fn mta_6_7_mail_of_a_binding_that_is_removed_goes_to_default_with_its_failures() {
+    let mut bench = Bench::new(with(&[("g", "b"), ("g", "stays")]));
+    let (gone, home) = (key("g", "b", "example.com"), key("default", "default", "example.com"));
+    // One is delayed, one in transmission, one will come late.
+    let delayed = bench.mail(&gone, 1)[0];
+    bench.run();
+    bench.settle(|_| temporary("451 4.2.0 later"));
+    bench.close_all();
+    let sending = bench.mail(&gone, 1)[0];
+    bench.run();
+    assert_eq!(state(&bench, &gone), Some((1, 1, 1)));
+    let stays = key("g", "stays", "example.com");
+    bench.mail(&stays, 1);
+    bench.run();
+
+    let now = bench.now();
+    assert_eq!(bench.scheduler.configure(now, with(&[("g", "stays")])), 1, "the delayed one goes at once");
+    assert_eq!(state(&bench, &home), Some((0, 1, 0)));
+    assert_eq!(bench.scheduler.message(delayed).unwrap().failures, 1);
+    // The one in transmission follows when it is not delivered; its connection takes nothing more.
+    bench
+        .settle(|message| if message == sending { temporary("451 4.2.0 later") } else { Outcome::Delivered });
+    assert_eq!(state(&bench, &home), Some((0, 2, 0)));
+    assert_eq!(state(&bench, &gone), None, "the queue is forgotten");
+    // What arrives for it, from the spool for one, is taken by default.
+    bench.mail(&gone, 1);
+    bench.run();
+    assert_eq!(state(&bench, &home), Some((1, 2, 1)));
+    bench.settle(|_| Outcome::Delivered);
+    bench.pass(Duration::from_secs(1300));
+    for _ in 0..3 {
+        bench.settle(|_| Outcome::Delivered);
+    }
+    assert!(bench.scheduler.is_empty());
+    let from_home = bench.reports.iter().filter(|report| *report.queue == home).count();
+    assert_eq!(from_home, 3);
+}
+
+#[test]
+fn mail_follows_its_binding_into_another_group_and_receptions_do_not_count_moves() {
+    let mut bench = Bench::new(with(&[("g", "b")]));
+    let ids = bench.mail(&key("g", "b", "example.com"), 3);
+    let now = bench.now();
+    assert_eq!(bench.scheduler.configure(now, with(&[("h", "b")])), 3);
+    let moved = bench.scheduler.states().find(|state| *state.key == key("h", "b", "example.com")).unwrap();
+    assert_eq!((moved.active, moved.receptions), (3, 0));
+    assert_eq!(bench.scheduler.tally(&"b".into()).receptions, 3);
+    // One message at a time: where it is already, or what is not here, does not move.
+    let other = key("default", "default", "example.org");
+    assert!(bench.scheduler.move_to(ids[0], &other) && !bench.scheduler.move_to(ids[0], &other));
+    bench.run();
+    assert!(!bench.scheduler.move_to(ids[1], &other), "a connection has it");
+    assert_eq!(state(&bench, &other), Some((1, 0, 1)));
+}
+
+#[test]
+fn a_host_that_refuses_one_binding_is_tried_by_another() {
+    let mut bench = Bench::new(config(|_| defaults()));
+    let (first, second) = (key("default", "a", "example.com"), key("default", "b", "example.com"));
+    bench.dead = vec!["192.0.2.1:25".parse().unwrap()];
+    bench.mail(&first, 1);
+    bench.run();
+    assert_eq!(bench.wait(&first), "no exchanger could be reached lately");
+    bench.dead.clear();
+    bench.mail(&second, 1);
+    bench.run();
+    assert_eq!((bench.connections(&first), bench.connections(&second)), (0, 1));
+}
+
+#[test]
+fn a_source_that_is_not_here_is_nobodys_failure() {
+    let mut bench = Bench::new(config(|_| defaults()));
+    let queue = key("default", "a", "example.com");
+    let message = bench.mail(&queue, 1)[0];
+    bench.run();
+    let id = *bench.open.keys().next().unwrap();
+    bench.open.clear();
+    let now = bench.now();
+    bench.scheduler.ended(now, id, Ended::NoSource, &mut postfleet_queue::Unlimited);
+    bench.pass(Duration::from_secs(59));
+    assert_eq!(bench.connections(&queue), 0);
+    assert_eq!(bench.wait(&queue), "the source address of the binding is not on this machine");
+    bench.pass(Duration::from_secs(2));
+    assert_eq!((bench.connections(&queue), bench.scheduler.message(message).unwrap().failures), (1, 0));
+}
