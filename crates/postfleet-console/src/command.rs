@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use postfleet_types::Prefix;
 
 use crate::audit::{self, AuditCommand, GaugeCommand};
+use crate::bindings::BindingCommand;
 use crate::failure::{Code, Failure};
 use crate::lex::{Word, words};
 use crate::logs::{LOGGERS, LogCommand};
@@ -125,6 +126,8 @@ pub enum Command {
     Mailq(MailqFilter),
     /// `active`, `domain …`, `flush domain …`, `message …` and their kin.
     Queue(QueueCommand),
+    /// Bindings, and mail by binding.
+    Binding(BindingCommand),
     /// `pid`
     Pid,
     /// `shutdown`

@@ -93,6 +93,16 @@ fn argument_candidates(entry: &Entry, arguments: &[&str], names: &Names) -> Vec<
             | "config showrecurse" | "config where" | "config locate",
             _,
         ) => names.config.clone(),
+        ("rebind", []) => names.bindings.iter().cloned().chain(["all".to_string()]).collect(),
+        ("rebind", [_]) | ("reroute queue", [] | [_]) => names.domains.clone(),
+        ("binding summary", []) => names.bindings.clone(),
+        ("binding active" | "binding delayed", []) => names.bindings.clone(),
+        ("binding fail domain" | "binding fail domain quiet" | "binding flush domain", []) => {
+            names.bindings.clone()
+        }
+        ("binding fail domain" | "binding fail domain quiet" | "binding flush domain", [_]) => {
+            names.domains.iter().cloned().chain(["all".to_string()]).collect()
+        }
         ("mailq", [.., "--binding" | "-b"]) => names.bindings.clone(),
         ("mailq", [.., "--domain" | "-d"]) => names.domains.clone(),
         ("mailq", [.., "--limit" | "-l"]) => Vec::new(),

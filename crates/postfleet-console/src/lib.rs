@@ -12,6 +12,7 @@ extern crate alloc;
 
 mod answer;
 mod audit;
+mod bindings;
 pub mod client;
 mod command;
 mod complete;
@@ -37,6 +38,7 @@ pub use answer::{
     SharedList, SharedObject, SharedRows, SharedShow, SharedView, Summary, Sysinfo,
 };
 pub use audit::{AuditCommand, AuditIp, AuditMonitor, AuditScope, GaugeCommand, Share, Windows};
+pub use bindings::{BindingCommand, BindingFigures, SummaryOf, binding_summary};
 pub use command::{
     Command, CountKind, CountSelector, InboundService, MailqFilter, Parameters, Request, SlotCommand,
     ThrottleCommand, canonical_object, parse,
@@ -58,8 +60,8 @@ pub use policy::{
 };
 pub use profile::{Profile, Role};
 pub use queues::{
-    DomainFigures, MessageDetails, QueueCommand, QueuedRow, all_domains, domains_above, one_domain,
-    queue_rows,
+    DomainFigures, MessageDetails, MessagePart, QueueCommand, QueuedRow, all_domains, domains_above,
+    one_domain, queue_rows,
 };
 pub use render::{Rendered, render};
 pub use server::{Event, RunId, Server};

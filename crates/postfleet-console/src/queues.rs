@@ -44,8 +44,15 @@ pub enum QueueCommand {
         /// Rows left out at the front.
         offset: usize,
     },
-    /// `message details <message id>`
-    Details(String),
+    /// `dig <domain>`
+    Dig(String),
+    /// `message details [full|body] <message id>`
+    Details {
+        /// The message.
+        id: String,
+        /// What of it.
+        part: MessagePart,
+    },
     /// `message retry <message id>`
     Retry(String),
     /// `message fail [quiet] <message id>`
@@ -55,6 +62,17 @@ pub enum QueueCommand {
         /// Nobody is told.
         quiet: bool,
     },
+}
+
+/// What is shown of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessagePart {
+    /// What is known about it.
+    Details,
+    /// Header and body as stored.
+    Body,
+    /// Both.
+    Full,
 }
 
 /// What a domain has and did, of one binding or of all.
@@ -224,6 +242,17 @@ impl MessageDetails {
     /// The answer.
     #[must_use]
     pub fn answer(&self) -> Answer {
+        Answer::Lines(self.lines())
+    }
+
+    /// The answer with header and body behind it, and an empty line between.
+    #[must_use]
+    pub fn full(&self, content: &str) -> Answer {
+        let body = content.lines().map(String::from);
+        Answer::Lines(self.lines().into_iter().chain([String::new()]).chain(body).collect())
+    }
+
+    fn lines(&self) -> Vec<String> {
         let mut lines =
             Vec::from([format!("Message: {}", self.id), String::from("Message Type: full message")]);
         for (label, value) in [
@@ -238,7 +267,7 @@ impl MessageDetails {
         ] {
             lines.push(format!("{label:>22}: {value}"));
         }
-        Answer::Lines(lines)
+        lines
     }
 }
 
@@ -272,7 +301,7 @@ impl Failure {
 
 /// Constructors of commands from their arguments; `None` when the arguments do not fit the grammar.
 pub(crate) mod build {
-    use super::{Command, QueueCommand, String, Word};
+    use super::{Command, MessagePart, QueueCommand, String, Word};
 
     fn one(arguments: &[Word], command: fn(String) -> QueueCommand) -> Option<Command> {
         match arguments {
@@ -345,8 +374,21 @@ pub(crate) mod build {
         }
     }
 
+    pub(crate) fn dig(arguments: &[Word]) -> Option<Command> {
+        match arguments {
+            [word] => Some(Command::Queue(QueueCommand::Dig(lower(word)))),
+            _ => None,
+        }
+    }
+
     pub(crate) fn details(arguments: &[Word]) -> Option<Command> {
-        one(arguments, QueueCommand::Details)
+        let (part, id) = match arguments {
+            [id] => (MessagePart::Details, id),
+            [part, id] if part.text == "full" => (MessagePart::Full, id),
+            [part, id] if part.text == "body" => (MessagePart::Body, id),
+            _ => return None,
+        };
+        Some(Command::Queue(QueueCommand::Details { id: id.text.clone(), part }))
     }
 
     pub(crate) fn retry(arguments: &[Word]) -> Option<Command> {

@@ -438,6 +438,7 @@ fn answered_here(request: &Request, profile: &Profile) -> Option<Result<Answer, 
             | Command::Logs(_)
             | Command::Mailq(_)
             | Command::Queue(_)
+            | Command::Binding(_)
             | Command::Pid
             | Command::PolicyRule(_)
             | Command::Scriptlet(_)

@@ -4,6 +4,7 @@
 //! another. Grammar of arguments: `<x>` is a value, `[x]` optional, `a|b` a choice, `...` repeatable.
 
 use crate::audit::build as audit;
+use crate::bindings::build as bindings;
 use crate::command::{Command, build};
 use crate::lex::Word;
 use crate::logs::build as logs;
@@ -109,16 +110,42 @@ const TABLE: &[Entry] = &[
     ),
     later("authz id", "", "Show the user and roles of this session"),
     later("authz roles list", "", "List all roles"),
-    later("binding active", "<binding> <threshold>", "As active, for one binding"),
-    later("binding delayed", "<binding> <threshold>", "As delayed, for one binding"),
-    later(
+    ready("binding active", "<binding> <threshold>", false, "As active, for one binding", bindings::active),
+    ready(
+        "binding delayed",
+        "<binding> <threshold>",
+        false,
+        "As delayed, for one binding",
+        bindings::delayed,
+    ),
+    ready(
         "binding fail domain",
         "<binding> <domain>|all [<reply text>]",
+        false,
         "Fail queued mail and send bounces",
+        bindings::fail,
     ),
-    later("binding fail domain quiet", "<binding> <domain>|all", "Fail queued mail without bounces"),
-    later("binding flush domain", "<binding> <domain>|all", "Make delayed mail due now"),
-    later("binding summary", "[<binding>|<slot>|group:<group>]", "Show counters per binding"),
+    ready(
+        "binding fail domain quiet",
+        "<binding> <domain>|all",
+        false,
+        "Fail queued mail without bounces",
+        bindings::fail_quiet,
+    ),
+    ready(
+        "binding flush domain",
+        "<binding> <domain>|all",
+        false,
+        "Make delayed mail due now",
+        bindings::flush,
+    ),
+    ready(
+        "binding summary",
+        "[<binding>|<slot>|group:<group>]",
+        false,
+        "Show counters per binding",
+        bindings::summary,
+    ),
     ready("bounce_logger", "<instance> help|reopen logs", false, "Commands of a logger", logs::bounce_logger),
     ready(
         "cache get",
@@ -244,7 +271,7 @@ const TABLE: &[Entry] = &[
         "List domains whose delayed queue exceeds a threshold",
         queues::delayed,
     ),
-    later("dig", "<domain>", "Start an MX resolution into the route cache"),
+    ready("dig", "<domain>", false, "Start a look-up of the routes of a domain", queues::dig),
     later("dns_cache lookup", "<name> <type>", "Look up the DNS cache"),
     later("dns_cache stats", "", "Show DNS statistics"),
     later("dns_cache submit", "<name> <type>", "Start a DNS query"),
@@ -326,7 +353,7 @@ const TABLE: &[Entry] = &[
         build::mailq,
     ),
     later("memory", "[<type>]", "Show memory use"),
-    ready("message details", "<message id>", false, "Show one message", queues::details),
+    ready("message details", "[full|body] <message id>", false, "Show one message", queues::details),
     ready("message fail", "<message id>", false, "Fail one message", queues::fail_message),
     ready(
         "message fail quiet",
@@ -344,10 +371,16 @@ const TABLE: &[Entry] = &[
     ready("policy_rule reset", "", false, "Zero what rules have counted", policy::rule_reset),
     ready("policy_rule stats", "", false, "Show how often each rule fired", policy::rule_statistics),
     local("quit", "End the session"),
-    later("rebind", "<binding>|all [<domain>]", "Assign bindings again"),
+    ready("rebind", "<binding>|all [<domain>]", false, "Assign bindings again", bindings::rebind),
     ready("refresh domain", DOMAINS, false, "Resolve routes again", queues::refresh),
     ready("reopen logs", "", false, "Close and reopen log files", logs::reopen),
-    later("reroute queue", "<from domain> <to domain>", "Move queued mail to another domain"),
+    ready(
+        "reroute queue",
+        "<from domain> <to domain>",
+        false,
+        "Move queued mail to another domain",
+        bindings::reroute,
+    ),
     later("sched", "list|delete|every|at|in ...", "Run console commands later"),
     ready(
         "scriptlet",

@@ -7,7 +7,7 @@ use crate::socket::Endpoint;
 use postfleet_cidr::CidrColumns;
 use postfleet_console::InboundService;
 use postfleet_replica::Outbound;
-use postfleet_spool::QueueKey;
+use postfleet_spool::{BindingName, QueueKey};
 use postfleet_types::{ColumnId, Prefix, View};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -21,6 +21,11 @@ pub(crate) const CONTROL: &str = InboundService::Control.word();
 pub(crate) const CLUSTER: &str = InboundService::EcCluster.word();
 /// The tree of connections to other hosts.
 pub(crate) const OUTBOUND: &str = "outbound";
+
+/// The tree of connections to other hosts through one binding.
+pub(crate) fn outbound_through(binding: &BindingName) -> String {
+    format!("{OUTBOUND}/{binding}")
+}
 
 struct LocalTree {
     columns: CidrColumns,
@@ -39,7 +44,7 @@ impl LocalTree {
 ///
 /// A plain lock: every hold is one tree operation, far below a microsecond's worth of contention.
 pub(crate) struct OpenConnections {
-    trees: Mutex<BTreeMap<&'static str, LocalTree>>,
+    trees: Mutex<BTreeMap<String, LocalTree>>,
     /// By listener, what was accepted while some policy was in force.
     listeners: Mutex<BTreeMap<Endpoint, LocalTree>>,
     fleet: Option<Arc<Fleet>>,
@@ -48,7 +53,7 @@ pub(crate) struct OpenConnections {
 impl OpenConnections {
     pub(crate) fn new(fleet: Option<Arc<Fleet>>) -> Arc<Self> {
         let services = InboundService::ALL.map(InboundService::word).into_iter().chain([OUTBOUND]);
-        let trees = services.map(|service| (service, LocalTree::new())).collect();
+        let trees = services.map(|service| (service.to_owned(), LocalTree::new())).collect();
         Arc::new(Self { trees: Mutex::new(trees), listeners: Mutex::default(), fleet })
     }
 
@@ -69,18 +74,24 @@ impl OpenConnections {
         host: Option<&str>,
         address: IpAddr,
     ) -> CountedOutbound {
+        let through = outbound_through(&queue.binding);
         self.change(OUTBOUND, address, 1);
+        self.change(&through, address, 1);
         let host = host.map(str::to_owned);
         let shared = self.fleet.as_ref().map(|fleet| {
             let counted = outbound(queue, host.as_deref(), address);
             fleet.counting(|replica| replica.outbound_opened(clock::monotonic(), &counted))
         });
-        CountedOutbound { counts: Arc::clone(self), queue: Arc::clone(queue), host, address, shared }
+        CountedOutbound { counts: Arc::clone(self), queue: Arc::clone(queue), through, host, address, shared }
     }
 
-    fn change(&self, service: &'static str, address: IpAddr, delta: i64) {
+    fn change(&self, service: &str, address: IpAddr, delta: i64) {
         let clamped = {
             let mut trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
+            if !trees.contains_key(service) {
+                // The first connection of a binding.
+                trees.insert(service.to_owned(), LocalTree::new());
+            }
             trees
                 .get_mut(service)
                 .is_some_and(|tree| tree.columns.change(tree.own, address, delta, clock::monotonic()).clamped)
@@ -149,6 +160,8 @@ impl OpenConnections {
 pub(crate) struct CountedOutbound {
     counts: Arc<OpenConnections>,
     queue: Arc<QueueKey>,
+    /// The tree of its binding.
+    through: String,
     host: Option<String>,
     address: IpAddr,
     shared: Option<postfleet_replica::Counted>,
@@ -157,6 +170,7 @@ pub(crate) struct CountedOutbound {
 impl Drop for CountedOutbound {
     fn drop(&mut self) {
         self.counts.change(OUTBOUND, self.address, -1);
+        self.counts.change(&self.through, self.address, -1);
         if let (Some(shared), Some(fleet)) = (self.shared.take(), &self.counts.fleet) {
             let counted = outbound(&self.queue, self.host.as_deref(), self.address);
             fleet.counting(|replica| replica.outbound_closed(clock::monotonic(), &counted, shared));

@@ -46,7 +46,7 @@ pub(super) const GLOBAL: &[Row] = &[
     g("Use_IPv6", Bool, Is("false"), "whether IPv6 addresses of exchangers are used"),
     g("Use_Iflist_Cache", Bool, Is("0"), "the system's list of interfaces is cached").fixed().stored(),
     g("Binding_Auto_Replumb", Bool, Is("disabled"), "source addresses are looked at from time to time, and missing ones are not used").stored(),
-    g("Binding_Auto_Replumb_Interval", Int, Is("60"), "how often `Binding_Auto_Replumb` looks").seconds().min(1).stored(),
+    g("Binding_Auto_Replumb_Interval", Int, Is("60"), "when a source address that was not on this machine is tried again").seconds().min(1),
     g("Spoolbase", Text(Path), Is("/var/spool/ecelerity"), "root of the spool").fixed(),
     g("Spool_Mode", Perms, Is("0640"), "mode of new spool files").fixed(),
     g("Spool_Min_Free", Size, Is("536870912"), "MAIL is refused with 452 while the spool's file system has less free than the smaller of this and `Spool_Min_Free_Percent`; below half of it listeners answer 421").unit(Unit::Bytes),

@@ -44,6 +44,7 @@ pub(super) async fn execute(node: &Arc<Node>, command: &Command) -> Outcome {
         Command::GaugeCache(command) => super::audit::gauge_cache(node, command),
         Command::Queue(command) => super::queues::execute(node, command).await,
         Command::Logs(command) => super::logs::execute(node, command).await,
+        Command::Binding(command) => super::bindings::execute(node, command).await,
         Command::Mailq(filter) => {
             let queues = node.delivery.queues().into_iter();
             let queues = queues.filter(|queue| queue.active + queue.delayed > 0).map(|queue| MailqQueue {
@@ -75,7 +76,9 @@ pub(super) async fn execute(node: &Arc<Node>, command: &Command) -> Outcome {
 
 /// Names for completion.
 pub(super) fn names(node: &Node) -> Names {
-    let mut names = Names { bindings: vec!["default".into()], ..Names::default() };
+    let mut names = Names::default();
+    let bindings = node.delivery.bindings().into_iter();
+    names.bindings = bindings.map(|binding| binding.binding().to_string()).collect();
     if let Some(fleet) = &node.fleet {
         names.caches = fleet.cache_names();
         names.objects =
@@ -148,12 +151,15 @@ fn shared_show(node: &Node, typed: &str, from: Option<&str>) -> Outcome {
 }
 
 fn count(node: &Node, kind: &CountKind, selector: CountSelector) -> Outcome {
+    let tree;
     let service = match kind {
         CountKind::Inbound(service) => service.word(),
-        // Nothing is delivered yet: the local outbound tree exists and is empty.
         CountKind::Outbound => counts::OUTBOUND,
-        CountKind::OutboundBinding(binding) if binding == "default" => counts::OUTBOUND,
-        CountKind::OutboundBinding(binding) => return Err(Failure::no_such_binding(binding)),
+        CountKind::OutboundBinding(binding) => {
+            let binding = super::bindings::named(node, binding)?;
+            tree = counts::outbound_through(binding.binding());
+            tree.as_str()
+        }
     };
     let result = match selector {
         CountSelector::Block(prefix) => {

@@ -70,7 +70,7 @@ async fn perform(node: &Arc<Node>, session: &mut Session, command: &Command) -> 
                     format_args!("generation {} is in effect, changed from a console", activated.generation),
                 );
                 let mut reply = activation.reply;
-                reply.lines.splice(0..0, activated.complaints);
+                reply.lines.splice(0..0, activated.told);
                 return Ok(answer(reply));
             }
             Err(ActivateError::Conflict) if activation.commit => return Err(failure(&Refusal::Conflict)),

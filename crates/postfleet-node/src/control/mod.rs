@@ -2,6 +2,7 @@
 
 mod answers;
 mod audit;
+mod bindings;
 mod cache;
 mod config;
 mod datasource;

@@ -3,9 +3,10 @@
 use super::Outcome;
 use crate::clock;
 use crate::node::Node;
+use crate::store::Reading;
 use postfleet_console::{
-    Answer, DomainFigures, Failure, MessageDetails, QueueCommand, QueuedRow, all_domains, domains_above,
-    one_domain, queue_rows,
+    Answer, DomainFigures, Failure, MessageDetails, MessagePart, QueueCommand, QueuedRow, all_domains,
+    domains_above, one_domain, queue_rows,
 };
 use postfleet_queue::{MessageState, QueueState};
 use postfleet_spool::{MessageId, QueueKey};
@@ -60,7 +61,11 @@ pub(super) async fn execute(node: &Arc<Node>, command: &QueueCommand) -> Outcome
             known(node, domain)?;
             Ok(queue_rows(&rows(node, binding.as_deref(), domain, *limit, *offset)))
         }
-        QueueCommand::Details(id) => details(node, id).await,
+        QueueCommand::Dig(domain) => {
+            node.delivery.operate(|scheduler, _| scheduler.dig(domain));
+            said("submitted")
+        }
+        QueueCommand::Details { id, part } => details(node, id, *part).await,
         QueueCommand::Retry(id) => {
             let found =
                 node.delivery.operate(|scheduler, now| scheduler.retry_now(now, message(id)?).then_some(()));
@@ -77,7 +82,7 @@ pub(super) async fn execute(node: &Arc<Node>, command: &QueueCommand) -> Outcome
     }
 }
 
-fn said(text: impl Into<String>) -> Outcome {
+pub(super) fn said(text: impl Into<String>) -> Outcome {
     Ok(Answer::Lines(vec![text.into()]))
 }
 
@@ -85,12 +90,12 @@ fn message(id: &str) -> Option<MessageId> {
     id.parse().ok()
 }
 
-fn known(node: &Node, domain: &str) -> Result<(), Failure> {
+pub(super) fn known(node: &Node, domain: &str) -> Result<(), Failure> {
     let known = node.delivery.queues().iter().any(|queue| *queue.key.domain == *domain);
     if known { Ok(()) } else { Err(Failure::no_such_domain(domain)) }
 }
 
-fn figures(queue: &QueueState, name: &str) -> DomainFigures {
+pub(super) fn figures(queue: &QueueState, name: &str) -> DomainFigures {
     DomainFigures {
         name: name.to_owned(),
         connections: queue.connections,
@@ -149,12 +154,16 @@ fn state(node: &Node, id: &str) -> Result<(MessageId, MessageState), Failure> {
     Ok((number, state.ok_or_else(|| Failure::no_such_message(id))?))
 }
 
-async fn details(node: &Arc<Node>, id: &str) -> Outcome {
+async fn details(node: &Arc<Node>, id: &str, part: MessagePart) -> Outcome {
     let (number, state) = state(node, id)?;
     if state.sending {
         return Err(Failure::message_in_transmission());
     }
     let reading = node.store.open_message(state.batch).await.map_err(Failure::internal)?;
+    if part == MessagePart::Body {
+        let content = content(node, reading).await?;
+        return Ok(Answer::Lines(content.lines().map(String::from).collect()));
+    }
     let envelope = &reading.stored().envelope;
     let copy = envelope.copies.iter().find(|copy| copy.id == number);
     let copy = copy.ok_or_else(|| Failure::no_such_message(id))?;
@@ -179,5 +188,35 @@ async fn details(node: &Arc<Node>, id: &str) -> Outcome {
         reply: state.reply.as_deref().unwrap_or_default().to_owned(),
         octets: reading.stored().content_bytes,
     };
-    Ok(details.answer())
+    Ok(match part {
+        MessagePart::Full => details.full(&content(node, reading).await?),
+        MessagePart::Details | MessagePart::Body => details.answer(),
+    })
+}
+
+/// The most of a message that is shown.
+const SHOWN_OCTETS_MAX: usize = 1 << 20;
+
+/// Header and body as stored; of a large message the beginning, and a line that says so.
+async fn content(node: &Arc<Node>, reading: Reading) -> Result<String, Failure> {
+    let stopping = || Failure::internal("the node is stopping");
+    let (mut open, mut content) = (reading, Vec::new());
+    let octets = open.stored().content_bytes;
+    while content.len() < SHOWN_OCTETS_MAX {
+        let wanted = SHOWN_OCTETS_MAX - content.len();
+        let (again, piece) =
+            node.store.read(open, content.len() as u64, wanted).await.ok_or_else(stopping)?;
+        open = again;
+        let piece = piece.map_err(Failure::internal)?;
+        if piece.is_empty() {
+            break;
+        }
+        content.extend(piece);
+    }
+    let left = octets.saturating_sub(content.len() as u64);
+    let mut text = String::from_utf8_lossy(&content).into_owned();
+    if left > 0 {
+        text.push_str(&format!("\n[{left} octets more are not shown]\n"));
+    }
+    Ok(text)
 }

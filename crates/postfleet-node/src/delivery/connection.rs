@@ -78,11 +78,17 @@ impl Opening {
         };
         let mut stream: Option<Box<dyn Octets>> = match connected {
             Ok(Ok(stream)) => {
+                self.delivery.has_source(&self.queue);
                 let _slower = stream.set_nodelay(true);
                 let _open = client.connected(clock::monotonic());
                 Some(Box::new(stream))
             }
-            Ok(Err(_)) | Err(_) => {
+            Ok(Err(ConnectError::NoSource(error))) => {
+                self.delivery.no_source(&self.queue, &dialing.bind, &error);
+                self.how = Ended::NoSource;
+                return;
+            }
+            Ok(Err(ConnectError::Refused)) | Err(_) => {
                 self.how = Ended::AddressFailed;
                 return;
             }
@@ -351,22 +357,38 @@ const fn answered(stage: client::Stage) -> client::Stage {
     }
 }
 
+/// Who is at fault when there is no connection.
+enum ConnectError {
+    /// We are: this machine has not got the source address.
+    NoSource(io::Error),
+    /// The other side, or the way there.
+    Refused,
+}
+
 /// Connects from a source address: `*`, an address, or a name of this machine.
-async fn connect(bind: &str, to: SocketAddr) -> io::Result<TcpStream> {
-    let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    if bind != "*" {
-        let own: Option<IpAddr> = match bind.trim_matches(['[', ']']).parse() {
-            Ok(address) => Some(address),
-            Err(_) => {
-                let mut found = tokio::net::lookup_host((bind, 0)).await?;
-                found.find(|found| found.is_ipv4() == to.is_ipv4()).map(|found| found.ip())
-            }
-        };
-        let own = own.filter(|own| own.is_ipv4() == to.is_ipv4());
-        let own = own.ok_or_else(|| io::Error::other("Bind_Address has no address of this family"))?;
-        socket.bind(SocketAddr::new(own, 0))?;
+async fn connect(bind: &str, to: SocketAddr) -> Result<TcpStream, ConnectError> {
+    let source = source(bind, to).await.map_err(ConnectError::NoSource)?;
+    let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    let socket = socket.map_err(|_| ConnectError::Refused)?;
+    if let Some(source) = source {
+        socket.bind(SocketAddr::new(source, 0)).map_err(ConnectError::NoSource)?;
     }
-    socket.connect(to).await
+    socket.connect(to).await.map_err(|_| ConnectError::Refused)
+}
+
+async fn source(bind: &str, to: SocketAddr) -> io::Result<Option<IpAddr>> {
+    if bind == "*" {
+        return Ok(None);
+    }
+    let own: Option<IpAddr> = match bind.trim_matches(['[', ']']).parse() {
+        Ok(address) => Some(address),
+        Err(_) => {
+            let mut found = tokio::net::lookup_host((bind, 0)).await?;
+            found.find(|found| found.is_ipv4() == to.is_ipv4()).map(|found| found.ip())
+        }
+    };
+    let own = own.filter(|own| own.is_ipv4() == to.is_ipv4());
+    own.map(Some).ok_or_else(|| io::Error::other("it has no address of the family of the exchanger"))
 }
 
 async fn tls_stream(

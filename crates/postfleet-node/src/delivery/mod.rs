@@ -9,9 +9,11 @@
 //!
 //! A message leaves the spool after the other side has it, or after the bounce that tells of its failure is durable.
 
+mod bindings;
 mod bounces;
 mod connection;
 mod outgoing;
+mod rebind;
 mod resolver;
 mod settings;
 mod shared;
@@ -29,11 +31,12 @@ use bounces::Failures;
 use postfleet_queue::{
     Action, Arrival, ConnectionId, Need, Now, QueueState, Report, Routing, Scheduler, Shared, Verdict,
 };
-use postfleet_spool::{QueueKey, Stored};
+use postfleet_spool::{BindingName, QueueKey, Stored};
+use postfleet_types::Random;
 use resolver::Resolver;
 use settings::{QueueOptions, retries_passed};
 use shared::{Asking, Memory, Throttle};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
@@ -57,6 +60,10 @@ pub(crate) struct Delivery {
     connector: tls::Connectors,
     /// Look-ups at a time.
     lookups: Semaphore,
+    /// Bindings whose source address this machine has not got.
+    unplumbed: Mutex<BTreeSet<BindingName>>,
+    /// Chooses among the bindings of a group.
+    chooser: Mutex<Random>,
 }
 
 struct State {
@@ -71,10 +78,10 @@ fn now() -> Now {
 impl Delivery {
     pub(crate) fn new(settings: Arc<DeliverySettings>, fleet: Option<Arc<Fleet>>) -> Arc<Self> {
         let mut seed = [0; 8];
-        // Any seed will do: it only mixes exchangers of equal preference.
+        // Any seed will do: it only mixes exchangers of equal preference, and bindings of one group.
         let _same_order = getrandom::fill(&mut seed);
-        let scheduler =
-            Scheduler::new(Box::new(QueueOptions(Arc::clone(&settings))), u64::from_le_bytes(seed));
+        let seed = u64::from_le_bytes(seed);
+        let scheduler = Scheduler::new(Box::new(QueueOptions(Arc::clone(&settings))), seed);
         let resolver = Arc::new(Resolver::new(settings.resolv_conf.as_deref()));
         Arc::new(Self {
             state: Mutex::new(State { scheduler, memory: Memory::default() }),
@@ -87,6 +94,8 @@ impl Delivery {
             node: OnceLock::new(),
             connector: tls::Connectors::default(),
             lookups: Semaphore::new(LOOKUPS_MAX),
+            unplumbed: Mutex::default(),
+            chooser: Mutex::new(Random::seeded(seed.rotate_left(32))),
         })
     }
 
@@ -94,8 +103,8 @@ impl Delivery {
         Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes another configuration.
-    pub(crate) fn adopt(&self, settings: Arc<DeliverySettings>) {
+    /// Takes another configuration. Says what became of mail whose binding is gone.
+    pub(crate) fn adopt(&self, settings: Arc<DeliverySettings>) -> Option<String> {
         let file = settings.resolv_conf.as_deref();
         let stale = self.resolver.read().unwrap_or_else(PoisonError::into_inner).is_stale(file);
         if stale {
@@ -105,9 +114,14 @@ impl Delivery {
         let mut state = locked(&self.state);
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&settings);
         state.memory.forget_limits();
-        state.scheduler.configure(now(), Box::new(QueueOptions(settings)));
+        let moved = state.scheduler.configure(now(), Box::new(QueueOptions(settings)));
         drop(state);
         self.changed.notify_one();
+        (moved > 0).then(|| {
+            format!(
+                "{moved} queued messages were moved: their bindings are in another group now, or are gone and 'default' has them"
+            )
+        })
     }
 
     /// Takes the copies of a transaction that is durable. `before`: it was in the spool when the node started.

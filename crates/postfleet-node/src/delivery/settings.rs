@@ -1,15 +1,17 @@
 //! From the configuration to what holds for a queue, an exchanger and a connection.
 
+use super::bindings::{self, Unassigned};
 use postfleet_config::retry::RetrySchedule;
 use postfleet_config::schema::Scope;
 use postfleet_config::{Config, Facts, InstanceId, Origin, Value};
 use postfleet_queue::{
-    Growth, HostSettings, LocalLimit, LocalRate, QueueSettings, RetryPolicy, RouteSettings, Settings,
+    Bindings, Growth, HostSettings, LocalLimit, LocalRate, QueueSettings, RetryPolicy, RouteSettings,
+    Settings,
 };
 use postfleet_smtp::client::{ClientSettings, EightBit, Timeouts, TlsPolicy};
 use postfleet_spool::QueueKey;
 use postfleet_throttle::{Limit, LimitKey, Through, To};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +30,8 @@ pub(crate) struct DeliverySettings {
     rates: (bool, bool),
     /// `Resolv_Conf`.
     pub(crate) resolv_conf: Option<PathBuf>,
+    pub(super) bindings: Bindings,
+    pub(super) unassigned: Unassigned,
 }
 
 /// What a bounce looks like.
@@ -55,9 +59,9 @@ pub(super) struct Dialing {
 }
 
 /// Look-ups for one queue.
-struct Of<'a> {
-    config: &'a Config,
-    facts: Facts<'a>,
+pub(super) struct Of<'a> {
+    pub(super) config: &'a Config,
+    pub(super) facts: Facts<'a>,
 }
 
 impl Of<'_> {
@@ -76,10 +80,10 @@ impl Of<'_> {
     fn seconds(&self, name: &str) -> Duration {
         Duration::from_secs(u64::try_from(self.int(name)).unwrap_or(0))
     }
-    fn bool(&self, name: &str) -> bool {
+    pub(super) fn bool(&self, name: &str) -> bool {
         self.value(name) == Some(Value::Bool(true))
     }
-    fn word(&self, name: &str) -> &'static str {
+    pub(super) fn word(&self, name: &str) -> &'static str {
         match self.value(name) {
             Some(Value::Word(word)) => word,
             _ => "",
@@ -144,7 +148,18 @@ impl DeliverySettings {
     ) -> Self {
         let global = Of { config, facts: Facts::default() };
         let resolv_conf = global.text("Resolv_Conf").map(PathBuf::from);
-        Self { config: config.clone(), hostname, own_addresses, slots, rates, resolv_conf }
+        let unassigned = Unassigned::of(config);
+        let bindings = bindings::read(config, unassigned);
+        Self {
+            config: config.clone(),
+            hostname,
+            own_addresses,
+            slots,
+            rates,
+            resolv_conf,
+            bindings,
+            unassigned,
+        }
     }
 
     fn of<'a>(&'a self, queue: &'a QueueKey) -> Of<'a> {
@@ -287,6 +302,9 @@ impl DeliverySettings {
             Some(value) => Duration::from_secs(value.to_string().parse().unwrap_or(0)),
             None => Duration::ZERO,
         };
+        // What a host name stands for is known when it is connected from.
+        let source = of.text("Bind_Address");
+        let source: Option<IpAddr> = source.and_then(|source| source.trim_matches(['[', ']']).parse().ok());
         RouteSettings {
             routes,
             port: u16::try_from(of.int("Remote_SMTP_Port")).unwrap_or(25),
@@ -294,7 +312,8 @@ impl DeliverySettings {
             skip: blocks("Skip_Hosts"),
             own_names: vec![self.hostname.clone()],
             own_addresses: self.own_addresses.clone(),
-            ipv6: of.bool("Use_IPv6"),
+            ipv4: source.is_none_or(|source| source.is_ipv4()),
+            ipv6: of.bool("Use_IPv6") && source.is_none_or(|source| source.is_ipv6()),
             // Which domains are relay domains is the listeners' matter so far.
             best_only: false,
             fallback_after: of.u32("MX_Failures_Fallback_To_A"),
@@ -413,6 +432,7 @@ impl Settings for QueueOptions {
             },
             // What this version cannot do is not done in another way: the mail stays.
             suspended: of.bool("Suspend_Delivery")
+                || (queue.binding.is_default() && settings.unassigned == Unassigned::Suspended)
                 || !matches!(of.word("Delivery_Method"), "ESMTP" | "SMTP")
                 || !matches!(of.value("Blackhole"), None | Some(Value::Bool(false) | Value::Word("false"))),
             limits,
@@ -426,6 +446,7 @@ impl Settings for QueueOptions {
             recipients_max: of.u32("Max_Recipients_Per_Connection"),
             batch_max: of.u32("Max_Recipients_Per_Batch").max(1),
             host_failure_retry: of.seconds("Host_Failure_Retry"),
+            source_retry: global.seconds("Binding_Auto_Replumb_Interval"),
             failures_to_delay: of.u32("MX_Failures_To_Delay"),
             silence_to_delay: of.seconds("Connect_Timeout_To_Delay"),
             delay_fuzz: of.seconds("Delayed_Binding_Domain_Fuzz"),
@@ -440,6 +461,11 @@ impl Settings for QueueOptions {
             ),
             lookup_failures_to_purge: of.u32("DNS_Failures_To_Purge"),
         })
+    }
+
+    fn home(&self, queue: &QueueKey) -> Option<QueueKey> {
+        let home = self.0.bindings.home(&queue.binding).queue(&queue.domain);
+        (home != *queue).then_some(home)
     }
 
     fn host(&self, queue: &QueueKey, host: &str) -> Arc<HostSettings> {

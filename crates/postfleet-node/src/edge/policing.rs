@@ -39,6 +39,13 @@ fn asking(mut visit: Box<Visit>, matter: Matter, phases: &'static [Phase]) -> As
                 break;
             }
         }
+        if matter == Matter::Message
+            && let Ruling::Redirect(address) = &ruling
+        {
+            // The one copy that is left leaves through a binding like any other.
+            visit.redirect_message(address.clone());
+            ruling = Ruling::Continue;
+        }
         if matter == Matter::Message && matches!(ruling, Ruling::Continue | Ruling::Accept(_)) {
             ruling = copies(&mut visit).await.unwrap_or(ruling);
         }
@@ -58,6 +65,7 @@ async fn copies(visit: &mut Visit) -> Option<Ruling> {
     let (mut refused, mut dropped, mut last) = (0, 0_u32, None);
     for one in &list {
         visit.about(Some(one.address.clone()));
+        let _before = visit.take_assigned();
         let mut stays = true;
         for phase in PHASES {
             if !visit.policy().listens(phase) {
@@ -91,7 +99,7 @@ async fn copies(visit: &mut Visit) -> Option<Ruling> {
         if stays {
             // A script may have put another address in its place.
             let address = visit.recipient_at_hand().unwrap_or(&one.address).to_owned();
-            kept.push(Destination { copy: one.copy, address });
+            kept.push(Destination { copy: one.copy, address, assigned: visit.take_assigned() });
         } else {
             dropped = dropped.saturating_add(1);
         }
@@ -104,7 +112,8 @@ async fn copies(visit: &mut Visit) -> Option<Ruling> {
     // What scripts did to the list meanwhile concerns recipients that are not among those asked about.
     let further = visit.destinations().into_iter().filter(|one| !list.contains(one));
     kept.extend(further);
-    if kept != list {
+    // The contexts are kept for a later choice of the binding.
+    if kept != list || visit.kept_context().is_some() {
         visit.readdress(kept, dropped);
     }
     None
@@ -239,20 +248,32 @@ impl Driver<'_> {
         if swallowed || self.incoming.is_none() {
             return self.discard(session, &discarding(""));
         }
+        let all_assigned = self.visit.as_ref().is_some_and(|visit| visit.all_assigned());
+        if !all_assigned && self.node.delivery.refuses_unassigned() {
+            return self.refuse_unassigned(session);
+        }
         let changed = self.visit.as_mut().and_then(|visit| {
             let sender = visit.new_sender().map(str::to_owned);
             let dropped = visit.dropped();
-            Some((visit.take_destinations()?, sender, dropped))
+            let context = visit.kept_context();
+            Some((visit.take_destinations()?, sender, dropped, context))
         });
-        if let Some((destinations, sender, dropped)) = changed {
+        if let Some((destinations, sender, dropped, context)) = changed {
             if destinations.is_empty() {
                 return self.discard(session, &discarding(""));
             }
-            if let Err(failure) = self.send_to(&destinations, sender, dropped).await {
+            if let Err(failure) = self.send_to(&destinations, sender, dropped, context).await {
                 return settle(session.message_failed(clock::monotonic(), failure));
             }
         }
         self.end(session, said).await;
+    }
+
+    /// `Default_Binding = none`, and a copy that nobody has assigned to a binding.
+    pub(super) fn refuse_unassigned(&mut self, session: &mut Session) {
+        self.abandon();
+        let reply = Reply::new(451, "4.3.5", "no binding for message");
+        settle(session.message_failed(clock::monotonic(), Failure::Policy(reply)));
     }
 
     /// Gives the message that is complete another envelope.
@@ -261,6 +282,7 @@ impl Driver<'_> {
         destinations: &[Destination],
         sender: Option<String>,
         dropped: u32,
+        context: Option<Vec<(String, String)>>,
     ) -> Result<(), Failure> {
         let Some(draft) = self.incoming.take() else { return Ok(()) };
         let mut envelope = draft.envelope().clone();
@@ -269,6 +291,7 @@ impl Driver<'_> {
         if let Some(sender) = sender {
             envelope.sender = sender;
         }
+        envelope.context = context.unwrap_or_default();
         if let Some(first) = envelope.copies.first() {
             envelope.batch = first.id;
         }
@@ -293,6 +316,10 @@ impl Driver<'_> {
                 }
             };
             super::spooled::readdress(&mut copy, destination.address.clone());
+            if let Some(assigned) = &destination.assigned {
+                copy.binding = assigned.binding().clone();
+                copy.binding_group = assigned.group().clone();
+            }
             Some(copy)
         });
         made.collect()
@@ -334,12 +361,12 @@ impl Driver<'_> {
         let before = envelope.copies.clone();
         let destination = |(at, copy): (usize, &RecipientCopy)| {
             let address = visit.destination(&copy.recipient)?;
-            Some(Destination { copy: Some(at), address })
+            Some(Destination { copy: Some(at), address, assigned: None })
         };
         let mut destinations: Vec<Destination> = before.iter().enumerate().filter_map(destination).collect();
         for added in visit.added() {
             if !destinations.iter().any(|known| known.address == *added) {
-                destinations.push(Destination { copy: None, address: added.clone() });
+                destinations.push(Destination { copy: None, address: added.clone(), assigned: None });
             }
         }
         if let Some(sender) = visit.new_sender() {

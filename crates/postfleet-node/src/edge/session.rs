@@ -211,7 +211,11 @@ impl Driver<'_> {
             Event::Content(octets) => self.content(&octets).await,
             Event::MessageEnd(facts) => {
                 if !self.message_question(facts) {
-                    self.end(session, None).await;
+                    if self.node.delivery.refuses_unassigned() {
+                        self.refuse_unassigned(session);
+                    } else {
+                        self.end(session, None).await;
+                    }
                 }
             }
             Event::MessageAbort(_) => self.abandon(),

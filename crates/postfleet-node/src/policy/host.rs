@@ -5,9 +5,10 @@ use super::visit::Visit;
 use crate::node::Node;
 use crate::notices::{Severity, notice};
 use postfleet_policy::{
-    Change, Class, Context, Events, Fault, Host, Kind, Message, Path, Phase, Place, Scope, SeriesRead,
-    SeriesWrite, Windows, spf,
+    Assign, Binding, Change, Class, Context, Events, Fault, Host, Kind, Message, Path, Phase, Place, Scope,
+    SeriesRead, SeriesWrite, Windows, spf,
 };
+use postfleet_queue::Assigned;
 use postfleet_types::normalised;
 use std::io::Write as _;
 use std::sync::Arc;
@@ -66,6 +67,10 @@ pub(super) fn blocking<T>(act: impl FnOnce() -> T) -> T {
     let many = tokio::runtime::Handle::try_current()
         .is_ok_and(|runtime| runtime.runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread);
     if many { tokio::task::block_in_place(act) } else { act() }
+}
+
+fn binding(assigned: &Assigned) -> Binding {
+    Binding { name: assigned.binding().to_string(), group: assigned.group().to_string() }
 }
 
 fn no_message() -> Fault {
@@ -194,6 +199,30 @@ impl Host for LiveHost<'_> {
 
     fn cache_set(&mut self, name: &str, key: &str, value: &str, ttl_s: Option<u64>) -> Result<(), Fault> {
         self.objects().cache_set(name, key, value, ttl_s)
+    }
+
+    fn binding(&mut self) -> Option<Binding> {
+        self.visit.as_ref()?.assigned.as_ref().map(binding)
+    }
+
+    fn assign(&mut self, to: Assign<'_>) -> Option<Binding> {
+        let (assigned, missing) = match to {
+            Assign::Binding(name) => {
+                (self.node.delivery.binding(name), format!("there is no binding '{name}'"))
+            }
+            Assign::Group(name) => (
+                self.node.delivery.binding_of_group(name),
+                format!("there is no binding group '{name}', or no binding in it"),
+            ),
+        };
+        let Some(assigned) = assigned else {
+            let kind = self.home.kind();
+            notice(Severity::Error, format_args!("{kind}: {missing}; the message stays assigned as it was"));
+            return None;
+        };
+        let shown = binding(&assigned);
+        self.visit.as_mut()?.assigned = Some(assigned);
+        Some(shown)
     }
 
     fn envelope(&mut self, path: Path) -> Vec<String> {

@@ -6,7 +6,9 @@ use super::live::Held;
 use crate::node::Node;
 use crate::socket::Endpoint;
 use postfleet_policy::{Context, Edit, Fault, Message, Path, Phase};
+use postfleet_queue::Assigned;
 use postfleet_smtp::{Address, Counters, MailFrom, ReversePath};
+use postfleet_spool::Envelope;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,6 +33,8 @@ pub(crate) struct Destination {
     pub(crate) copy: Option<usize>,
     /// The address, which may be another one than the copy had.
     pub(crate) address: String,
+    /// The binding that scripts assigned it to.
+    pub(crate) assigned: Option<Assigned>,
 }
 
 /// Recipients that scripts may make of one message.
@@ -62,6 +66,8 @@ pub(crate) struct Visit {
     pub(super) helo: String,
     /// The recipient that the phase is about.
     pub(super) recipient: Option<String>,
+    /// The binding that its copy was assigned to.
+    pub(super) assigned: Option<Assigned>,
     /// Those that were accepted.
     pub(super) recipients: Vec<String>,
     pub(super) message: Option<Message>,
@@ -108,6 +114,7 @@ impl Visit {
             sender: None,
             helo: String::new(),
             recipient: None,
+            assigned: None,
             recipients: Vec::new(),
             message: None,
             held: Vec::new(),
@@ -132,6 +139,35 @@ impl Visit {
     /// The module that ran last; empty when none did.
     pub(crate) fn last_module(&self) -> &str {
         self.last_module.as_deref().unwrap_or_default()
+    }
+
+    /// A message that is queued, for those who choose its binding again. Its session is long over: of the contexts there is
+    /// what the spool kept.
+    pub(crate) fn of_queued(node: &Arc<Node>, policy: Arc<Policy>, envelope: &Envelope) -> Self {
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let mut visit = Self::new(
+            node,
+            Arrival {
+                policy,
+                listener: Endpoint::Tcp(nowhere),
+                client: envelope.client.unwrap_or(nowhere),
+                local: nowhere,
+                context: BTreeMap::new(),
+                can_relay: false,
+            },
+        );
+        visit.helo.clone_from(&envelope.helo);
+        visit.sender = Some(envelope.sender.clone());
+        for (key, value) in &envelope.context {
+            visit.context.set(key, value);
+        }
+        visit.recipients = envelope.copies.iter().map(|copy| copy.recipient.clone()).collect();
+        visit
+    }
+
+    /// The content of a message that is queued.
+    pub(crate) fn holds(&mut self, message: Message) {
+        self.message = Some(message);
     }
 
     pub(crate) fn policy(&self) -> &Arc<Policy> {
@@ -293,7 +329,11 @@ impl Visit {
     }
 
     fn all_as_named(&self) -> Vec<Destination> {
-        let copy = |(at, address): (usize, &String)| Destination { copy: Some(at), address: address.clone() };
+        let copy = |(at, address): (usize, &String)| Destination {
+            copy: Some(at),
+            address: address.clone(),
+            assigned: None,
+        };
         self.recipients.iter().enumerate().map(copy).collect()
     }
 
@@ -310,15 +350,27 @@ impl Visit {
 
     /// Everything goes to one address instead.
     pub(crate) fn redirect_message(&mut self, address: String) {
-        self.destinations = Some(vec![Destination { copy: Some(0), address }]);
+        self.destinations = Some(vec![Destination { copy: Some(0), address, assigned: None }]);
     }
 
     /// What changed of the envelope of the complete message: who gets it.
     pub(crate) fn take_destinations(&mut self) -> Option<Vec<Destination>> {
         let destinations =
             self.destinations.take().or_else(|| self.sender_changed.then(|| self.all_as_named()))?;
-        let same = !self.sender_changed && destinations == self.all_as_named();
+        let same = !self.sender_changed
+            && destinations == self.all_as_named()
+            && !self.policy.listens(Phase::SetBinding);
         (!same).then_some(destinations)
+    }
+
+    /// The message context as the spool keeps it for a later choice of the binding; none where nobody chooses.
+    pub(crate) fn kept_context(&self) -> Option<Vec<(String, String)>> {
+        self.policy.listens(Phase::SetBinding).then(|| self.context.pairs())
+    }
+
+    /// Whether scripts have assigned every copy of the complete message to a binding.
+    pub(crate) fn all_assigned(&self) -> bool {
+        self.destinations.as_ref().is_some_and(|all| all.iter().all(|one| one.assigned.is_some()))
     }
 
     /// The addresses of those who get the message, as things stand.
@@ -358,7 +410,7 @@ impl Visit {
                     continue;
                 }
                 let copy = self.recipients.iter().position(|recipient| *recipient == address);
-                list.push(Destination { copy, address });
+                list.push(Destination { copy, address, assigned: None });
             }
         }
         if list.len() > RECIPIENTS_MAX {
@@ -403,6 +455,11 @@ impl Visit {
     /// The sender of the transaction.
     pub(crate) fn sender(&self) -> Option<&str> {
         self.sender.as_deref()
+    }
+
+    /// The binding that the copy at hand was assigned to. The next copy is assigned to none.
+    pub(crate) fn take_assigned(&mut self) -> Option<Assigned> {
+        self.assigned.take()
     }
 
     /// The recipient that the phase was about.

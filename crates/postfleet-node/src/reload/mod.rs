@@ -48,8 +48,8 @@ pub(crate) struct Configuration {
 #[derive(Debug)]
 pub(crate) struct Activated {
     pub(crate) generation: Generation,
-    /// What could not be done and is tried again, a sentence each.
-    pub(crate) complaints: Vec<String>,
+    /// What could not be done and is tried again, and what became of mail, a sentence each.
+    pub(crate) told: Vec<String>,
 }
 
 /// Why a generation did not come into effect. Nothing has changed.
@@ -160,18 +160,22 @@ pub(crate) async fn activate(node: &Arc<Node>, proposal: Proposal) -> Result<Act
     node.receptions.adopt(settings.reception_rate);
     node.datasources.adopt(&settings.datasources);
     node.audit.adopt(settings.audit);
-    node.delivery.adopt(settings.delivery);
+    let moved = node.delivery.adopt(settings.delivery);
     node.policies.adopt(settings.named_throttles_max);
     if let (Some(fleet), Some((tuned, objects))) = (&node.fleet, settings.fleet) {
         fleet.adopt(tuned, objects);
         node.audit.share_gauges();
     }
     before.stop(node).await;
-    let complaints = listeners.change(node, &settings.listeners, prepared).await;
+    let mut told = listeners.change(node, &settings.listeners, prepared).await;
+    if let Some(moved) = moved {
+        notice(Severity::Warning, &moved);
+        told.push(moved);
+    }
     if touches_esmtp {
         configuration.esmtp.send_replace(generation);
     }
-    Ok(Activated { generation, complaints })
+    Ok(Activated { generation, told })
 }
 
 /// Opens new logs where disks may take their time.
@@ -222,8 +226,8 @@ pub(crate) async fn reload(node: &Arc<Node>, file: Option<&Path>) -> Result<Stri
         }
     };
     text.push_str(&postfleet_config::report(&restart_only));
-    for complaint in &activated.complaints {
-        text.push_str(&format!("{complaint}\n"));
+    for sentence in &activated.told {
+        text.push_str(&format!("{sentence}\n"));
     }
     let config = node.configuration.running().configured().clone();
     text.push_str(&postfleet_config::report(&crate::names::check_interfaces(&config)));

@@ -4,7 +4,9 @@ use super::disk::FolderDisk;
 use super::{Store, chain};
 use crate::lock::locked;
 use crate::notices::{Severity, notice};
-use postfleet_spool::{Disk as _, DiskErrorKind, DoneJournal, MessageId, Queue, message_path};
+use postfleet_spool::{
+    Disk as _, DiskErrorKind, DoneJournal, MessageId, PlaceJournal, Placed, Queue, message_path,
+};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::sync::{Mutex, mpsc};
@@ -14,6 +16,8 @@ use tokio::sync::oneshot;
 pub(super) enum Finished {
     /// Copies of one transaction are done.
     Copies(MessageId, Vec<MessageId>),
+    /// Copies were put on other queues than their files say.
+    Placed(Vec<Placed>),
     /// Answer when everything before is on the disk.
     Flush(oneshot::Sender<()>),
 }
@@ -23,6 +27,12 @@ impl Store {
     pub(crate) fn finish(&self, batch: MessageId, copies: Vec<MessageId>) {
         // The thread ends with the process only.
         drop(self.finisher.send(Finished::Copies(batch, copies)));
+    }
+
+    /// Remembers, soon, that copies are on other queues than their files say.
+    pub(crate) fn place(&self, placed: Vec<Placed>) {
+        // The thread ends with the process only.
+        drop(self.finisher.send(Finished::Placed(placed)));
     }
 
     /// Returns when everything that is done is on the disk.
@@ -39,14 +49,19 @@ pub(super) fn run(
     finished: &mpsc::Receiver<Finished>,
     queue: &Mutex<Queue>,
     done: &Mutex<DoneJournal<File>>,
+    places: &Mutex<PlaceJournal<File>>,
 ) {
     while let Ok(first) = finished.recv() {
         let mut records = Vec::new();
         let mut gone = BTreeSet::new();
-        let mut answers = Vec::new();
+        let (mut placed, mut answers) = (Vec::new(), Vec::new());
         for told in std::iter::once(first).chain(finished.try_iter()) {
             let (batch, copies) = match told {
                 Finished::Copies(batch, copies) => (batch, copies),
+                Finished::Placed(copies) => {
+                    placed.extend(copies);
+                    continue;
+                }
                 Finished::Flush(answer) => {
                     answers.push(answer);
                     continue;
@@ -77,6 +92,23 @@ pub(super) fn run(
             }
         }
         records.retain(|(batch, _)| !gone.contains(batch));
+        placed.retain(|placed| !gone.contains(&placed.batch));
+        {
+            let mut places = locked(places);
+            if !placed.is_empty()
+                && let Err(error) = places.record(disk, &placed)
+            {
+                notice(
+                    Severity::Error,
+                    format_args!(
+                        "the queues of {} messages could not be recorded; after a restart they are where they were accepted: {}",
+                        placed.len(),
+                        chain(&error)
+                    ),
+                );
+            }
+            gone.iter().for_each(|batch| places.forget(*batch));
+        }
         let mut done = locked(done);
         if !records.is_empty()
             && let Err(error) = done.record(disk, &records)

@@ -19,8 +19,8 @@ use crate::progress::Progress;
 use anyhow::Context;
 use disk::FolderDisk;
 use postfleet_spool::{
-    DoneJournal, Draft, Envelope, MessageId, MessageIds, OpenError, Opened, Queue, Room, RoomLimits, Sealed,
-    StoreError, Stored, SyncHealth, Synced, commit, open, take_stock,
+    DoneJournal, Draft, Envelope, MessageId, MessageIds, OpenError, Opened, PlaceJournal, Queue, Room,
+    RoomLimits, Sealed, StoreError, Stored, SyncHealth, Synced, commit, open, take_stock,
 };
 use std::fs::File;
 use std::path::Path;
@@ -92,8 +92,10 @@ impl Store {
         let (finisher, finished) = mpsc::channel();
         let mut done = DoneJournal::open(&disk)
             .with_context(|| format!("cannot read the journal of the spool {}", base.display()))?;
-        let second = take_stock(&disk, &mut done, process, clock::wall());
-        let done = Arc::new(Mutex::new(done));
+        let mut places = PlaceJournal::open(&disk)
+            .with_context(|| format!("cannot read the places of messages in the spool {}", base.display()))?;
+        let second = take_stock(&disk, &mut done, &mut places, process, clock::wall());
+        let (done, places) = (Arc::new(Mutex::new(done)), Arc::new(Mutex::new(places)));
         let store = Arc::new(Self {
             disk: disk.clone(),
             ids: Mutex::new(MessageIds::new(process, second)),
@@ -116,9 +118,10 @@ impl Store {
         }
         {
             let (disk, queue, done) = (disk.clone(), Arc::clone(&queue), Arc::clone(&done));
+            let places = Arc::clone(&places);
             std::thread::Builder::new()
                 .name("spool-finish".into())
-                .spawn(move || finishing::run(&disk, &finished, &queue, &done))
+                .spawn(move || finishing::run(&disk, &finished, &queue, &done, &places))
                 .context("cannot start the thread that takes messages out of the spool")?;
         }
         // What this process stores itself is told when it is stored, and may be gone when the scan comes by.
@@ -126,7 +129,7 @@ impl Store {
         let rate = locked(&store.options).drain_rate;
         std::thread::Builder::new()
             .name("spool-scan".into())
-            .spawn(move || scan(opened.recovery, &disk, rate, &queue, &done, own, &on_stored))
+            .spawn(move || scan(opened.recovery, &disk, rate, &queue, (&done, &places), own, &on_stored))
             .context("cannot start the scan of the spool")?;
         Ok(store)
     }
@@ -379,7 +382,7 @@ fn scan(
     disk: &FolderDisk,
     rate: usize,
     queue: &Mutex<Queue>,
-    done: &Mutex<DoneJournal<File>>,
+    (done, places): (&Mutex<DoneJournal<File>>, &Mutex<PlaceJournal<File>>),
     own: impl Fn(MessageId) -> bool,
     on_stored: &OnStored,
 ) {
@@ -399,6 +402,7 @@ fn scan(
                 }
                 continue;
             }
+            locked(places).apply(&mut stored);
             messages += locked(queue).insert(&stored);
             on_stored(&stored, true);
         }

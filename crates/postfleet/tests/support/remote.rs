@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -71,6 +71,11 @@ fn encoded(name: &str) -> Vec<u8> {
 /// What one transaction brought.
 #[derive(Clone, Debug)]
 pub(crate) struct Received {
+    /// Where the connection came from, and what it said in EHLO.
+    #[allow(dead_code, reason = "of no interest to some tests")]
+    pub(crate) peer: IpAddr,
+    #[allow(dead_code, reason = "of no interest to some tests")]
+    pub(crate) helo: String,
     pub(crate) sender: String,
     pub(crate) recipients: Vec<String>,
     pub(crate) text: String,
@@ -129,6 +134,7 @@ fn serve(
     received: &Mutex<Vec<Received>>,
     held: &AtomicBool,
 ) -> std::io::Result<()> {
+    let (peer, mut helo) = (stream.peer_addr()?.ip(), String::new());
     let mut out = stream.try_clone()?;
     let mut lines = BufReader::new(stream);
     out.write_all(b"220 remote.example ESMTP\r\n")?;
@@ -142,7 +148,10 @@ fn serve(
         }
         let verb: String = line.chars().take(4).collect::<String>().to_ascii_uppercase();
         let answer = match verb.as_str() {
-            "EHLO" => "250-remote.example\r\n250-PIPELINING\r\n250 8BITMIME".to_owned(),
+            "EHLO" => {
+                helo = line.trim_end().split(' ').nth(1).unwrap_or_default().to_owned();
+                "250-remote.example\r\n250-PIPELINING\r\n250 8BITMIME".to_owned()
+            }
             "MAIL" => {
                 sender = path(&line);
                 recipients.clear();
@@ -174,7 +183,13 @@ fn serve(
                     std::thread::sleep(Duration::from_millis(5));
                 }
                 let (sender, recipients) = (sender.clone(), std::mem::take(&mut recipients));
-                received.lock().unwrap().push(Received { sender, recipients, text });
+                received.lock().unwrap().push(Received {
+                    peer,
+                    helo: helo.clone(),
+                    sender,
+                    recipients,
+                    text,
+                });
                 "250 2.0.0 taken".to_owned()
             }
             "QUIT" => {
