@@ -39,6 +39,7 @@ pub(super) async fn execute(node: &Arc<Node>, command: &BindingCommand) -> Outco
                     && domain.as_ref().is_none_or(|domain| *key.domain == **domain)
             };
             let rebound = node.delivery.rebind(node, chosen).await;
+            node.store.flush_finished().await;
             said(format!("Rebound {rebound} messages."))
         }
         BindingCommand::Reroute { from, to } => {
@@ -47,6 +48,7 @@ pub(super) async fn execute(node: &Arc<Node>, command: &BindingCommand) -> Outco
             let to = address.map_err(|_| Failure::error(Code::Usage, format!("'{to}' is not a domain.")))?;
             let to = crate::edge::domain_of(&to.to_string());
             let moved = node.delivery.reroute(node, from, &to);
+            node.store.flush_finished().await;
             said(format!("Moved {moved} messages from '{from}' to '{to}'"))
         }
         BindingCommand::Fail { binding, domain, reply, quiet } => {

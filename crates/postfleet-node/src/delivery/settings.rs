@@ -92,6 +92,8 @@ impl Of<'_> {
     fn text(&self, name: &str) -> Option<String> {
         match self.value(name) {
             Some(Value::Text(text)) => Some(text).filter(|text| !text.is_empty()),
+            // Displayed, it stands in quotes.
+            Some(Value::Address(address)) => Some(address.to_string()),
             Some(value) => Some(value.to_string()).filter(|text| !text.is_empty()),
             None => None,
         }
@@ -290,11 +292,10 @@ impl DeliverySettings {
         let routing = self.config.routing(Some(queue.binding.as_str()), Some(&queue.domain));
         let routes =
             if routing.routes.is_empty() { routing.gateway.into_iter().collect() } else { routing.routes };
+        let block = |value: &Value| value.to_string().trim_matches('"').parse().ok();
         let blocks = |name: &str| match of.value(name) {
-            Some(Value::List(values)) => {
-                values.iter().filter_map(|value| value.to_string().parse().ok()).collect()
-            }
-            Some(value) => value.to_string().parse().ok().into_iter().collect(),
+            Some(Value::List(values)) => values.iter().filter_map(block).collect(),
+            Some(value) => block(&value).into_iter().collect(),
             None => Vec::new(),
         };
         let long = |name: &str| match of.value(name) {

@@ -135,3 +135,19 @@ fn mta_8_1_only_a_queue_that_may_fall_back_to_clear_text_does() {
     assert_eq!(tls("example.com"), TlsPolicy::None);
     assert_eq!(tls("strict.example"), TlsPolicy::IfAvailable);
 }
+
+#[test]
+fn addresses_reach_delivery_as_they_are_written() {
+    let settings = settings(
+        "Prohibited_Hosts = ( 127.0.0.0/8 \"10.0.0.1\" )\nSkip_Hosts = 192.0.2.0/24\n\
+         Binding \"b\" { Bind_Address = 192.0.2.11 }\nBinding \"name\" { Bind_Address = \"out.test.example\" }",
+        false,
+    );
+    let default = settings.route(&key("default", "default", "example.com"));
+    assert_eq!(default.prohibited, ["127.0.0.0/8".parse().unwrap(), "10.0.0.1/32".parse().unwrap()]);
+    assert_eq!(default.skip, ["192.0.2.0/24".parse().unwrap()]);
+    let bind = |binding: &str| settings.dialing(&key("default", binding, "example.com")).bind;
+    assert_eq!([bind("default"), bind("b"), bind("name")], ["*", "192.0.2.11", "out.test.example"]);
+    // A host of another family than the source's is left out.
+    assert!(default.ipv4 && settings.route(&key("default", "b", "example.com")).ipv4);
+}
