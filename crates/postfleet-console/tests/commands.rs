@@ -119,7 +119,7 @@ fn wrong_lines_say_what_was_expected() {
         "config begin at once",
         "config commit now",
         "config nosuch",
-        "binding summary",
+        "module list",
         "inbound_audit",
         "inbound_audit show ip",
         "inbound_audit show ip 10.0.0.0/33",
