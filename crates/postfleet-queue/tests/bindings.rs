@@ -1,7 +1,6 @@
 //! Mail and the bindings it belongs to: what becomes of it when they change, and what one binding learns about hosts.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-#[allow(dead_code, reason = "shared with other tests")]
 mod support;
 
 use postfleet_queue::{Bindings, Configured, Ended, HostSettings, Outcome, QueueSettings, Settings};
