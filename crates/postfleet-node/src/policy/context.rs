@@ -57,11 +57,6 @@ impl Dictionary {
         *self = Self::default();
     }
 
-    /// All of it, by key.
-    pub(crate) fn pairs(&self) -> Vec<(String, String)> {
-        self.pairs.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
-    }
-
     /// Whether a key has the value `true`.
     pub(crate) fn is_true(&self, key: &str) -> bool {
         self.value(key) == Some("true")

@@ -365,7 +365,10 @@ impl Visit {
 
     /// The message context as the spool keeps it for a later choice of the binding; none where nobody chooses.
     pub(crate) fn kept_context(&self) -> Option<Vec<(String, String)>> {
-        self.policy.listens(Phase::SetBinding).then(|| self.context.pairs())
+        let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
+        self.policy
+            .listens(Phase::SetBinding)
+            .then(|| self.context.in_order().into_iter().map(owned).collect())
     }
 
     /// Whether scripts have assigned every copy of the complete message to a binding.
