@@ -117,7 +117,7 @@ impl Plan {
         }
         for copy in &stored.envelope.copies {
             let ids = Ids::new(copy.id, stored.envelope.batch, stored.envelope.connection);
-            let names = ids.names(at, &copy.binding_group, &copy.binding);
+            let names = ids.names(at, copy.binding_group.as_str(), copy.binding.as_str());
             let record = lines::reception(stored, copy);
             self.mail(&record, &names);
             for custom in self.customs(LogStage::Reception) {
@@ -134,7 +134,7 @@ impl Plan {
     pub(super) fn attempted(&self, at: WallTime, attempted: &Attempted<'_>) {
         let ids = attempted.ids();
         let queue = &attempted.report.queue;
-        let names = ids.names(at, &queue.binding_group, &queue.binding);
+        let names = ids.names(at, queue.binding_group.as_str(), queue.binding.as_str());
         let record = attempted.record(at);
         self.mail(&record, &names);
         let stage = match &attempted.report.verdict {
