@@ -1,7 +1,9 @@
 //! What the machine and the program say about themselves.
 
+use nix::sys::socket::SockaddrStorage;
 use postfleet_console::Sysinfo;
 use postfleet_types::WallTime;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::UNIX_EPOCH;
 
 /// The version that members and consoles see, `<version> r(<revision>)`.
@@ -42,6 +44,18 @@ pub(crate) fn has_interface(name: &str) -> bool {
     // `eth0:1` is an address of eth0.
     let name = name.split(':').next().unwrap_or_default();
     !all.is_dir() || (!name.is_empty() && !name.contains('/') && all.join(name).exists())
+}
+
+/// The addresses of this machine, those of the loopback interface among them.
+pub(crate) fn addresses() -> Vec<IpAddr> {
+    let Ok(all) = nix::ifaddrs::getifaddrs() else {
+        return vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    };
+    let ip = |address: SockaddrStorage| {
+        let four = address.as_sockaddr_in().map(|address| IpAddr::from(address.ip()));
+        four.or_else(|| address.as_sockaddr_in6().map(|address| address.ip().into()))
+    };
+    all.filter_map(|interface| interface.address.and_then(ip)).collect()
 }
 
 /// 64 bits that nobody can guess.
@@ -91,6 +105,11 @@ pub(crate) fn sysinfo(release: &str) -> Sysinfo {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_loopback_address_is_everywhere() {
+        assert!(addresses().contains(&Ipv4Addr::LOCALHOST.into()), "{:?}", addresses());
+    }
 
     #[test]
     fn the_loopback_interface_is_everywhere() {

@@ -41,7 +41,7 @@ impl Scheduler {
         let mut limits = limits.into_iter().filter(|limit| !limit.shadow);
         limits.find(|limit| {
             let most = limit.most.saturating_add(if reserve { limit.reserve } else { 0 });
-            self.open.get(&limit.key).copied().unwrap_or(0) >= most
+            self.open_for(&limit.key) >= most
         })
     }
 
@@ -49,7 +49,7 @@ impl Scheduler {
         Wait::Limit(Limited {
             option: limit.option,
             scope: limit.scope.clone(),
-            count: self.open.get(&limit.key).copied().unwrap_or(0),
+            count: self.open_for(&limit.key),
             limit: limit.most,
         })
     }

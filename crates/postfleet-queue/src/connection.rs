@@ -99,6 +99,8 @@ pub(crate) struct Connection {
     pub(crate) since: Monotonic,
     /// Handed out and not settled.
     pub(crate) in_flight: Vec<MessageId>,
+    /// It was told to end.
+    pub(crate) leaves: bool,
     pub(crate) deliveries: u32,
     pub(crate) recipients: u32,
 }

@@ -72,9 +72,12 @@ impl Scheduler {
         }
         let Some(queue) = self.queue_mut(number) else { return Err((None, None)) };
         if queue.route.hosts.is_empty() {
-            return match (&queue.wait, stale) {
-                (Some(wait @ Wait::NoSuchDomain { .. }), false) => waits(wait.clone()),
-                _ => waits(Wait::Routing),
+            return match queue.route.until {
+                // Nothing else leaves no hosts for a time.
+                Some(until) if !stale => {
+                    waits(Wait::NoSuchDomain { lookups: queue.route.lookups.no_name(), until })
+                }
+                Some(_) | None => waits(Wait::Routing),
             };
         }
         let open = queue.open();
@@ -84,11 +87,10 @@ impl Scheduler {
             return waits(Wait::Connected);
         }
         // A connection would end before it had a message to send.
-        if let Some(rate) = &settings.message_rate
-            && let Some(until) = self.exhausted(at, rate)
+        if let Some((wait, until)) = self.exhausted(at, &settings.message_rates)
             && until > at + settings.idle_timeout
         {
-            return waits(Wait::Throttle { option: rate.option, scope: rate.scope.clone(), until });
+            return waits(wait);
         }
         let Some(queue) = self.queue_mut(number) else { return Err((None, None)) };
         if settings.growth.is_gradual() {
@@ -113,24 +115,19 @@ impl Scheduler {
             Choice::Wait(wait, key) => return Err((Some(wait), key)),
         };
         // Nothing has been consumed up to here.
-        if let Some(rate) = &settings.connection_rate
-            && let Some(until) = self.exhausted(at, rate)
-        {
-            return waits(Wait::Throttle { option: rate.option, scope: rate.scope.clone(), until });
+        if let Some((wait, _)) = self.exhausted(at, &settings.connection_rates) {
+            return waits(wait);
         }
-        let host = target.host.as_deref();
-        if !shared.take_slot(&key, host) {
+        let connection = self.new_connection();
+        if !shared.take_slot(connection, &key, target.host.as_deref()) {
             return waits(Wait::Connected);
         }
         if let Err(scope) = shared.connection_unit(&key) {
-            shared.give_slot(&key, host);
+            shared.give_slot(connection);
             let option = "Cluster_Outbound_Throttle_Connections";
             return waits(Wait::Throttle { option, scope, until: at + RETEST });
         }
-        if let Some(rate) = &settings.connection_rate {
-            self.throttle(rate).take(at, 1);
-        }
-        let connection = self.new_connection();
+        self.use_up(at, &settings.connection_rates, 1);
         let Some(queue) = self.queue_mut(number) else { return Err((None, None)) };
         queue.connections.insert(connection);
         queue.opening += 1;
@@ -147,6 +144,7 @@ impl Scheduler {
             phase: Phase::Opening,
             since: at,
             in_flight: Vec::new(),
+            leaves: false,
             deliveries: 0,
             recipients: 0,
         };
@@ -200,9 +198,29 @@ impl Scheduler {
         throttle
     }
 
-    /// When a unit will be free, when none is now.
-    pub(crate) fn exhausted(&mut self, now: Monotonic, rate: &LocalRate) -> Option<Monotonic> {
-        let throttle = self.throttle(rate);
-        (throttle.free(now) == 0).then(|| throttle.next_free(now))
+    /// The throttle that has no unit for the longest time, when one has none now.
+    pub(crate) fn exhausted(&mut self, now: Monotonic, rates: &[LocalRate]) -> Option<(Wait, Monotonic)> {
+        let mut longest: Option<(&LocalRate, Monotonic)> = None;
+        for rate in rates {
+            let throttle = self.throttle(rate);
+            if throttle.free(now) == 0 {
+                let until = throttle.next_free(now);
+                longest = longest.filter(|(_, longest)| *longest >= until).or(Some((rate, until)));
+            }
+        }
+        let (rate, until) = longest?;
+        Some((Wait::Throttle { option: rate.option, scope: rate.scope.clone(), until }, until))
+    }
+
+    /// How many units all of these throttles have.
+    pub(crate) fn units(&mut self, now: Monotonic, rates: &[LocalRate], wanted: u64) -> u64 {
+        rates.iter().fold(wanted, |units, rate| units.min(self.throttle(rate).free(now)))
+    }
+
+    /// Takes so many units of each.
+    pub(crate) fn use_up(&mut self, now: Monotonic, rates: &[LocalRate], units: u64) {
+        for rate in rates {
+            self.throttle(rate).take(now, units);
+        }
     }
 }

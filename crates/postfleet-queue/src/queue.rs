@@ -51,6 +51,8 @@ pub(crate) struct Route {
     pub(crate) until: Option<Monotonic>,
     /// The driver has been asked.
     pub(crate) asked: bool,
+    /// The settings have changed since.
+    pub(crate) outdated: bool,
     pub(crate) lookups: Lookups,
 }
 

@@ -406,6 +406,8 @@ const UNANSWERED_FOR: Duration = Duration::from_secs(4 * 3600);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lookups {
     no_name: u32,
+    /// Before that, no look-up counts: a reload asks at once.
+    next_no_name: Option<Monotonic>,
     failed: u32,
     failed_since: Option<Monotonic>,
 }
@@ -435,6 +437,12 @@ impl Lookups {
         self.failed
     }
 
+    /// Look-ups in a row that said that there is no such domain.
+    #[must_use]
+    pub const fn no_name(&self) -> u32 {
+        self.no_name
+    }
+
     /// Takes the outcome of a routing. `purge_after` is `DNS_Failures_To_Purge`.
     pub fn judge(&mut self, now: Monotonic, routed: Routed, purge_after: u32) -> Judged {
         match routed {
@@ -449,12 +457,17 @@ impl Lookups {
             }
             Routed::NoSuchDomain => {
                 (self.failed, self.failed_since) = (0, None);
+                if let Some(until) = self.next_no_name.filter(|until| now < *until) {
+                    return Judged::Again { lookups: self.no_name, until };
+                }
                 self.no_name += 1;
                 if self.no_name >= NO_NAME_LOOKUPS {
-                    self.no_name = 0;
+                    (self.no_name, self.next_no_name) = (0, None);
                     return Judged::Fail(NO_DOMAIN);
                 }
-                Judged::Again { lookups: self.no_name, until: now + NO_NAME_PAUSE }
+                let until = now + NO_NAME_PAUSE;
+                self.next_no_name = Some(until);
+                Judged::Again { lookups: self.no_name, until }
             }
             Routed::Hosts { hosts, ttl } => {
                 *self = Self::default();

@@ -89,6 +89,21 @@ fn tally<'a>(tallies: &'a mut BTreeMap<BindingName, Tally>, binding: &BindingNam
     tallies.entry(binding.clone()).or_default()
 }
 
+/// Connections that count for one limit.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Open {
+    /// All.
+    pub(crate) count: u64,
+    /// Of those, how many were told to end and have not.
+    leaving: u64,
+}
+
+impl Open {
+    pub(crate) const fn staying(&self) -> u64 {
+        self.count.saturating_sub(self.leaving)
+    }
+}
+
 /// All outbound queues of a node. The crate's documentation has the driver's duties.
 #[derive(Debug)]
 pub struct Scheduler {
@@ -102,7 +117,7 @@ pub struct Scheduler {
     pub(crate) connections: BTreeMap<ConnectionId, Connection>,
     next_connection: u64,
     /// Connections by what limits count.
-    pub(crate) open: BTreeMap<LimitKey, u64>,
+    pub(crate) open: BTreeMap<LimitKey, Open>,
     pub(crate) throttles: BTreeMap<(&'static str, String), Throttle>,
     pub(crate) hosts: Hosts,
     /// What bindings did since the start.
@@ -193,9 +208,10 @@ impl Scheduler {
                 queue.resumed = Some(second);
             }
             queue.settings = settings;
-            // Where mail goes may be configured otherwise now.
+            // Where mail goes may be configured otherwise now, and otherwise than somebody is just finding out.
             queue.route.until = None;
             queue.no_source_until = None;
+            queue.route.outdated = queue.route.asked;
             for host in &mut queue.route.hosts {
                 host.settings = match &host.host.name {
                     Some(name) => self.settings.host(&key, name),
@@ -218,6 +234,7 @@ impl Scheduler {
         let Some(number) = self.by_key.get(queue).copied() else { return };
         let Some(found) = self.queue_mut(number) else { return };
         found.route.asked = false;
+        let outdated = core::mem::take(&mut found.route.outdated);
         let purge_after = found.settings.lookup_failures_to_purge;
         match found.route.lookups.judge(now.monotonic, routed, purge_after) {
             Judged::Hosts(hosts, ttl) => {
@@ -233,9 +250,12 @@ impl Scheduler {
                 hosts.sort_by_key(|host| host.host.preference);
                 if let Some(queue) = self.queue_mut(number) {
                     queue.route.hosts = hosts;
-                    queue.route.until = Some(now.monotonic + ttl.max(RETEST));
+                    // Of a configuration that is gone: good enough until the next answer.
+                    queue.route.until = (!outdated).then(|| now.monotonic + ttl.max(RETEST));
                 }
             }
+            // That is what a configuration that is gone came to: asked again, nothing fails for it.
+            Judged::Fail(_) | Judged::Delay(_) | Judged::Again { .. } if outdated => found.route.until = None,
             Judged::Fail(reply) => {
                 found.route.hosts.clear();
                 found.route.until = None;
@@ -251,7 +271,6 @@ impl Scheduler {
                 found.route.until = Some(until);
                 found.wait = Some(Wait::NoSuchDomain { lookups, until });
                 self.set_alarm(number, until);
-                return;
             }
         }
         self.look_at(number);
@@ -438,12 +457,12 @@ impl Scheduler {
     pub(crate) fn count(&mut self, keys: &[LimitKey], more: bool) {
         for key in keys {
             if more {
-                *self.open.entry(key.clone()).or_default() += 1;
+                self.open.entry(key.clone()).or_default().count += 1;
                 continue;
             }
-            if let Some(count) = self.open.get_mut(key) {
-                *count = count.saturating_sub(1);
-                if *count == 0 {
+            if let Some(open) = self.open.get_mut(key) {
+                open.count = open.count.saturating_sub(1);
+                if open.count == 0 {
                     self.open.remove(key);
                 }
             }
@@ -455,6 +474,19 @@ impl Scheduler {
                 self.blocked.remove(key);
             }
         }
+    }
+
+    pub(crate) fn count_leaving(&mut self, keys: &[LimitKey], more: bool) {
+        for key in keys {
+            if let Some(open) = self.open.get_mut(key) {
+                open.leaving = if more { open.leaving + 1 } else { open.leaving.saturating_sub(1) };
+            }
+        }
+    }
+
+    /// How many connections count for a limit.
+    pub(crate) fn open_for(&self, key: &LimitKey) -> u64 {
+        self.open.get(key).map_or(0, |open| open.count)
     }
 
     /// Counts all open connections anew, for limits that may be others now.
@@ -469,8 +501,10 @@ impl Scheduler {
         }
         for (id, keys) in counted {
             self.count(&keys, true);
-            if let Some(connection) = self.connections.get_mut(&id) {
-                connection.keys = keys;
+            let Some(connection) = self.connections.get_mut(&id) else { continue };
+            connection.keys.clone_from(&keys);
+            if connection.leaves {
+                self.count_leaving(&keys, true);
             }
         }
     }

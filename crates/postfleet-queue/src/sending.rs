@@ -10,7 +10,7 @@ use crate::connection::{ConnectionId, Ended, Next, Outcome, Phase};
 use crate::queue::Stage;
 use crate::report::{Action, Report};
 use crate::retry::NOT_ATTEMPTED;
-use crate::scheduler::{Now, RETEST, Scheduler};
+use crate::scheduler::{Now, Open, RETEST, Scheduler};
 use crate::settings::Shared;
 use crate::wait::Wait;
 
@@ -25,7 +25,6 @@ impl Scheduler {
         }
         let number = connection.queue;
         let (before, address) = (connection.phase, connection.target.address);
-        let host = connection.target.host.clone();
         let (deliveries, recipients) = (connection.deliveries, connection.recipients);
         if before != Phase::Idle {
             connection.phase = Phase::Idle;
@@ -47,7 +46,8 @@ impl Scheduler {
         let used_up = |used: u32, most: u32| most > 0 && used >= most;
         let over = settings.limits.iter().any(|limit| {
             let most = limit.most.saturating_add(limit.reserve);
-            !limit.shadow && self.open.get(&limit.key).copied().unwrap_or(0) > most
+            let stay = |key| self.open.get(key).map_or(0, Open::staying);
+            !limit.shadow && stay(&limit.key) > most
         });
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.keys = keys;
@@ -57,8 +57,9 @@ impl Scheduler {
             || over
             || used_up(deliveries, settings.deliveries_max)
             || used_up(recipients, settings.recipients_max)
-            || (before != Phase::Opening && shared.must_end(&key, host.as_deref()));
+            || (before != Phase::Opening && shared.must_end(id));
         if ends {
+            self.leaves(id);
             return Next::Quit;
         }
         let room = match settings.recipients_max {
@@ -70,18 +71,11 @@ impl Scheduler {
             // A connection that is kept open may have to end for others.
             return Next::Stay { wait: None, until: Some(now.monotonic + RETEST) };
         };
-        let wanted = messages.len() as u64;
-        let mut units = wanted;
-        if let Some(rate) = &settings.message_rate {
-            let free = self.throttle(rate).free(now.monotonic);
-            if free == 0 {
-                let until = self.throttle(rate).next_free(now.monotonic);
-                self.stay(number, id);
-                let wait = Wait::Throttle { option: rate.option, scope: rate.scope.clone(), until };
-                return self.throttled(number, wait, until);
-            }
-            units = units.min(free);
+        if let Some((wait, until)) = self.exhausted(now.monotonic, &settings.message_rates) {
+            self.stay(number, id);
+            return self.throttled(number, wait, until);
         }
+        let mut units = self.units(now.monotonic, &settings.message_rates, messages.len() as u64);
         units = match shared.message_units(&key, units) {
             Ok(granted) => granted.min(units),
             Err(scope) => {
@@ -91,9 +85,7 @@ impl Scheduler {
                 return self.throttled(number, wait, until);
             }
         };
-        if let Some(rate) = &settings.message_rate {
-            self.throttle(rate).take(now.monotonic, units);
-        }
+        self.use_up(now.monotonic, &settings.message_rates, units);
         messages.truncate(usize::try_from(units).unwrap_or(usize::MAX));
         for message in &messages {
             let due = self.messages.get(message).map_or(0, |entry| entry.due);
@@ -112,6 +104,16 @@ impl Scheduler {
                 connection.recipients.saturating_add(u32::try_from(messages.len()).unwrap_or(u32::MAX));
         }
         Next::Send { batch, messages }
+    }
+
+    /// A connection was told to end.
+    fn leaves(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(&id).filter(|connection| !connection.leaves) else {
+            return;
+        };
+        connection.leaves = true;
+        let keys = connection.keys.clone();
+        self.count_leaving(&keys, true);
     }
 
     fn throttled(&mut self, number: u32, wait: Wait, until: postfleet_types::Monotonic) -> Next {
@@ -201,6 +203,9 @@ impl Scheduler {
             self.put(message, due, Stage::Active);
             self.follow(message);
         }
+        if connection.leaves {
+            self.count_leaving(&connection.keys, false);
+        }
         self.count(&connection.keys, false);
         let number = connection.queue;
         let target = connection.target;
@@ -211,7 +216,7 @@ impl Scheduler {
             queue.opening = queue.opening.saturating_sub(1);
         }
         let key = Arc::clone(&queue.key);
-        shared.give_slot(&key, target.host.as_deref());
+        shared.give_slot(id);
         match how {
             Ended::Done => {}
             Ended::RetryWithoutTls => {
@@ -224,6 +229,10 @@ impl Scheduler {
             }
             Ended::AddressFailed => {
                 self.hosts.failed(now.monotonic, &key.binding, target.address);
+                // Nothing has grown.
+                if let Some(queue) = self.queue_mut(number) {
+                    queue.growth.2 = queue.growth.2.saturating_sub(1);
+                }
                 self.address_failed(now, number);
             }
         }

@@ -9,6 +9,7 @@ use core::time::Duration;
 use postfleet_spool::QueueKey;
 use postfleet_throttle::{LimitKey, Rate};
 
+use crate::connection::ConnectionId;
 use crate::growth::Growth;
 use crate::retry::RetryPolicy;
 use crate::wait::Blocked;
@@ -70,12 +71,12 @@ pub struct QueueSettings {
     pub silence_to_delay: Duration,
     /// `Delayed_Binding_Domain_Fuzz`.
     pub delay_fuzz: Duration,
-    /// `Outbound_Throttle_Messages`.
-    pub message_rate: Option<LocalRate>,
+    /// `Outbound_Throttle_Messages`, and the fleet's where the fleet shares none. All of them hold.
+    pub message_rates: Vec<LocalRate>,
     /// `Idle_Timeout`: a connection that waits longer for the message throttle ends.
     pub idle_timeout: Duration,
-    /// `Outbound_Throttle_Connections`.
-    pub connection_rate: Option<LocalRate>,
+    /// `Outbound_Throttle_Connections`, likewise.
+    pub connection_rates: Vec<LocalRate>,
     /// `DNS_Failures_To_Purge`.
     pub lookup_failures_to_purge: u32,
 }
@@ -110,11 +111,11 @@ pub trait Shared {
     /// The limit that has no room.
     fn may_connect(&mut self, queue: &QueueKey, host: Option<&str>, wanted: u64) -> Result<(), Blocked>;
     /// Takes the slot for a connection that starts now. `false`: it has gone meanwhile.
-    fn take_slot(&mut self, queue: &QueueKey, host: Option<&str>) -> bool;
+    fn take_slot(&mut self, connection: ConnectionId, queue: &Arc<QueueKey>, host: Option<&str>) -> bool;
     /// The connection has ended, or was not started after all.
-    fn give_slot(&mut self, queue: &QueueKey, host: Option<&str>);
+    fn give_slot(&mut self, connection: ConnectionId);
     /// Whether a connection between two messages has to end, so that others get its slot.
-    fn must_end(&mut self, queue: &QueueKey, host: Option<&str>) -> bool;
+    fn must_end(&mut self, connection: ConnectionId) -> bool;
     /// Takes a unit of the connection throttle. An error names the scope of the throttle that has none.
     ///
     /// # Errors
@@ -137,11 +138,11 @@ impl Shared for Unlimited {
     fn may_connect(&mut self, _: &QueueKey, _: Option<&str>, _: u64) -> Result<(), Blocked> {
         Ok(())
     }
-    fn take_slot(&mut self, _: &QueueKey, _: Option<&str>) -> bool {
+    fn take_slot(&mut self, _: ConnectionId, _: &Arc<QueueKey>, _: Option<&str>) -> bool {
         true
     }
-    fn give_slot(&mut self, _: &QueueKey, _: Option<&str>) {}
-    fn must_end(&mut self, _: &QueueKey, _: Option<&str>) -> bool {
+    fn give_slot(&mut self, _: ConnectionId) {}
+    fn must_end(&mut self, _: ConnectionId) -> bool {
         false
     }
     fn connection_unit(&mut self, _: &QueueKey) -> Result<(), String> {

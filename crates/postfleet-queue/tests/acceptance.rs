@@ -108,7 +108,7 @@ fn mta_case_16_a_scope_limit_holds_for_all_its_domains_together() {
 fn sent_a_second(of_x: Option<&'static str>) -> Vec<(usize, usize)> {
     let mut bench = Bench::new(config(move |queue| {
         let own = of_x.filter(|_| queue.binding == *"x").and_then(|text| rate(text, "x"));
-        QueueSettings { message_rate: own.or_else(|| rate("10", "g")), ..defaults() }
+        QueueSettings { message_rates: own.or_else(|| rate("10", "g")).into_iter().collect(), ..defaults() }
     }));
     let queues = [key("g", "x", "example.com"), key("g", "y", "example.com")];
     for queue in &queues {
@@ -256,7 +256,10 @@ fn mta_7_5_nothing_is_consumed_by_an_attempt_that_another_limit_refuses() {
 
     // A message throttle of this node without units: none of the fleet's is used.
     let asked = Asked::default();
-    let mut bench = Bench::new(config(|_| QueueSettings { message_rate: rate("1/3600", ""), ..defaults() }));
+    let mut bench = Bench::new(config(|_| QueueSettings {
+        message_rates: Vec::from_iter(rate("1/3600", "")),
+        ..defaults()
+    }));
     bench.shared = Box::new(asked.clone());
     (0..5).for_each(|_| _ = bench.mail(&queue, 1));
     bench.pass(Duration::from_secs(5));
@@ -265,7 +268,10 @@ fn mta_7_5_nothing_is_consumed_by_an_attempt_that_another_limit_refuses() {
 
 #[test]
 fn mta_7_4_a_batch_is_cut_to_the_units_that_are_free() {
-    let mut bench = Bench::new(config(|_| QueueSettings { message_rate: rate("3/60", ""), ..defaults() }));
+    let mut bench = Bench::new(config(|_| QueueSettings {
+        message_rates: Vec::from_iter(rate("3/60", "")),
+        ..defaults()
+    }));
     let queue = key("default", "default", "example.com");
     bench.mail(&queue, 5);
     bench.run();
@@ -395,7 +401,10 @@ fn mta_5_3_a_server_that_takes_one_connection_and_refuses_the_others_delays_noth
 
 #[test]
 fn mta_7_6_nothing_is_opened_while_the_message_throttle_is_empty_for_longer_than_connections_wait() {
-    let mut bench = Bench::new(config(|_| QueueSettings { message_rate: rate("1/60", ""), ..defaults() }));
+    let mut bench = Bench::new(config(|_| QueueSettings {
+        message_rates: Vec::from_iter(rate("1/60", "")),
+        ..defaults()
+    }));
     let queue = key("default", "default", "example.com");
     (0..5).for_each(|_| _ = bench.mail(&queue, 1));
     let mut opened = std::collections::BTreeSet::new();

@@ -41,9 +41,9 @@ impl Settings for Suspended {
             failures_to_delay: 0,
             silence_to_delay: Duration::ZERO,
             delay_fuzz: Duration::ZERO,
-            message_rate: None,
+            message_rates: Vec::new(),
             idle_timeout: Duration::from_secs(5),
-            connection_rate: None,
+            connection_rates: Vec::new(),
             lookup_failures_to_purge: 10,
         })
     }

@@ -28,6 +28,8 @@ pub(crate) struct Local {
     /// Of these, the ones that have been told to end at a message boundary.
     pub(crate) closing: u64,
     /// Connections wanted beyond those that are open.
+    /// The configuration has other limits now, and nobody has been told.
+    pub(crate) limits_unsaid: bool,
     pub(crate) wanted: u64,
     pub(crate) gives_unsent: u64,
     pub(crate) gives_under_way: u64,
@@ -107,6 +109,8 @@ impl Locals {
         let local =
             all[place].get_or_insert_with(|| Local { names: path.names().to_vec(), ..Local::default() });
         if local.limits != path.limits() {
+            // Said once: nodes of an older configuration may say theirs after it.
+            local.limits_unsaid = !local.limits.is_empty();
             local.limits = path.limits().to_vec();
         }
         (id, local)

@@ -578,7 +578,10 @@ impl Slots {
 
     fn has_ops(&self, id: LocalId) -> bool {
         self.locals.get(id).is_some_and(|local| {
-            local.gives_unsent > 0 || local.adopts_unsent > 0 || self.claim(id, local).is_some()
+            local.gives_unsent > 0
+                || local.adopts_unsent > 0
+                || local.limits_unsaid && local.used > 0
+                || self.claim(id, local).is_some()
         })
     }
 
@@ -618,7 +621,8 @@ impl Slots {
             let known = self.path(id).is_some();
             let Some(local) = self.locals.get_mut(id) else { continue };
             let names: Vec<&str> = local.names.iter().map(String::as_str).collect();
-            if claim.is_some_and(|units| units > 0) || local.adopts_unsent > 0 {
+            let changed = core::mem::take(&mut local.limits_unsaid) && local.used > 0;
+            if changed || claim.is_some_and(|units| units > 0) || local.adopts_unsent > 0 {
                 // The last limit delivered is in force; one that is in force already need not be said.
                 for (name, limit) in names.iter().zip(&local.limits) {
                     let whole =

@@ -231,6 +231,45 @@ fn connections_are_counted_and_kept_within_the_limit_of_the_fleet() {
 }
 
 #[test]
+fn a_limit_that_a_reload_brings_counts_what_is_open_and_ends_what_is_too_much() {
+    let server = MailServer::start(|_| "250 2.1.5 ok");
+    server.held.store(true, Ordering::SeqCst);
+    let limit = |line: &str| {
+        format!(
+            "Suspend_Delivery = false\nIdle_Timeout = 60\nConnection_Allocation_Aggressiveness = high\n{line}\n\
+             cluster {{ Replicate \"outbound_domains\" {{}} }}"
+        )
+    };
+    let node = relay(&server, &limit("Cluster_Max_Outbound_Connections = 50"));
+    let shown = || node.console("cluster shared show outbound_slots");
+    for number in 0..20 {
+        send(&node, &[&format!("r{number}@example.net")], "x");
+    }
+    wait_until(PATIENCE, "many are open", || server.open.load(Ordering::SeqCst) >= 5);
+    let config = node.dir.path().join("postfleet.conf");
+    let reload = |from: &str, to: &str| {
+        let text = std::fs::read_to_string(&config).unwrap();
+        assert!(text.contains(from));
+        std::fs::write(&config, text.replace(from, to)).unwrap();
+        let reloaded = node.console("config reload");
+        assert!(reloaded.ends_with("Reconfigure complete\n"), "{reloaded}");
+    };
+    // Other limits, on other things: those of the domain.
+    let of_domain = "Domain \"example.net\" { Cluster_Scope_Max_Outbound_Connections = 2 }";
+    reload("Cluster_Max_Outbound_Connections = 50", of_domain);
+    let open = server.open.load(Ordering::SeqCst);
+    wait_until(PATIENCE, "all that are open count", || shown().contains(&format!("{open} of 2")));
+    server.held.store(false, Ordering::SeqCst);
+    wait_until(PATIENCE, "all arrive", || server.all().len() == 20);
+    wait_until(PATIENCE, "two stay open", || {
+        server.open.load(Ordering::SeqCst) == 2 && shown().contains("2 of 2")
+    });
+    // And none is a limit again.
+    reload(of_domain, "");
+    wait_until(PATIENCE, "nothing is held", || !shown().contains("of 2"));
+}
+
+#[test]
 fn tls_is_spoken_where_it_is_required() {
     let made = rcgen::generate_simple_self_signed(vec!["mx.test.example".to_owned()]).unwrap();
     let files = tempfile::tempdir().unwrap();

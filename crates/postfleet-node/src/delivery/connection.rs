@@ -6,14 +6,16 @@ use crate::clock;
 use crate::lock::locked;
 use crate::logs::Attempt;
 use crate::node::Node;
+use crate::notices::{Severity, notice};
 use postfleet_queue::{ConnectionId, Ended, Next, Outcome, Target};
 use postfleet_smtp::client::{self, Client, Ending, Event};
 use postfleet_spool::{MessageId, QueueKey};
+use postfleet_types::Monotonic;
 use std::future::pending;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Notify;
 use tokio::time::sleep_until;
@@ -43,6 +45,73 @@ impl Drop for Opening {
 
 trait Octets: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Octets for T {}
+
+/// An open connection. Both halves are used at a time: a server that refuses a message in the middle says so and does not
+/// read on.
+struct Wire {
+    read: ReadHalf<Box<dyn Octets>>,
+    write: WriteHalf<Box<dyn Octets>>,
+}
+
+impl Wire {
+    fn new(stream: Box<dyn Octets>) -> Self {
+        let (read, write) = tokio::io::split(stream);
+        Self { read, write }
+    }
+
+    /// Writes what the core has to say, and hears the server meanwhile. What is left of it when the connection is over
+    /// is not written. Returns how many octets were.
+    async fn say(&mut self, client: &mut Client, octets: &[u8], buffer: &mut [u8]) -> u64 {
+        let Self { read, write } = self;
+        let mut rest = octets;
+        loop {
+            let written = (octets.len() - rest.len()) as u64;
+            let deadline = client.poll_deadline();
+            if deadline.is_none() && !rest.is_empty() {
+                return written;
+            }
+            let more = async {
+                if rest.is_empty() {
+                    write.flush().await.map(|()| None)
+                } else {
+                    write.write(rest).await.map(Some)
+                }
+            };
+            tokio::select! {
+                biased;
+                more = more => match more {
+                    Ok(None) => return written,
+                    Ok(Some(0)) | Err(_) => {
+                        client.transmit_failed();
+                        return written;
+                    }
+                    Ok(Some(count)) => rest = rest.get(count..).unwrap_or_default(),
+                },
+                heard = read.read(buffer), if deadline.is_some() => hear(client, heard, buffer),
+                () = at(deadline) => {
+                    client.handle_timeout(clock::monotonic().max(deadline.unwrap_or_default()));
+                    client.transmit_failed();
+                    return written;
+                }
+            }
+        }
+    }
+}
+
+fn hear(client: &mut Client, heard: io::Result<usize>, buffer: &[u8]) {
+    match heard {
+        Ok(0) | Err(_) => client.closed(),
+        Ok(count) => client.received(clock::monotonic(), buffer.get(..count).unwrap_or_default()),
+    }
+}
+
+/// Returns at this time, or never.
+async fn at(time: Option<Monotonic>) {
+    match time {
+        Some(at) => sleep_until(clock::instant_of(at)).await,
+        None => pending().await,
+    }
+}
 
 /// A transaction under way.
 struct Sending {
@@ -76,22 +145,20 @@ impl Opening {
             connected = connecting => connected,
             _ = stopping.wait_for(|stopping| *stopping) => return,
         };
-        let mut stream: Option<Box<dyn Octets>> = match connected {
+        let mut wire = match connected {
             Ok(Ok(stream)) => {
                 self.delivery.has_source(&self.queue);
                 let _slower = stream.set_nodelay(true);
                 let _open = client.connected(clock::monotonic());
-                Some(Box::new(stream))
+                Some(Wire::new(Box::new(stream)))
             }
             Ok(Err(ConnectError::NoSource(error))) => {
                 self.delivery.no_source(&self.queue, &dialing.bind, &error);
                 self.how = Ended::NoSource;
                 return;
             }
-            Ok(Err(ConnectError::Refused)) | Err(_) => {
-                self.how = Ended::AddressFailed;
-                return;
-            }
+            Ok(Err(ConnectError::Refused(error))) => return self.address_failed(&error.to_string()),
+            Err(_) => return self.address_failed("Connection Timed Out"),
         };
         let mut sending: Option<Sending> = None;
         // Octets of the transaction.
@@ -103,32 +170,13 @@ impl Opening {
             // Write and carry out until the core waits.
             loop {
                 while let Some(octets) = client.poll_transmit() {
-                    let Some(stream) = &mut stream else { break };
-                    let deadline = client.poll_deadline();
-                    let write = async {
-                        stream.write_all(&octets).await?;
-                        stream.flush().await
-                    };
-                    let timer = async {
-                        match deadline {
-                            Some(at) => sleep_until(clock::instant_of(at)).await,
-                            None => pending().await,
-                        }
-                    };
-                    tokio::select! {
-                        written = write => match written {
-                            Ok(()) => sent += octets.len() as u64,
-                            Err(_) => client.transmit_failed(),
-                        },
-                        () = timer => {
-                            client.handle_timeout(clock::monotonic().max(deadline.unwrap_or_default()));
-                            client.transmit_failed();
-                        }
-                    }
+                    let Some(wire) = &mut wire else { break };
+                    sent += wire.say(&mut client, &octets, &mut buffer).await;
                 }
                 match client.poll_event() {
                     Some(Event::StartTls) => {
-                        let Some(clear) = stream.take() else { continue };
+                        let Some(Wire { read, write }) = wire.take() else { continue };
+                        let clear = read.unsplit(write);
                         let name = host
                             .as_deref()
                             .map_or_else(|| self.target.address.ip().to_string(), str::to_owned);
@@ -138,7 +186,7 @@ impl Opening {
                             client.poll_deadline().map(|at| at.since(clock::monotonic())).unwrap_or_default();
                         match tokio::time::timeout(limit, handshake).await {
                             Ok(Ok(encrypted)) => {
-                                stream = Some(encrypted);
+                                wire = Some(Wire::new(encrypted));
                                 let _ready = client.tls_ready(clock::monotonic());
                             }
                             Ok(Err(_)) | Err(_) => _ = client.tls_failed(),
@@ -164,14 +212,15 @@ impl Opening {
                     Some(Event::Close(ending)) => {
                         self.how = match ending {
                             Ending::Done | Ending::Lost(_) => Ended::Done,
-                            Ending::AddressFailed(_) => Ended::AddressFailed,
+                            Ending::AddressFailed(failure) => {
+                                self.tell(&failure.reply.to_string());
+                                Ended::AddressFailed
+                            }
                             Ending::RetryWithoutTls(_) => Ended::RetryWithoutTls,
                         };
-                        if let Some(mut stream) = stream.take() {
-                            drop(
-                                tokio::time::timeout(std::time::Duration::from_secs(5), stream.shutdown())
-                                    .await,
-                            );
+                        if let Some(mut wire) = wire.take() {
+                            let closing = wire.write.shutdown();
+                            drop(tokio::time::timeout(std::time::Duration::from_secs(5), closing).await);
                         }
                         return;
                     }
@@ -189,40 +238,39 @@ impl Opening {
                     None => break,
                 }
             }
-            let Some(open) = &mut stream else { return };
+            let Some(open) = &mut wire else { return };
             let free = client.takes_message();
             let idle = free && client.stage() == client::Stage::Idle;
             let deadline = client.poll_deadline();
-            let timer = async {
-                match deadline {
-                    Some(at) => sleep_until(clock::instant_of(at)).await,
-                    None => pending().await,
-                }
-            };
-            let again = async {
-                match ask_at {
-                    Some(at) => sleep_until(clock::instant_of(at)).await,
-                    None => pending().await,
-                }
-            };
             let stop = async {
                 if stopping.wait_for(|stopping| *stopping).await.is_err() {
                     pending::<()>().await;
                 }
             };
             tokio::select! {
-                read = open.read(&mut buffer) => match read {
-                    Ok(0) | Err(_) => client.closed(),
-                    Ok(count) => client.received(clock::monotonic(), buffer.get(..count).unwrap_or_default()),
-                },
-                () = timer => client.handle_timeout(clock::monotonic()),
+                heard = open.read.read(&mut buffer) => hear(&mut client, heard, &buffer),
+                () = at(deadline) => client.handle_timeout(clock::monotonic()),
                 () = self.woken.notified(), if idle => ask_at = self.ask(node, &mut client, &mut sending).await,
-                () = again, if idle => ask_at = self.ask(node, &mut client, &mut sending).await,
+                () = at(ask_at), if idle => ask_at = self.ask(node, &mut client, &mut sending).await,
                 () = stop, if free => {
                     let _busy = client.quit(clock::monotonic());
                 }
             }
         }
+    }
+
+    fn address_failed(&mut self, why: &str) {
+        self.how = Ended::AddressFailed;
+        self.tell(why);
+    }
+
+    /// Why an address is of no use now.
+    fn tell(&self, why: &str) {
+        let host = self.target.host.as_deref().unwrap_or("an address");
+        notice(
+            Severity::Debug,
+            format!("{host} ({}) for {} has failed: {why}", self.target.address, self.queue.domain),
+        );
     }
 
     /// Asks the queues what to send.
@@ -231,7 +279,7 @@ impl Opening {
         node: &Arc<Node>,
         client: &mut Client,
         sending: &mut Option<Sending>,
-    ) -> Option<postfleet_types::Monotonic> {
+    ) -> Option<Monotonic> {
         if *node.stopping.borrow() {
             let _busy = client.quit(clock::monotonic());
             return None;
@@ -362,18 +410,18 @@ enum ConnectError {
     /// We are: this machine has not got the source address.
     NoSource(io::Error),
     /// The other side, or the way there.
-    Refused,
+    Refused(io::Error),
 }
 
 /// Connects from a source address: `*`, an address, or a name of this machine.
 async fn connect(bind: &str, to: SocketAddr) -> Result<TcpStream, ConnectError> {
     let source = source(bind, to).await.map_err(ConnectError::NoSource)?;
     let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
-    let socket = socket.map_err(|_| ConnectError::Refused)?;
+    let socket = socket.map_err(ConnectError::Refused)?;
     if let Some(source) = source {
         socket.bind(SocketAddr::new(source, 0)).map_err(ConnectError::NoSource)?;
     }
-    socket.connect(to).await.map_err(|_| ConnectError::Refused)
+    socket.connect(to).await.map_err(ConnectError::Refused)
 }
 
 async fn source(bind: &str, to: SocketAddr) -> io::Result<Option<IpAddr>> {

@@ -104,7 +104,7 @@ impl Delivery {
     }
 
     /// Takes another configuration. Says what became of mail whose binding is gone.
-    pub(crate) fn adopt(&self, settings: Arc<DeliverySettings>) -> Option<String> {
+    pub(crate) fn adopt(self: &Arc<Self>, settings: Arc<DeliverySettings>) -> Option<String> {
         let file = settings.resolv_conf.as_deref();
         let stale = self.resolver.read().unwrap_or_else(PoisonError::into_inner).is_stale(file);
         if stale {
@@ -113,8 +113,10 @@ impl Delivery {
         }
         let mut state = locked(&self.state);
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&settings);
-        state.memory.forget_limits();
-        let moved = state.scheduler.configure(now(), Box::new(QueueOptions(settings)));
+        let State { scheduler, memory } = &mut *state;
+        let mut asking = Asking { delivery: self, settings: &settings, fleet: self.fleet.as_ref(), memory };
+        asking.limits_changed();
+        let moved = scheduler.configure(now(), Box::new(QueueOptions(Arc::clone(&settings))));
         drop(state);
         self.changed.notify_one();
         (moved > 0).then(|| {

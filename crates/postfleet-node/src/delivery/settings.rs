@@ -22,8 +22,8 @@ pub(crate) struct DeliverySettings {
     config: Config,
     /// `Hostname`, or the machine's.
     pub(crate) hostname: String,
-    /// Where this node takes mail.
-    own_addresses: Vec<SocketAddr>,
+    /// Where this node takes mail; the unspecified address stands for all that the machine has.
+    endpoints: Vec<SocketAddr>,
     /// Limits of the fleet are slots of the fleet; otherwise they are limits of this node.
     slots: bool,
     /// The fleet shares throttles of messages, of connections.
@@ -123,11 +123,9 @@ impl Of<'_> {
         let (_, scope) = self.origin(name)?;
         Some(LocalRate { option: name, scope, rate })
     }
-    /// The throttle of this node; where the fleet shares none, the one that was meant for the fleet if it allows less.
-    fn stricter(&self, own: &'static str, fleet: Option<&'static str>) -> Option<LocalRate> {
-        let rates = [self.rate(own), fleet.and_then(|name| self.rate(name))];
-        let a_second = |rate: &LocalRate| rate.rate.units() * 1000 / rate.rate.period().as_secs().max(1);
-        rates.into_iter().flatten().min_by_key(a_second)
+    /// The throttle of this node, and the one that was meant for the fleet where the fleet shares none.
+    fn rates(&self, own: &'static str, fleet: Option<&'static str>) -> Vec<LocalRate> {
+        [Some(own), fleet].into_iter().flatten().filter_map(|name| self.rate(name)).collect()
     }
     /// Whether limits of this name only watch, at the place where they stand.
     fn is_shadow(&self, name: &str) -> bool {
@@ -139,12 +137,27 @@ impl Of<'_> {
     }
 }
 
+/// Where mail for this node itself would go. The machine's addresses come and go: they are looked up each time.
+fn expanded(endpoints: &[SocketAddr], machine: impl Fn() -> Vec<IpAddr>) -> Vec<SocketAddr> {
+    let mut own = Vec::new();
+    for endpoint in endpoints {
+        if !endpoint.ip().is_unspecified() {
+            own.push(*endpoint);
+            continue;
+        }
+        // `[::]` takes connections to IPv4 addresses too, as systems are set up.
+        let reaches = |ip: &IpAddr| endpoint.is_ipv6() || ip.is_ipv4();
+        own.extend(machine().into_iter().filter(reaches).map(|ip| SocketAddr::new(ip, endpoint.port())));
+    }
+    own
+}
+
 impl DeliverySettings {
     /// `rates`: whether `OBTM` and `OBTC` are shared.
     pub(crate) fn new(
         config: &Config,
         hostname: String,
-        own_addresses: Vec<SocketAddr>,
+        endpoints: Vec<SocketAddr>,
         slots: bool,
         rates: (bool, bool),
     ) -> Self {
@@ -152,16 +165,7 @@ impl DeliverySettings {
         let resolv_conf = global.text("Resolv_Conf").map(PathBuf::from);
         let unassigned = Unassigned::of(config);
         let bindings = bindings::read(config, unassigned);
-        Self {
-            config: config.clone(),
-            hostname,
-            own_addresses,
-            slots,
-            rates,
-            resolv_conf,
-            bindings,
-            unassigned,
-        }
+        Self { config: config.clone(), hostname, endpoints, slots, rates, resolv_conf, bindings, unassigned }
     }
 
     fn of<'a>(&'a self, queue: &'a QueueKey) -> Of<'a> {
@@ -312,7 +316,7 @@ impl DeliverySettings {
             prohibited: blocks("Prohibited_Hosts"),
             skip: blocks("Skip_Hosts"),
             own_names: vec![self.hostname.clone()],
-            own_addresses: self.own_addresses.clone(),
+            own_addresses: expanded(&self.endpoints, crate::system::addresses),
             ipv4: source.is_none_or(|source| source.is_ipv4()),
             ipv6: of.bool("Use_IPv6") && source.is_none_or(|source| source.is_ipv6()),
             // Which domains are relay domains is the listeners' matter so far.
@@ -452,11 +456,11 @@ impl Settings for QueueOptions {
             silence_to_delay: of.seconds("Connect_Timeout_To_Delay"),
             delay_fuzz: of.seconds("Delayed_Binding_Domain_Fuzz"),
             idle_timeout: of.seconds("Idle_Timeout"),
-            message_rate: of.stricter(
+            message_rates: of.rates(
                 "Outbound_Throttle_Messages",
                 (!settings.rates.0).then_some("Cluster_Outbound_Throttle_Messages"),
             ),
-            connection_rate: of.stricter(
+            connection_rates: of.rates(
                 "Outbound_Throttle_Connections",
                 (!settings.rates.1).then_some("Cluster_Outbound_Throttle_Connections"),
             ),

@@ -104,7 +104,7 @@ fn mta_case_17_throttles_are_named_by_the_place_of_their_option() {
     );
     let options = QueueOptions(Arc::clone(&settings));
     let scope =
-        |binding: &str| options.queue(&key("g", binding, "example.com")).message_rate.clone().unwrap().scope;
+        |binding: &str| options.queue(&key("g", binding, "example.com")).message_rates[0].scope.clone();
     assert_eq!(scope("x"), "Binding_Group:g:");
     assert_ne!(scope("x"), scope("y"));
     let name = settings.cluster_throttle(&key("g", "x", "example.com"), "Cluster_Outbound_Throttle_Messages");
@@ -150,4 +150,16 @@ fn addresses_reach_delivery_as_they_are_written() {
     assert_eq!([bind("default"), bind("b"), bind("name")], ["*", "192.0.2.11", "out.test.example"]);
     // A host of another family than the source's is left out.
     assert!(default.ipv4 && settings.route(&key("default", "b", "example.com")).ipv4);
+}
+
+#[test]
+fn a_listener_on_all_addresses_listens_on_those_that_the_machine_has() {
+    let machine = || ["127.0.0.1", "192.0.2.7", "2001:db8::7"].map(|ip| ip.parse().unwrap()).to_vec();
+    let own = |endpoint: &str| {
+        let own = expanded(&[endpoint.parse().unwrap()], machine);
+        own.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(own("192.0.2.9:25"), "192.0.2.9:25");
+    assert_eq!(own("0.0.0.0:25"), "127.0.0.1:25 192.0.2.7:25");
+    assert_eq!(own("[::]:25"), "127.0.0.1:25 192.0.2.7:25 [2001:db8::7]:25");
 }

@@ -3,7 +3,7 @@
 use super::Delivery;
 use super::settings::DeliverySettings;
 use crate::fleet::{Fleet, LimitError};
-use postfleet_queue::{Blocked, Limited, Shared};
+use postfleet_queue::{Blocked, ConnectionId, Limited, Shared};
 use postfleet_spool::QueueKey;
 use postfleet_throttle::{Limits, Path, To};
 use std::collections::BTreeMap;
@@ -30,8 +30,8 @@ type Place = (QueueKey, Option<String>);
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     limits: BTreeMap<Place, Arc<Limits>>,
-    /// The slots that open connections have, by what the limits were when they began.
-    open: BTreeMap<Place, Vec<Path>>,
+    /// Open connections, and the slots that they have.
+    open: BTreeMap<ConnectionId, (Arc<QueueKey>, Option<String>, Path)>,
     wishes: Wishes,
     units: BTreeMap<Throttle, Units>,
 }
@@ -103,11 +103,6 @@ impl Units {
 }
 
 impl Memory {
-    /// Another configuration holds.
-    pub(super) fn forget_limits(&mut self) {
-        self.limits.clear();
-    }
-
     /// A unit that was waited for has come, or will not come. Returns its number.
     pub(super) fn came(&mut self, throttle: &Throttle, granted: bool) -> Option<u64> {
         let units = self.units.entry(throttle.clone()).or_default();
@@ -135,6 +130,24 @@ pub(super) struct Asking<'a> {
 }
 
 impl Asking<'_> {
+    /// Another configuration holds. What is open counts for the limits that there are now, even if it is more than they
+    /// allow: it ends between two messages then.
+    pub(super) fn limits_changed(&mut self) {
+        self.memory.limits.clear();
+        let Some(fleet) = self.fleet else { return };
+        // Whoever still wants connections says so again, on the paths of now.
+        for path in std::mem::take(&mut self.memory.wishes).sums.into_keys() {
+            fleet.want_slots(&path, 0);
+        }
+        let mut open = std::mem::take(&mut self.memory.open);
+        for (queue, host, path) in open.values_mut() {
+            let now = self.limits(queue, host.as_deref()).path().clone();
+            fleet.move_slot(path, &now);
+            *path = now;
+        }
+        self.memory.open = open;
+    }
+
     fn limits(&mut self, queue: &QueueKey, host: Option<&str>) -> Arc<Limits> {
         let place = (queue.clone(), host.map(str::to_owned));
         if self.memory.limits.len() >= LIMITS_MAX {
@@ -212,37 +225,29 @@ impl Shared for Asking<'_> {
         })
     }
 
-    fn take_slot(&mut self, queue: &QueueKey, host: Option<&str>) -> bool {
+    fn take_slot(&mut self, connection: ConnectionId, queue: &Arc<QueueKey>, host: Option<&str>) -> bool {
         let Some(fleet) = self.fleet else { return true };
         let limits = self.limits(queue, host);
-        if limits.path().is_free() {
-            return true;
-        }
-        let taken = fleet.open_slot(limits.path());
+        let taken = limits.path().is_free() || fleet.open_slot(limits.path());
         if taken {
-            let place = (queue.clone(), host.map(str::to_owned));
-            self.memory.open.entry(place).or_default().push(limits.path().clone());
+            let held = (Arc::clone(queue), host.map(str::to_owned), limits.path().clone());
+            self.memory.open.insert(connection, held);
         }
         taken
     }
 
-    fn give_slot(&mut self, queue: &QueueKey, host: Option<&str>) {
-        let place = (queue.clone(), host.map(str::to_owned));
-        let Some(paths) = self.memory.open.get_mut(&place) else { return };
-        let path = paths.pop();
-        if paths.is_empty() {
-            self.memory.open.remove(&place);
-        }
-        if let (Some(fleet), Some(path)) = (self.fleet, path) {
+    fn give_slot(&mut self, connection: ConnectionId) {
+        let held = self.memory.open.remove(&connection);
+        if let (Some(fleet), Some((.., path))) = (self.fleet, held)
+            && !path.is_free()
+        {
             fleet.close_slot(&path);
         }
     }
 
-    fn must_end(&mut self, queue: &QueueKey, host: Option<&str>) -> bool {
-        let place = (queue.clone(), host.map(str::to_owned));
-        let path = self.memory.open.get(&place).and_then(|paths| paths.last());
-        match (self.fleet, path) {
-            (Some(fleet), Some(path)) => fleet.slot_at_boundary(path),
+    fn must_end(&mut self, connection: ConnectionId) -> bool {
+        match (self.fleet, self.memory.open.get(&connection)) {
+            (Some(fleet), Some((.., path))) if !path.is_free() => fleet.slot_at_boundary(path),
             _ => false,
         }
     }

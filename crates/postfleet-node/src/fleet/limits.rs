@@ -312,6 +312,21 @@ impl Fleet {
         self.with_slots(|now, slots| slots.at_boundary(now, path)).unwrap_or(false)
     }
 
+    /// A connection counts for other limits from now on, whether they have room or not.
+    pub(crate) fn move_slot(&self, from: &Path, to: &Path) {
+        self.with_slots(|now, slots| {
+            if from.keys().map(|(key, _)| key).eq(to.keys().map(|(key, _)| key)) {
+                // The limits may be others.
+                if !to.is_free() {
+                    slots.want(now, to, 0);
+                }
+                return;
+            }
+            slots.closed(now, from);
+            slots.opened_without(now, to);
+        });
+    }
+
     /// The connection has ended.
     pub(crate) fn close_slot(&self, path: &Path) {
         self.with_slots(|now, slots| slots.closed(now, path));

@@ -195,7 +195,7 @@ pub(crate) fn read(config: &Config, known: Option<&Known>) -> anyhow::Result<Set
     let mut questions = policy.questions();
     questions.mail |= reception_rate.is_some();
     let listeners = listeners(config, &node, &dialing, questions)?;
-    let own = own_addresses(&listeners, address.ip());
+    let own = mail_endpoints(&listeners);
     let shares = |name: &str| {
         fleet.as_ref().is_some_and(|(_, objects)| objects.iter().any(|object| object.spec.name == name))
     };
@@ -244,24 +244,14 @@ fn exact_rate(throttle: Throttle) -> anyhow::Result<Rate> {
     format!("{events}/{seconds}").parse().with_context(|| format!("\"{events}/{seconds}\""))
 }
 
-/// Where this node takes mail: mail for itself must not go there.
-fn own_addresses(listeners: &[Listener], own: IpAddr) -> Vec<SocketAddr> {
+/// Where this node takes mail.
+fn mail_endpoints(listeners: &[Listener]) -> Vec<SocketAddr> {
     let smtp = listeners.iter().filter(|listener| matches!(listener.kind, ListenerKind::Smtp(_)));
-    let mut addresses = Vec::new();
-    for listener in smtp {
-        let Endpoint::Tcp(address) = &listener.endpoint else { continue };
-        if address.ip().is_unspecified() {
-            let loopback = if address.is_ipv4() {
-                IpAddr::from([127, 0, 0, 1])
-            } else {
-                std::net::Ipv6Addr::LOCALHOST.into()
-            };
-            addresses.extend([loopback, own].map(|ip| SocketAddr::new(ip, address.port())));
-        } else {
-            addresses.push(*address);
-        }
-    }
-    addresses
+    smtp.filter_map(|listener| match &listener.endpoint {
+        Endpoint::Tcp(address) => Some(*address),
+        _ => None,
+    })
+    .collect()
 }
 
 /// The default path needs rights that a node started by hand may not have; a path that was written down is meant.

@@ -49,9 +49,9 @@ pub(crate) fn defaults() -> QueueSettings {
         failures_to_delay: 50,
         silence_to_delay: Duration::from_secs(900),
         delay_fuzz: Duration::ZERO,
-        message_rate: None,
+        message_rates: Vec::new(),
         idle_timeout: Duration::from_secs(5),
-        connection_rate: None,
+        connection_rates: Vec::new(),
         lookup_failures_to_purge: 10,
     }
 }
@@ -285,14 +285,14 @@ impl Shared for Asked {
     fn may_connect(&mut self, _: &QueueKey, _: Option<&str>, _: u64) -> Result<(), postfleet_queue::Blocked> {
         Ok(())
     }
-    fn take_slot(&mut self, _: &QueueKey, _: Option<&str>) -> bool {
+    fn take_slot(&mut self, _: ConnectionId, _: &Arc<QueueKey>, _: Option<&str>) -> bool {
         *self.slots.borrow_mut() += 1;
         true
     }
-    fn give_slot(&mut self, _: &QueueKey, _: Option<&str>) {
+    fn give_slot(&mut self, _: ConnectionId) {
         *self.slots.borrow_mut() -= 1;
     }
-    fn must_end(&mut self, _: &QueueKey, _: Option<&str>) -> bool {
+    fn must_end(&mut self, _: ConnectionId) -> bool {
         false
     }
     fn connection_unit(&mut self, _: &QueueKey) -> Result<(), String> {
