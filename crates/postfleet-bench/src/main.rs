@@ -8,6 +8,7 @@
 //!  main ─► rows/* ─► rounds (A B A B …) ─► table ─► standard output, bench/results
 //!             ├─► engine …   in this process
 //!             ├─► member           real nodes without mail, a process each (this program, started again)
+//!             ├─► rows/mail        real nodes with mail, the same way
 //!             └─► peers/*          redis-server, haproxy, anvil: processes of their own on loopback addresses
 //! ```
 #![allow(clippy::print_stdout, reason = "a bench prints what it found")]
@@ -62,6 +63,9 @@ enum Command {
     /// A node without mail, driven over standard input; for the rows that need real nodes
     #[command(hide = true)]
     Member { dir: PathBuf, number: u8 },
+    /// A node with mail, until standard input ends
+    #[command(hide = true)]
+    Node { config: PathBuf },
     /// Memory of so many addresses in the sum and three columns
     #[command(hide = true)]
     Memory { addresses: u32 },
@@ -72,6 +76,7 @@ fn main() -> Result<()> {
     match &arguments.command {
         Some(Command::Digests) => digest::print_all(),
         Some(Command::Member { dir, number }) => member::serve(dir, *number),
+        Some(Command::Node { config }) => rows::mail::serve(config.clone()),
         Some(Command::Memory { addresses }) => rows::memory::child(*addresses),
         None => measure(&arguments),
     }

@@ -35,6 +35,7 @@ impl Unit {
             Self::Nanoseconds if value < 1e6 => format!("{:.1} µs", value / 1e3),
             Self::Nanoseconds if value < 1e9 => format!("{:.2} ms", value / 1e6),
             Self::Nanoseconds => format!("{:.2} s", value / 1e9),
+            Self::PerSecond if value < 1e4 => format!("{:.2} k/s", value / 1e3),
             Self::PerSecond if value < 1e6 => format!("{:.0} k/s", value / 1e3),
             Self::PerSecond => format!("{:.2} M/s", value / 1e6),
             Self::Bytes => format!("{value:.0} B"),

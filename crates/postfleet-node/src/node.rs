@@ -9,7 +9,7 @@ use crate::edge::{Budgets, Receptions};
 use crate::fleet::{self, Class, Fleet};
 use crate::logs::Logs;
 use crate::notices::{self, Severity, notice};
-use crate::policy::Policies;
+use crate::policy::{self, Policies};
 use crate::reload::{self, Configuration};
 use crate::settings::Settings;
 use crate::statistics::Statistics;
@@ -73,16 +73,10 @@ pub(crate) struct Start {
     pub(crate) settings: Settings,
 }
 
-/// Runs a node until it is asked to stop. `enough` completes when the user wants no more waiting.
-pub(crate) async fn run(
-    start: Start,
-    mut reloads: mpsc::Receiver<()>,
-    stop: impl Future<Output = ()>,
-    enough: impl Future<Output = ()>,
-) -> anyhow::Result<()> {
+/// Puts a node together, with its spool open; nothing of it runs yet.
+pub(crate) fn assemble(start: Start) -> anyhow::Result<(Arc<Node>, Settings)> {
     let Start { config, main, settings } = start;
     let logs = Logs::start(&settings.logs)?;
-    let _ending = logs.ending();
     notices::log_to(Some(Arc::clone(&logs)));
     let fleet = settings.fleet.clone().map(|(fleet, objects)| Fleet::new(fleet, objects));
     let delivery = Delivery::new(Arc::clone(&settings.delivery), fleet.clone());
@@ -105,18 +99,31 @@ pub(crate) async fn run(
         receptions: Receptions::new(settings.reception_rate),
         policies: Arc::clone(&settings.policies),
         statistics: Statistics::new(),
-        logs: Arc::clone(&logs),
-        store: Arc::clone(&store),
+        logs,
+        store,
         delivery,
         stopping: watch::Sender::new(false),
     });
+    Ok((node, settings))
+}
+
+/// Runs a node until it is asked to stop. `enough` completes when the user wants no more waiting.
+pub(crate) async fn run(
+    start: Start,
+    mut reloads: mpsc::Receiver<()>,
+    stop: impl Future<Output = ()>,
+    enough: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let (node, settings) = assemble(start)?;
+    let _ending = node.logs.ending();
     settings.policy.start(&node).await.map_err(anyhow::Error::msg)?;
     Configuration::open(&node, &settings).await?;
     node.delivery.start(&node);
     let mut background = JoinSet::new();
-    background.spawn(store.watch_space());
-    background.spawn(logs.beat());
+    background.spawn(Arc::clone(&node.store).watch_space());
+    background.spawn(Arc::clone(&node.logs).beat());
     background.spawn(prune(Arc::clone(&node)));
+    background.spawn(policy::keep_fresh(Arc::clone(&node)));
     background.spawn(audit::maintain(Arc::clone(&node)));
     background.spawn(audit::keep(Arc::clone(&node)));
     let reloading = Arc::clone(&node);

@@ -3,6 +3,8 @@
 //!
 //! It fails by panicking, like the measurements that it serves.
 
+pub use crate::policy::rig::PolicyRig;
+
 use crate::cluster_listener::Dialing;
 use crate::fleet::rig::{Member, start};
 use postfleet_replica::{Counted, Replica};

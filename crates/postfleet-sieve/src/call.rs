@@ -23,6 +23,9 @@ use postfleet_policy::{Disposition, Reply, lifetime};
 /// Characters of a line of `ec_log`; the rest is cut. The paniclog of the reference has this bound.
 const LOG_CHARACTERS_MAX: usize = 1972;
 
+/// Lines that `hash_dump` writes; more are left out.
+const DUMP_LINES_MAX: usize = 1000;
+
 /// How deep `hash_dump` follows hashes in hashes, which may be circles.
 const DUMP_DEPTH_MAX: usize = 4;
 
@@ -383,7 +386,11 @@ impl Execution {
                 Flow::Value(Value::List(texts.collect()))
             }
             HashCall::Dump => {
-                self.dump(host, place, given.value(0), "", 0);
+                let mut lines = Vec::new();
+                self.dump(given.value(0), "", 0, &mut lines);
+                for line in lines {
+                    host.log(place, &line);
+                }
                 Flow::Nothing
             }
             HashCall::Set => {
@@ -406,19 +413,24 @@ impl Execution {
         })
     }
 
-    fn dump(&self, host: &mut dyn Host, place: Place<'_>, value: &Value, before: &str, depth: usize) {
+    fn dump(&self, value: &Value, before: &str, depth: usize, lines: &mut Vec<String>) {
         let Ok(hash) = self.hash(value) else { return };
         for (key, value) in hash {
+            if lines.len() >= DUMP_LINES_MAX {
+                if lines.len() == DUMP_LINES_MAX {
+                    lines.push("…".into());
+                }
+                return;
+            }
             let path = format!("{before}{key}");
             match value.text() {
                 Some(text) => {
-                    let line = format!("{path} = {text}");
-                    host.log(place, &line.chars().take(LOG_CHARACTERS_MAX).collect::<String>());
+                    lines.push(format!("{path} = {text}").chars().take(LOG_CHARACTERS_MAX).collect());
                 }
                 None if depth < DUMP_DEPTH_MAX => {
-                    self.dump(host, place, value, &format!("{path}."), depth.saturating_add(1));
+                    self.dump(value, &format!("{path}."), depth.saturating_add(1), lines);
                 }
-                None => host.log(place, &format!("{path} = (a hash)")),
+                None => lines.push(format!("{path} = (a hash)").chars().take(LOG_CHARACTERS_MAX).collect()),
             }
         }
     }

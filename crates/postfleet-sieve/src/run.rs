@@ -28,11 +28,11 @@ pub enum ErrorMode {
 /// Bounds of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Statements and single comparisons. Reaching it ends the script in either error mode.
+    /// Statements and single comparisons. Reaching it ends the script, also where errors are skipped.
     pub instructions_max: u64,
     /// Bytes of one string or list. More is a runtime error.
     pub value_bytes_max: usize,
-    /// Bytes of all values that a run makes. Reaching it ends the script in either error mode.
+    /// Bytes of all values that a run makes. Reaching it ends the script, also where errors are skipped.
     pub total_bytes_max: usize,
     /// Scripts within scripts. More is a runtime error.
     pub includes_max: usize,
@@ -58,7 +58,7 @@ pub enum Step {
     Done(Outcome),
 }
 
-/// A runtime error; a final one ends the run in either error mode.
+/// A runtime error; a final one ends the run, also where errors are skipped: nobody is refused for it then.
 pub(crate) struct Raised {
     pub(crate) fault: Fault,
     pub(crate) is_final: bool,
@@ -285,8 +285,10 @@ impl Execution {
 
     fn raise(&mut self, host: &mut dyn Host, place: Place<'_>, raised: &Raised) {
         host.log_error(place, &raised.fault.0);
-        if raised.is_final || self.mode == ErrorMode::Fail {
-            self.end(Disposition::Failed(Reply::policy_failure()));
+        match self.mode {
+            ErrorMode::Fail => self.end(Disposition::Failed(Reply::policy_failure())),
+            ErrorMode::Continue if raised.is_final => self.end(Disposition::End),
+            ErrorMode::Continue => {}
         }
     }
 

@@ -21,7 +21,7 @@ use crate::event::{
     RejectionKind, Resources, SessionFacts,
 };
 use crate::reply::Reply;
-use crate::settings::{BAD_COMMANDS_MAX, Injection, SessionSettings};
+use crate::settings::{BAD_COMMANDS_MAX, Injection, Questions, SessionSettings};
 use data::Incoming;
 pub use transaction::RECIPIENTS_MAX;
 use transaction::{PendingMail, PendingRecipient, Transaction};
@@ -59,6 +59,7 @@ pub struct Session {
     service_refused: bool,
     /// MAIL was answered with `Continue` and the unit it took is not settled.
     unit_open: bool,
+    questions: Questions,
     can_relay: bool,
     resources: Resources,
     shutting_down: bool,
@@ -112,6 +113,7 @@ impl Session {
     #[must_use]
     pub fn new(settings: Arc<SessionSettings>, facts: SessionFacts) -> Self {
         let canonical = |address: SocketAddr| SocketAddr::new(normalised(address.ip()), address.port());
+        let questions = settings.questions;
         let mut session = Self {
             settings,
             client: canonical(facts.client),
@@ -128,6 +130,7 @@ impl Session {
             chunked: None,
             service_refused: false,
             unit_open: false,
+            questions,
             can_relay: false,
             resources: Resources::Ample,
             shutting_down: false,
@@ -308,6 +311,11 @@ impl Session {
         Ok(())
     }
 
+    /// Asks at these points, too. Before the first [`Self::poll_event`]; what the settings ask for is asked anyway.
+    pub fn ask_also(&mut self, further: Questions) {
+        self.questions = self.questions.and(further);
+    }
+
     /// Policy or authentication lets this session relay (`can_relay`), or no longer.
     pub fn set_can_relay(&mut self, can_relay: bool) {
         self.can_relay = can_relay;
@@ -372,7 +380,7 @@ impl Session {
     }
 
     fn greet(&mut self) {
-        if self.settings.questions.connect {
+        if self.questions.connect {
             self.ask(Question::Connect, Waiting::Connect);
         } else {
             self.greeting();

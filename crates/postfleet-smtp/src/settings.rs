@@ -140,6 +140,19 @@ pub struct Questions {
     pub recipient: bool,
 }
 
+impl Questions {
+    /// The points of both.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            connect: self.connect || other.connect,
+            ehlo: self.ehlo || other.ehlo,
+            mail: self.mail || other.mail,
+            recipient: self.recipient || other.recipient,
+        }
+    }
+}
+
 /// The `RFC2822_*` options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FormatRules {

@@ -15,6 +15,7 @@ require("msys.cluster_cache") require("msys.shared_throttle") require("msys.exte
 local mod = {}
 function mod:init()
   msys.audit_series.define("bad", "cidr", 300, 6, { replicate = "cluster" })
+  msys.audit_series.define("managers", "cidr", 300, 6, { replicate = "manager" })
   msys.gauge_cache.define("g", 10, 300, true)
   return true
 end
@@ -35,6 +36,8 @@ local does = {
       msys.audit_series.count("bad", { endv = 1, key = "/24" }) .. " " ..
       msys.audit_series.count("bad", { endv = 1, key = "192.0.2.77" })
   end,
+  addm = function() msys.audit_series.add("managers", { count = 3 }) return "done" end,
+  countm = function() return msys.audit_series.count("managers", { endv = 1, key = "/24" }) end,
   remove = function() msys.audit_series.remove_item("bad", "192.0.2.10") return "done" end,
   inc = function() return msys.gauge_cache.inc("g", "k") end,
   dec = function() return msys.gauge_cache.dec("g", "k") end,
@@ -69,6 +72,8 @@ if ec_test :is "%{mailfrom_domain}" "sieve.example" {
     audit_series_add $h;
     $i = hash_create; hash_set $i "series" "p8own"; hash_set $i "monitor" "1,10"; hash_set $i "count" 2; hash_set $i "replicate" 0;
     audit_series_add $i;
+    $m = hash_create; hash_set $m "series" "p8managers"; hash_set $m "monitor" "300,3"; hash_set $m "count" 5;
+    hash_set $m "replicate" "-1"; audit_series_add $m;
     ec_action 250 "done";
   }
   if ec_test :is "%{mailfrom_localpart}" "count" {
@@ -76,7 +81,9 @@ if ec_test :is "%{mailfrom_domain}" "sieve.example" {
     hash_set $h "period_start" 0; hash_set $h "period_end" 9;
     $n = audit_series $h;
     hash_set $h "series" "p8own"; $o = audit_series $h;
-    ec_action 250 "${n} ${o}";
+    $m = hash_create; hash_set $m "series" "p8managers"; hash_set $m "monitor" "300,3"; hash_set $m "ip" "192.0.2.10";
+    hash_set $m "period_end" 1; $p = audit_series $m;
+    ec_action 250 "${n} ${o} ${p}";
   }
 }
 "#;
@@ -119,7 +126,8 @@ fn policy_p01_p02_p04_p08_p09_p14_p15_p17_on_two_nodes() {
              scriptlet \"s\" {{ script \"cases\" {{ source = \"{dir}/cases\" }} }}\n\
              inbound_audit {{ monitors = ( \"300,6\" \"1800,4\" ) }}\n\
              cluster {{ Replicate \"mycache\" {{ type = \"cache\" }}\n\
-             Replicate \"metrics\" {{ parameters = \"connect;audit_series;gauge_cache\" }} }}\n"
+             Replicate \"metrics\" {{ parameters = \"connect;audit_series;gauge_cache\" }}\n\
+             Replicate \"eccmgr_metrics\" {{ parameters = \"audit_series\" }} }}\n"
         );
         std::fs::write(&node.config, format!("{text}\n{more}")).unwrap();
         let answer = fleet.console(at, "config reload");
@@ -143,9 +151,14 @@ fn policy_p01_p02_p04_p08_p09_p14_p15_p17_on_two_nodes() {
     a.becomes("sieve", "events", "3 7");
     b.becomes("lua", "events", "4 7 6");
 
-    // P8: a series that is shared, and one that is not.
+    // P8: a series that is shared, one that is not, and one for managers, of which other nodes hear nothing.
     assert_eq!(a.ask("sieve", "add"), "done");
-    b.becomes("sieve", "count", "2 0");
+    let own = a.ask("sieve", "count");
+    assert!(own.ends_with(" 2 5"), "{own}");
+    b.becomes("sieve", "count", "2 0 0");
+    assert_eq!((a.ask("lua", "addm"), b.ask("lua", "addm")), ("done".into(), "done".into()));
+    a.becomes("lua", "countm", "3");
+    b.becomes("lua", "countm", "3");
 
     // P9: a series that Lua defined.
     assert_eq!(

@@ -97,7 +97,7 @@ pub(super) const SCRIPTS: &[Row] = &[
     sieve("each_rcpt_phase1"), sieve("each_rcpt_phase2"),
     sieve("set_binding_phase1"), sieve("set_binding_phase2"),
     Row::new("runtime_error", Words(FAILURE), From("`Policy_Failure`"), "a script that fails refuses the command with 451, or goes on").at(Chain::M, &[Scope::Scriptlet]),
-    Row::new("script_ttl", Int, Is("300"), "how long a loaded script is kept").at(Chain::M, &[Scope::Scriptlet, Scope::Script]).seconds().min(0).stored(),
+    Row::new("script_ttl", Int, Is("300"), "after how long it is looked whether the file of a script, or of a module that it requires, is another one; then all scripts of the stanza are loaded anew. The shortest time of a stanza holds. 0: only at a reload and at `flush cache`").at(Chain::M, &[Scope::Scriptlet, Scope::Script]).seconds().min(0),
     Row::new("source", Text(Any), Unset, "the script, with `.` or `/` between directories and without `.lua`, from the directory of the main file or `lua` below it; or an absolute path").at(Chain::M, &[Scope::Script]),
 ];
 

@@ -57,8 +57,8 @@ pub struct ScriptletSettings {
     pub enabled: bool,
     /// `runtime_error = fail`; by default what `Policy_Failure` says.
     pub errors_refuse: bool,
-    /// `script_ttl`, in seconds.
-    pub script_ttl: u64,
+    /// The shortest `script_ttl` of the scripts, in seconds; none when nobody looks at them again.
+    pub script_ttl: Option<u64>,
     /// Name and `source` of each `script` that is enabled, in text order.
     pub scripts: Vec<(String, String)>,
 }
@@ -135,6 +135,10 @@ impl Config {
             let source = options.filled("source")?;
             options.bool("enabled").then(|| (script.name.clone().unwrap_or_default(), source))
         };
+        let ttl = |(id, _): (InstanceId, &Instance)| {
+            let options = Lookup::new(self, Facts { instance: Some(id), ..Facts::default() });
+            Some(options.u64("script_ttl")).filter(|ttl| *ttl > 0 && options.bool("enabled"))
+        };
         ScriptletSettings {
             name: instance.name.clone().unwrap_or_default(),
             enabled: stanza.bool("enabled"),
@@ -143,7 +147,7 @@ impl Config {
                 "continue" => false,
                 _ => self.node_settings().policy_failure_is_tempfail,
             },
-            script_ttl: stanza.u64("script_ttl"),
+            script_ttl: self.tree().children(id, Scope::Script).filter_map(ttl).min(),
             scripts: self.tree().children(id, Scope::Script).filter_map(script).collect(),
         }
     }

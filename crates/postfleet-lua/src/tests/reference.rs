@@ -226,3 +226,83 @@ fn the_page_says_what_the_table_says() {
     let hint = "POSTFLEET_WRITE_PAGES=1 cargo test -p postfleet-lua -p postfleet-sieve page writes it anew";
     assert!(found == page(), "docs/policy/lua.md is not what the table says; {hint}");
 }
+
+/// The table at the end of the policy document: function, object with access, phases. `any` is every phase of a session;
+/// where no client is needed, `init` too.
+const DOCUMENT: &[(&str, &str, &str)] = &[
+    ("msys.audit.connections", "monitors, connect (reads own); metrics/connect (reads global)", "any"),
+    ("msys.audit.receptions", "monitors, reception (reads own); metrics/reception (reads global)", "any"),
+    ("msys.audit.rejections", "monitors, rejection (reads own); metrics/rejection (reads global)", "any"),
+    (
+        "msys.audit.inbound_session_count",
+        "local service tree (reads own); inbound_cidr (reads global)",
+        "init, any",
+    ),
+    ("ac:inbound_session_count", "local service tree (reads own); inbound_cidr (reads global)", "any"),
+    ("msys.audit_series.define", "named series (creates)", "init, any"),
+    (
+        "msys.audit_series.add",
+        "metrics/audit_series or eccmgr_metrics/audit_series (writes own)",
+        "init, any",
+    ),
+    (
+        "msys.audit_series.count",
+        "metrics/audit_series or eccmgr_metrics/audit_series (reads global)",
+        "init, any",
+    ),
+    (
+        "msys.audit_series.remove_item",
+        "metrics/audit_series or eccmgr_metrics/audit_series (writes all)",
+        "init, any",
+    ),
+    ("msys.gauge_cache.define", "metrics/gauge_cache (creates)", "init, any"),
+    ("msys.gauge_cache.inc", "metrics/gauge_cache (writes own)", "init, any"),
+    ("msys.gauge_cache.dec", "metrics/gauge_cache (writes own)", "init, any"),
+    ("msys.gauge_cache.get", "metrics/gauge_cache (reads global)", "init, any"),
+    ("msys.gauge_cache.remove_item", "metrics/gauge_cache (writes all)", "init, any"),
+    ("msys.throttle.create", "local named throttles (creates)", "init, any"),
+    ("msys.throttle.inc", "local named throttles (writes own)", "init, any"),
+    ("msys.throttle.dec", "local named throttles (writes own)", "init, any"),
+    ("msys.throttle.check", "local named throttles (reads own)", "init, any"),
+    // There is nothing to hold at `init`.
+    ("msys.throttle.tarpit", "local named throttles (reads and writes)", "any"),
+    ("msys.shared_throttle.create", "shared_named_throttles (creates)", "init, any"),
+    ("msys.shared_throttle.inc", "shared_named_throttles (writes all)", "init, any"),
+    ("msys.shared_throttle.check", "shared_named_throttles (reads global)", "init, any"),
+    ("msys.shared_throttle.tarpit", "shared_named_throttles (reads and writes)", "any"),
+    ("msys.cluster_cache.get", "cache (reads global)", INBOUND),
+    ("msys.cluster_cache.set", "cache (writes all)", INBOUND),
+    ("msys.cluster_cache.delete", "cache (writes all)", INBOUND),
+    ("msys.db.query", "Datasource cache, and cache if replicated (reads and writes)", "init, any"),
+    ("msys.db.fetch_row", "Datasource cache, and cache if replicated (reads and writes)", "init, any"),
+    ("msys.db.execute", "Datasource cache, and cache if replicated (reads and writes)", "init, any"),
+    // After `data` it does nothing, and says so.
+    ("vctx:tarpit", "–", INBOUND),
+    ("vctx:set_code", "metrics/rejection (writes own)", INBOUND),
+    ("vctx:disconnect", "metrics/rejection (writes own)", INBOUND),
+    ("print", "–", "init, any"),
+    ("msys.log", "–", "init, any"),
+    ("vctx:get", "contexts (reads and writes)", "any"),
+    ("vctx:set", "contexts (reads and writes)", "any"),
+    ("msg:context_get", "contexts (reads and writes)", MESSAGE),
+    ("msg:context_set", "contexts (reads and writes)", MESSAGE),
+    ("msg:context_exists", "contexts (reads and writes)", MESSAGE),
+    ("msg:context_exists_and_get", "contexts (reads and writes)", MESSAGE),
+    ("msg:context_delete", "contexts (reads and writes)", MESSAGE),
+];
+
+const INBOUND: &str = "connect, ehlo, mailfrom, rcptto, data, spool, each_rcpt";
+const MESSAGE: &str = "data, spool, each_rcpt, set_binding";
+
+#[test]
+fn policy_section_5_functions_objects_and_phases_are_those_of_the_document() {
+    for (name, object, phase) in DOCUMENT {
+        let function = FUNCTIONS.iter().find(|function| function.name == *name).expect(name);
+        assert_eq!((objects(function).as_str(), phases(function).as_str()), (*object, *phase), "{name}");
+    }
+    let touches = |function: &&Function| function.uses.iter().any(|used| used.object != "contexts");
+    for function in FUNCTIONS.iter().filter(touches) {
+        let further = ["msg:code", "msg:discard"].contains(&function.name);
+        assert!(further || DOCUMENT.iter().any(|(name, ..)| *name == function.name), "{}", function.name);
+    }
+}

@@ -56,6 +56,10 @@ pub(super) async fn serve(node: &Arc<Node>, stream: Stream, beginning: Beginning
     let idle_time = settings.idle_time;
     let mut session = Session::new(settings, facts);
     session.set_can_relay(can_relay);
+    if let Some(visit) = &visit {
+        // Scripts that were read anew may listen where those of the configuration's start did not.
+        session.ask_also(visit.policy().questions());
+    }
     let refusal = refusal.or_else(|| {
         (node.store.room() == Room::Critical).then_some(postfleet_smtp::ConnectRefusal::Resources)
     });

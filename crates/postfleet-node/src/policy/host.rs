@@ -29,7 +29,7 @@ pub(super) struct LiveHost<'a> {
     pub(super) home: &'a dyn Home,
     pub(super) phase: Option<Phase>,
     pub(super) slot: &'a str,
-    /// Another interpreter has done the same: it need not be told again.
+    /// Another interpreter has done the same: what it said is not said again, and what it counted or wrote is not done twice.
     pub(super) repeats: bool,
 }
 
@@ -161,6 +161,9 @@ impl Host for LiveHost<'_> {
     }
 
     fn throttle_change(&mut self, kind: Kind, name: &str, change: Change) -> Result<(), Fault> {
+        if self.repeats {
+            return Ok(());
+        }
         self.objects().throttle_change(kind, name, change)
     }
 
@@ -186,6 +189,9 @@ impl Host for LiveHost<'_> {
     }
 
     fn gauge_change(&mut self, name: &str, key: &str, change: Change) -> Result<i64, Fault> {
+        if self.repeats {
+            return self.gauge(name, key);
+        }
         self.objects().gauge_change(name, key, change)
     }
 

@@ -39,8 +39,7 @@ impl LuaHost for LiveHost<'_> {
     }
 
     fn print(&mut self, level: Level, text: &str) {
-        // What every interpreter says at its start is said once, unless something is wrong.
-        if self.repeats && level < Level::Error {
+        if self.repeats {
             return;
         }
         for line in text.split('\n') {
@@ -71,6 +70,9 @@ impl LuaHost for LiveHost<'_> {
     }
 
     fn named_series_add(&mut self, name: &str, key: SeriesKey<'_>, amount: i64) -> Result<(), Fault> {
+        if self.repeats {
+            return Ok(());
+        }
         self.objects().named_series_add(name, key, amount)
     }
 

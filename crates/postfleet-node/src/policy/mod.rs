@@ -18,7 +18,10 @@ mod live;
 mod lua_host;
 mod named_series;
 mod objects;
+#[cfg(feature = "rig")]
+pub(crate) mod rig;
 pub(crate) mod rules;
+pub(crate) mod script_files;
 pub(crate) mod scriptlet;
 pub(crate) mod sieve;
 mod visit;
@@ -115,6 +118,25 @@ pub(crate) trait Module: Send + Sync {
     fn run(self: Arc<Self>, phase: Phase) -> Box<dyn Run>;
 }
 
+/// How often it is looked whether the time of a script is over, which is counted in whole seconds.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Keeps the scripts of the configuration in effect as their files are, see `script_ttl`.
+pub(crate) async fn keep_fresh(node: Arc<Node>) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let policy = Arc::clone(&node.configuration.serving().policy);
+        if policy.scriptlets.is_empty() {
+            continue;
+        }
+        // A reload meanwhile would start other scripts, and stop these.
+        let _still = node.configuration.still().await;
+        if Arc::ptr_eq(&policy, &node.configuration.serving().policy) && !*node.stopping.borrow() {
+            policy.look_again(&node).await;
+        }
+    }
+}
+
 /// The policy of one generation.
 #[derive(Default)]
 pub(crate) struct Policy {
@@ -140,6 +162,13 @@ impl Policy {
     pub(crate) async fn stop(&self, node: &Arc<Node>) {
         for scriptlet in &self.scriptlets {
             scriptlet.stop(node).await;
+        }
+    }
+
+    /// Scripts whose time is over are looked at again.
+    async fn look_again(&self, node: &Arc<Node>) {
+        for scriptlet in &self.scriptlets {
+            scriptlet.look_again(node).await;
         }
     }
 

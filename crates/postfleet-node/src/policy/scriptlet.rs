@@ -3,24 +3,21 @@
 use super::ask::answer_without_session;
 use super::host::{Home, LiveHost};
 use super::live::Policies;
+use super::script_files::{self, Files, Paths};
 use super::visit::Visit;
 use super::{Finding, Module, Run, Step, Verdict};
 use crate::node::Node;
 use crate::notices::{Severity, notice};
-use postfleet_lua::{Callout, Ending, Execution, Library, Limits, LoadError, OnError, Program, Source};
-use postfleet_policy::{Answer, Class, Disposition, Phase};
-use std::path::{Path, PathBuf};
+use postfleet_datasource::Rows;
+use postfleet_lua::{Callout, Ending, Execution, OnError, Program};
+use postfleet_policy::{Answer, Class, Disposition, Phase, Request};
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
-
-/// Bytes of one script; the interpreter has the same bound.
-const SCRIPT_BYTES_MAX: u64 = 1 << 20;
+use tokio::time::Instant;
 
 /// Interpreters of one stanza: calls that are under way at the same moment take turns beyond.
 const INTERPRETERS_MAX: usize = 8;
-
-/// Finds the files of a script, or of a module that it requires, by its name.
-pub(crate) type Paths = Arc<dyn Fn(&str) -> Vec<PathBuf> + Send + Sync>;
 
 /// What one stanza says.
 #[derive(Clone)]
@@ -30,91 +27,33 @@ pub(crate) struct ScriptletOptions {
     /// Name and `source`, in the order of the configuration.
     pub(crate) scripts: Vec<(String, String)>,
     pub(crate) paths: Paths,
+    /// After how long it is looked whether their files are others; none: never.
+    pub(crate) ttl: Option<Duration>,
+}
+
+fn load(options: &ScriptletOptions) -> (Result<Program, String>, Files) {
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    script_files::load_all(&options.scripts, &options.paths, options.on_error, threads.min(INTERPRETERS_MAX))
 }
 
 /// One stanza.
 pub(crate) struct Scriptlet {
     options: ScriptletOptions,
-    /// Replaced by `flush cache`.
+    /// Replaced when the scripts are read anew.
     program: RwLock<Arc<Program>>,
+    /// When the files were last looked at, and what they were, whether they could be used or not. Held while scripts are
+    /// read anew, so that this happens once at a time.
+    looked: tokio::sync::Mutex<(Instant, Files)>,
     policies: Arc<Policies>,
-}
-
-/// Modules in the folders of the configuration.
-struct Folders(Paths);
-
-impl Library for Folders {
-    fn module(&self, name: &str) -> Result<Option<Source>, String> {
-        for path in (self.0)(name) {
-            match read(name, &path) {
-                Ok(source) => return Ok(Some(source)),
-                Err((std::io::ErrorKind::NotFound, _)) => {}
-                Err((_, problem)) => return Err(problem),
-            }
-        }
-        Ok(None)
-    }
-}
-
-/// Reads one script.
-fn read(name: &str, path: &Path) -> Result<Source, (std::io::ErrorKind, String)> {
-    let file = path.display().to_string();
-    let failed = |error: std::io::Error| (error.kind(), format!("{file}: {error}"));
-    let size = std::fs::metadata(path).map_err(failed)?.len();
-    if size > SCRIPT_BYTES_MAX {
-        let problem = format!("{file}: {size} bytes are too many for a script; at most {SCRIPT_BYTES_MAX}");
-        return Err((std::io::ErrorKind::FileTooLarge, problem));
-    }
-    let bytes = std::fs::read(path).map_err(failed)?;
-    let text = String::from_utf8(bytes).map_err(|_| {
-        (std::io::ErrorKind::InvalidData, format!("{file}: not UTF-8; save the script as UTF-8"))
-    })?;
-    Ok(Source { name: name.to_owned(), file, text })
-}
-
-/// Finds a script of a stanza.
-pub(crate) fn find(name: &str, source: &str, paths: &Paths) -> Result<Source, String> {
-    let candidates = paths(source);
-    if candidates.is_empty() {
-        return Err(format!(
-            "'{source}' names no script; expected names with '.' or '/' between them, as in policies.rate"
-        ));
-    }
-    for path in &candidates {
-        match read(name, path) {
-            Ok(found) => return Ok(found),
-            Err((std::io::ErrorKind::NotFound, _)) => {}
-            Err((_, problem)) => return Err(problem),
-        }
-    }
-    let looked: Vec<String> = candidates.iter().map(|path| path.display().to_string()).collect();
-    Err(format!("script '{source}' not found; it would be {}", looked.join(" or ")))
-}
-
-/// Loads scripts, into one interpreter if they are only looked at.
-pub(crate) fn load(
-    sources: &[Source],
-    paths: &Paths,
-    on_error: OnError,
-    interpreters: usize,
-) -> Result<Program, LoadError> {
-    let now_s = crate::clock::wall().unix_seconds();
-    Program::load(sources, &Folders(Arc::clone(paths)), Limits::default(), on_error, interpreters, now_s)
-}
-
-fn program(options: &ScriptletOptions) -> Result<Program, String> {
-    let found = options.scripts.iter().map(|(name, source)| find(name, source, &options.paths));
-    let sources = found.collect::<Result<Vec<_>, String>>()?;
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    load(&sources, &options.paths, options.on_error, threads.min(INTERPRETERS_MAX))
-        .map_err(|error| error.to_string())
 }
 
 impl Scriptlet {
     /// Loads all scripts of a stanza. Reads files.
     pub(crate) fn new(options: ScriptletOptions, policies: Arc<Policies>) -> Result<Self, String> {
-        let program = RwLock::new(Arc::new(program(&options)?));
-        Ok(Self { options, program, policies })
+        let (program, files) = load(&options);
+        let program = RwLock::new(Arc::new(program?));
+        let looked = tokio::sync::Mutex::new((Instant::now(), files));
+        Ok(Self { options, program, looked, policies })
     }
 
     /// How statistics are kept.
@@ -157,19 +96,24 @@ impl Scriptlet {
 
     /// What went wrong, without repetition.
     async fn call_all(&self, node: &Arc<Node>, program: &Arc<Program>, callout: Callout) -> Vec<String> {
-        let mut errors = Vec::new();
         if !program.listens(callout) {
-            return errors;
+            return Vec::new();
         }
         for interpreter in 0..program.interpreters() {
             let execution = Execution::within(program, interpreter, &[callout], "");
             let ending = self.finish(node, execution, callout, interpreter > 0).await;
-            errors.extend(ending.errors);
-            if !errors.is_empty() {
-                break;
+            if ending.errors.is_empty() {
+                continue;
             }
+            if interpreter > 0 {
+                // A host that repeats is silent.
+                for error in &ending.errors {
+                    notice(Severity::Error, format_args!("scriptlet: {error}"));
+                }
+            }
+            return ending.errors;
         }
-        errors
+        Vec::new()
     }
 
     /// Runs what belongs to no session.
@@ -191,6 +135,10 @@ impl Scriptlet {
             };
             match execution.step(&mut host) {
                 postfleet_lua::Step::Done(ending) => return ending,
+                // What is done for its effect is done once.
+                postfleet_lua::Step::Wait(Request::Query { execute: true, .. }) if repeats => {
+                    execution.resume(Answer::Rows(Rows::default()));
+                }
                 postfleet_lua::Step::Wait(request) => {
                     execution.resume(answer_without_session(node, request).await);
                 }
@@ -200,23 +148,58 @@ impl Scriptlet {
 
     /// Loads a script as if it were of this stanza, and calls nothing of it. Reads files.
     pub(crate) fn test(&self, path: &str) -> Result<(), String> {
-        let source = read("test", Path::new(path)).map_err(|(_, problem)| problem)?;
-        let loaded = load(&[source], &self.options.paths, self.options.on_error, 1);
+        let source = script_files::read("test", Path::new(path)).map_err(|(_, problem)| problem)?;
+        let loaded = script_files::load(&[source], &self.options.paths, self.options.on_error);
         loaded.map(drop).map_err(|error| error.to_string())
     }
 
     /// Reads all scripts anew. When one cannot be used, or its `init` fails, what was loaded stays. Says how many there are.
-    pub(crate) async fn flush(self: &Arc<Self>, node: &Arc<Node>) -> Result<usize, String> {
+    pub(crate) async fn flush(&self, node: &Arc<Node>) -> Result<usize, String> {
+        let mut looked = self.looked.lock().await;
+        self.replace(node, &mut looked).await
+    }
+
+    async fn replace(&self, node: &Arc<Node>, looked: &mut (Instant, Files)) -> Result<usize, String> {
         let options = self.options.clone();
-        let loaded = tokio::task::spawn_blocking(move || program(&options))
+        let (loaded, files) = tokio::task::spawn_blocking(move || load(&options))
             .await
             .map_err(|_| "the reading task ended".to_owned())?;
+        *looked = (Instant::now(), files);
         let loaded = Arc::new(loaded?);
         self.start_program(node, &loaded).await?;
         let old =
             std::mem::replace(&mut *self.program.write().unwrap_or_else(PoisonError::into_inner), loaded);
         self.call_all(node, &old, Callout::Deinit).await;
         Ok(self.options.scripts.len())
+    }
+
+    /// When their time is over, looks whether the files are others than before, and reads them anew then. Files that
+    /// cannot be used are complained of once.
+    pub(super) async fn look_again(&self, node: &Arc<Node>) {
+        let Some(ttl) = self.options.ttl else { return };
+        let mut looked = self.looked.lock().await;
+        if looked.0.elapsed() < ttl {
+            return;
+        }
+        looked.0 = Instant::now();
+        let (paths, before) = (Arc::clone(&self.options.paths), looked.1.clone());
+        let changed = tokio::task::spawn_blocking(move || before.have_changed(&paths)).await;
+        if !changed.unwrap_or(false) {
+            return;
+        }
+        let name = &self.options.name;
+        match self.replace(node, &mut looked).await {
+            Ok(count) => notice(
+                Severity::Notice,
+                format_args!("scriptlet \"{name}\": files have changed; {count} scripts were loaded anew"),
+            ),
+            Err(problem) => notice(
+                Severity::Error,
+                format_args!(
+                    "scriptlet \"{name}\": files have changed: {problem}; the scripts before stay in force"
+                ),
+            ),
+        }
     }
 }
 

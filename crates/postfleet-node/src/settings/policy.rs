@@ -1,7 +1,8 @@
 //! Rules and scripts: `Policy_Rule`, `sieve`, `scriptlet`.
 
 use crate::policy::rules::{Action, Trigger};
-use crate::policy::scriptlet::{self, Scriptlet, ScriptletOptions};
+use crate::policy::script_files::{self, Paths};
+use crate::policy::scriptlet::{Scriptlet, ScriptletOptions};
 use crate::policy::sieve::{self, Sieve, SieveOptions};
 use crate::policy::{Policies, Policy, Rule};
 use anyhow::Context as _;
@@ -15,6 +16,7 @@ use postfleet_sieve::ErrorMode;
 use postfleet_smtp::Reply;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Reads the rules, and compiles the scripts.
 pub(super) fn read(config: &Config, policies: &Arc<Policies>) -> anyhow::Result<Policy> {
@@ -46,7 +48,7 @@ pub(super) fn read(config: &Config, policies: &Arc<Policies>) -> anyhow::Result<
     Ok(policy)
 }
 
-fn paths(config: &Config) -> scriptlet::Paths {
+fn paths(config: &Config) -> Paths {
     let config = config.clone();
     Arc::new(move |source: &str| config.script_paths(source).into_iter().map(PathBuf::from).collect())
 }
@@ -58,6 +60,7 @@ fn on_error(settings: &ScriptletSettings) -> OnError {
 fn scriptlet_options(config: &Config, settings: ScriptletSettings) -> ScriptletOptions {
     ScriptletOptions {
         on_error: on_error(&settings),
+        ttl: settings.script_ttl.map(Duration::from_secs),
         name: settings.name,
         scripts: settings.scripts,
         paths: paths(config),
@@ -116,7 +119,7 @@ pub(crate) fn check_scripts(config: &Config) -> Vec<Diagnostic> {
     };
     let shared = Shared::of(config);
     let look = |sources: &[Source]| {
-        let loaded = scriptlet::load(sources, &paths, OnError::Continue, 1);
+        let loaded = script_files::load(sources, &paths, OnError::Continue);
         checked(loaded.map(drop).map_err(|error| error.to_string()))
     };
     config.check_scripts(&|script| match script {
@@ -127,7 +130,7 @@ pub(crate) fn check_scripts(config: &Config) -> Vec<Diagnostic> {
                 Err(problem) => checked(Err(problem)),
             }
         }
-        ScriptUse::Lua(name, source) => match scriptlet::find(name, source, &paths) {
+        ScriptUse::Lua(name, source) => match script_files::find(name, source, &paths) {
             Ok(source) => {
                 let mut found = look(std::slice::from_ref(&source));
                 found.extend(shared.missing(&source.file, postfleet_lua::needs(&source.text)));
@@ -139,7 +142,7 @@ pub(crate) fn check_scripts(config: &Config) -> Vec<Diagnostic> {
         ScriptUse::Together(settings) => {
             let scripts = settings.scripts.iter();
             let sources: Result<Vec<Source>, String> =
-                scripts.map(|(name, source)| scriptlet::find(name, source, &paths)).collect();
+                scripts.map(|(name, source)| script_files::find(name, source, &paths)).collect();
             sources.map(|sources| look(&sources)).unwrap_or_default()
         }
     })

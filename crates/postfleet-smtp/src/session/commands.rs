@@ -69,7 +69,7 @@ impl Session {
             return self.bad(&Reply::new(501, "5.5.2", text));
         };
         let helo = Helo { name: String::from(name), extended };
-        if self.settings.questions.ehlo {
+        if self.questions.ehlo {
             let line = String::from_utf8_lossy(line).into_owned();
             let question = Question::Helo { line, name: helo.name.clone() };
             self.ask(question, Waiting::Helo(helo));

@@ -80,7 +80,7 @@ impl Session {
         if !room {
             return self.reply(&insufficient_storage());
         }
-        if self.settings.questions.mail {
+        if self.questions.mail {
             let pending = PendingMail { mail: mail.clone() };
             let line = String::from_utf8_lossy(line).into_owned();
             self.ask(Question::Mail { line, mail: Box::new(mail) }, Waiting::Mail(Box::new(pending)));
@@ -153,7 +153,7 @@ impl Session {
             let text = "Service unavailable, recipients per connection limit reached";
             return self.reply(&Reply::new(452, "4.5.3", text));
         }
-        if self.settings.questions.recipient {
+        if self.questions.recipient {
             let written = String::from_utf8_lossy(written).into_owned();
             let question = Question::Recipient { line: written, address: Box::new(line.address.clone()) };
             self.ask(question, Waiting::Recipient(Box::new(PendingRecipient { line })));

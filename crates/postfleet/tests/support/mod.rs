@@ -268,7 +268,15 @@ pub struct SingleNode {
 impl SingleNode {
     /// `global` stands at the top of the file, `listener` in `ESMTP_Listener`, `listen` in its one `Listen`.
     pub fn start(global: &str, listener: &str, listen: &str) -> Self {
+        Self::start_with(global, listener, listen, &[])
+    }
+
+    /// The same with files beside the configuration.
+    pub fn start_with(global: &str, listener: &str, listen: &str, files: &[(String, String)]) -> Self {
         let dir = tempfile::Builder::new().prefix("pf").tempdir().unwrap();
+        for (name, text) in files {
+            std::fs::write(dir.path().join(name), text).unwrap();
+        }
         let path = dir.path().display();
         let smtp = std::net::TcpListener::bind("127.0.2.1:0").unwrap().local_addr().unwrap().to_string();
         let control = dir.path().join("console");
@@ -309,6 +317,11 @@ impl SingleNode {
 
     pub fn console(&self, command: &str) -> String {
         String::from_utf8(console(&self.control, command).stdout).unwrap()
+    }
+
+    /// Threads of the process.
+    pub fn threads(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap().count()
     }
 
     pub fn log(&self) -> String {

@@ -1,0 +1,171 @@
+//! The files of Lua scripts: found by name, read, loaded, and looked at again.
+
+use postfleet_lua::{Library, Limits, LoadError, OnError, Program, Source};
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use crate::lock::locked;
+
+/// Bytes of one script; the interpreter has the same bound.
+const SCRIPT_BYTES_MAX: u64 = 1 << 20;
+
+/// Finds the files of a script, or of a module that it requires, by its name.
+pub(crate) type Paths = Arc<dyn Fn(&str) -> Vec<PathBuf> + Send + Sync>;
+
+/// Reads one script.
+pub(super) fn read(name: &str, path: &Path) -> Result<Source, (std::io::ErrorKind, String)> {
+    let file = path.display().to_string();
+    let failed = |error: std::io::Error| (error.kind(), format!("{file}: {error}"));
+    let size = std::fs::metadata(path).map_err(failed)?.len();
+    if size > SCRIPT_BYTES_MAX {
+        let problem = format!("{file}: {size} bytes are too many for a script; at most {SCRIPT_BYTES_MAX}");
+        return Err((std::io::ErrorKind::FileTooLarge, problem));
+    }
+    let bytes = std::fs::read(path).map_err(failed)?;
+    let text = String::from_utf8(bytes).map_err(|_| {
+        (std::io::ErrorKind::InvalidData, format!("{file}: not UTF-8; save the script as UTF-8"))
+    })?;
+    Ok(Source { name: name.to_owned(), file, text })
+}
+
+/// The first file that is there.
+fn first(name: &str, source: &str, paths: &Paths) -> Result<Option<Source>, String> {
+    for path in paths(source) {
+        match read(name, &path) {
+            Ok(found) => return Ok(Some(found)),
+            Err((std::io::ErrorKind::NotFound, _)) => {}
+            Err((_, problem)) => return Err(problem),
+        }
+    }
+    Ok(None)
+}
+
+/// Finds a script of a stanza.
+pub(crate) fn find(name: &str, source: &str, paths: &Paths) -> Result<Source, String> {
+    Folders::new(paths).script(name, source)
+}
+
+/// What files were, by the names under which they were looked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Files(BTreeMap<String, Result<Option<u64>, String>>);
+
+impl Files {
+    fn note(&mut self, source: &str, found: &Result<Option<Source>, String>) {
+        let digest = |source: &Source| {
+            let mut hasher = DefaultHasher::new();
+            (&source.file, &source.text).hash(&mut hasher);
+            hasher.finish()
+        };
+        let seen = found.as_ref().map(|found| found.as_ref().map(digest)).map_err(String::clone);
+        self.0.insert(source.to_owned(), seen);
+    }
+
+    /// Whether one of them is another one now, or gone, or there at last. Reads them.
+    pub(super) fn have_changed(&self, paths: &Paths) -> bool {
+        let mut now = Self::default();
+        for source in self.0.keys() {
+            now.note(source, &first("", source, paths));
+        }
+        now != *self
+    }
+}
+
+/// The folders of the configuration, and what was read there.
+struct Folders<'a> {
+    paths: &'a Paths,
+    seen: Mutex<Files>,
+}
+
+impl<'a> Folders<'a> {
+    fn new(paths: &'a Paths) -> Self {
+        Self { paths, seen: Mutex::default() }
+    }
+
+    fn script(&self, name: &str, source: &str) -> Result<Source, String> {
+        let found = first(name, source, self.paths);
+        locked(&self.seen).note(source, &found);
+        if let Some(found) = found? {
+            return Ok(found);
+        }
+        let looked: Vec<String> =
+            (self.paths)(source).iter().map(|path| path.display().to_string()).collect();
+        if looked.is_empty() {
+            return Err(format!(
+                "'{source}' names no script; expected names with '.' or '/' between them, as in policies.rate"
+            ));
+        }
+        Err(format!("script '{source}' not found; it would be {}", looked.join(" or ")))
+    }
+
+    fn load(&self, sources: &[Source], on_error: OnError, interpreters: usize) -> Result<Program, LoadError> {
+        let now_s = crate::clock::wall().unix_seconds();
+        Program::load(sources, self, Limits::default(), on_error, interpreters, now_s)
+    }
+}
+
+impl Library for Folders<'_> {
+    fn module(&self, name: &str) -> Result<Option<Source>, String> {
+        let found = first(name, name, self.paths);
+        locked(&self.seen).note(name, &found);
+        found
+    }
+}
+
+/// Loads scripts that are only looked at, into one interpreter.
+pub(crate) fn load(sources: &[Source], paths: &Paths, on_error: OnError) -> Result<Program, LoadError> {
+    Folders::new(paths).load(sources, on_error, 1)
+}
+
+/// Loads the scripts of a stanza, each with its name and `source`, and tells what was read, whether it can be used or not.
+pub(super) fn load_all(
+    scripts: &[(String, String)],
+    paths: &Paths,
+    on_error: OnError,
+    interpreters: usize,
+) -> (Result<Program, String>, Files) {
+    let folders = Folders::new(paths);
+    let sources = scripts.iter().map(|(name, source)| folders.script(name, source));
+    let program = sources.collect::<Result<Vec<_>, String>>().and_then(|sources| {
+        folders.load(&sources, on_error, interpreters).map_err(|error| error.to_string())
+    });
+    let files = locked(&folders.seen).clone();
+    (program, files)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_a_module_and_a_file_that_appears_are_seen_to_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().to_owned();
+        let paths: Paths = Arc::new(move |name: &str| vec![root.join(name), root.join("lua").join(name)]);
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        std::fs::create_dir(dir.path().join("lua")).unwrap();
+        write("lua/a", "require('b') msys.registerModule('a', { validate_ehlo = function() return 0 end })");
+        write("b", "return 1");
+        let scripts = [("a".to_owned(), "a".to_owned())];
+        let load = || load_all(&scripts, &paths, OnError::Continue, 2);
+        let (program, files) = load();
+        assert!(program.is_ok() && !files.have_changed(&paths));
+
+        write("b", "return 2");
+        assert!(files.have_changed(&paths), "the module");
+        let (_, files) = load();
+        assert!(!files.have_changed(&paths));
+
+        // One that comes first hides the other; what it requires and cannot be found is waited for.
+        write("a", "require('c')");
+        assert!(files.have_changed(&paths));
+        let (program, files) = load();
+        assert!(program.is_err_and(|problem| problem.contains("module 'c' not found")));
+        assert!(!files.have_changed(&paths));
+        write("c", "return 3");
+        assert!(files.have_changed(&paths));
+        assert!(load().0.is_ok());
+    }
+}

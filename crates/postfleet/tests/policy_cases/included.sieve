@@ -1,0 +1,1 @@
+if ec_test :is "${args}" "first second" { ec_action 250 "included ${args}"; }

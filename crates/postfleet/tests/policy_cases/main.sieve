@@ -1,0 +1,1 @@
+if ec_test :is "%{mailfrom_domain}" "sieve.example" { ec_include "%{mailfrom_localpart}.sieve"; }

@@ -1,0 +1,10 @@
+audit_series_add "mycounter" "1800,3" "3";
+$h = hash_create;
+hash_set $h "series" "mycounter";
+hash_set $h "monitor" "1800,3";
+hash_set $h "period_end" 1;
+$whole = audit_series $h;
+hash_set $h "mask" 24;
+$block = audit_series $h;
+$other = audit_series "other" "1800,3" "32";
+ec_action 250 "${whole} ${block} ${other}";
