@@ -16,7 +16,8 @@ const DIGESTS: &str = "\
 10 b2d8dea16b97540b
 11 6f484ec2cdbbb098
 12 not built yet
-13 not built yet
+13 1ca933298159c084
+14 88201fb960ff6465
 ";
 
 #[test]

@@ -157,7 +157,7 @@ impl Loaded {
         let globals = self.scripts.get(module.script).ok_or_else(missing)?;
         let made = || -> mlua::Result<(Thread, Table)> {
             let function: Function = module.table.raw_get(callout.name())?;
-            Ok((self.sandbox.lua.create_thread(function)?, globals.of_call(&self.sandbox.lua)?))
+            Ok((self.sandbox.coroutine(function)?, globals.of_call(&self.sandbox.lua)?))
         };
         made().map_err(|error| text(&error))
     }

@@ -281,7 +281,10 @@ impl Execution {
                 self.failed(host, loaded, running.module, callout, &format!("{problem} ({why})"));
             }
             Turn::Failed(problem) => self.failed(host, loaded, running.module, callout, &problem),
-            Turn::Returned(values) => self.returned(host, loaded, running, callout, item, &values),
+            Turn::Returned(values) => {
+                sandbox.keep(running.thread.clone());
+                self.returned(host, loaded, running, callout, item, &values);
+            }
             Turn::Asks(number, values) => {
                 let mut caller = Caller { sandbox, callout, effects: &mut self.effects };
                 match caller.perform(host, number, &values) {

@@ -1,6 +1,7 @@
 //! One interpreter: what scripts see of it, and who holds the reins.
 
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use mlua::{
     Function, HookTriggers, IntoLuaMulti, Lua, LuaOptions, LuaString, MultiValue, StdLib, Table, Thread,
@@ -10,6 +11,9 @@ use mlua::{
 use crate::functions::{CONSTANTS, FUNCTIONS, PACKAGES};
 use crate::limits::{Limits, Meter};
 use crate::pattern::{self, Capture};
+
+/// Coroutines that are kept; a busy interpreter has that many calls waiting at a time, or more.
+const IDLE_MAX: usize = 64;
 
 /// Instructions between two looks at the meter.
 const LOOK: u32 = 250;
@@ -24,6 +28,8 @@ pub(crate) struct Sandbox {
     pub(crate) msg: Table,
     globals: Table,
     new_require: Function,
+    /// Coroutines that have returned, to be used again.
+    idle: Mutex<Vec<Thread>>,
     /// Held while the interpreter runs: the meter and the globals of a run are set for one run at a time.
     pub(crate) turn: Mutex<()>,
 }
@@ -34,6 +40,10 @@ pub(crate) struct Globals {
     base: Table,
     pub(crate) proxy: Table,
     meta: Table,
+    /// Shows what is in `base` through the table of a call.
+    over_base: Table,
+    /// The table that is in place, by its address; `meta` keeps it alive.
+    entered: AtomicUsize,
 }
 
 impl Globals {
@@ -42,25 +52,32 @@ impl Globals {
         self.enter(&self.base)
     }
 
-    /// What a call sets is its own.
+    /// What a call sets is its own. The caller holds the turn.
     pub(crate) fn enter(&self, own: &Table) -> mlua::Result<()> {
+        let address = own.to_pointer().addr();
+        if self.entered.load(Ordering::Relaxed) == address {
+            return Ok(());
+        }
+        self.entered.store(0, Ordering::Relaxed);
         self.meta.raw_set("__index", own)?;
-        self.meta.raw_set("__newindex", own)
+        self.meta.raw_set("__newindex", own)?;
+        self.entered.store(address, Ordering::Relaxed);
+        Ok(())
     }
 
     pub(crate) fn of_call(&self, lua: &Lua) -> mlua::Result<Table> {
-        over(lua, &self.base)
+        let table = lua.create_table()?;
+        table.set_metatable(Some(self.over_base.clone()))?;
+        Ok(table)
     }
 }
 
-/// An empty table that shows what is in another one.
-fn over(lua: &Lua, base: &Table) -> mlua::Result<Table> {
-    let table = lua.create_table()?;
+/// Makes an empty table show what is in another one.
+fn showing(lua: &Lua, base: &Table) -> mlua::Result<Table> {
     let meta = lua.create_table()?;
     meta.raw_set("__index", base)?;
     meta.raw_set("__metatable", false)?;
-    table.set_metatable(Some(meta))?;
-    Ok(table)
+    Ok(meta)
 }
 
 impl Sandbox {
@@ -116,12 +133,24 @@ impl Sandbox {
         let prelude = lua.load(include_str!("prelude.lua")).set_name("=postfleet").into_function()?;
         let (globals, accept, vctx, msg, new_require) =
             prelude.call((&token, spent, find, expand, length_of, operations, constants, packages))?;
-        Ok(Self { lua, meter, token, accept, vctx, msg, globals, new_require, turn: Mutex::new(()) })
+        Ok(Self {
+            lua,
+            meter,
+            token,
+            accept,
+            vctx,
+            msg,
+            globals,
+            new_require,
+            idle: Mutex::default(),
+            turn: Mutex::new(()),
+        })
     }
 
     /// Globals for one more script.
     pub(crate) fn globals(&self) -> mlua::Result<Globals> {
-        let base = over(&self.lua, &self.globals)?;
+        let base = self.lua.create_table()?;
+        base.set_metatable(Some(showing(&self.lua, &self.globals)?))?;
         let require: Function = self.new_require.call(())?;
         base.raw_set("require", require)?;
         let proxy = self.lua.create_table()?;
@@ -131,7 +160,27 @@ impl Sandbox {
         meta.raw_set("__index", &base)?;
         meta.raw_set("__newindex", &base)?;
         proxy.set_metatable(Some(meta.clone()))?;
-        Ok(Globals { base, proxy, meta })
+        let over_base = showing(&self.lua, &base)?;
+        Ok(Globals { base, proxy, meta, over_base, entered: AtomicUsize::new(0) })
+    }
+}
+
+impl Sandbox {
+    /// A coroutine that has not begun.
+    pub(crate) fn coroutine(&self, function: Function) -> mlua::Result<Thread> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        match idle {
+            Some(thread) if thread.reset(function.clone()).is_ok() => Ok(thread),
+            Some(_) | None => self.lua.create_thread(function),
+        }
+    }
+
+    /// Keeps a coroutine that has returned.
+    pub(crate) fn keep(&self, thread: Thread) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < IDLE_MAX {
+            idle.push(thread);
+        }
     }
 }
 
