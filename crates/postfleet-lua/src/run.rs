@@ -267,6 +267,7 @@ impl Execution {
             running.instructions = running.instructions.saturating_add(used);
             running.slice = running.slice.saturating_add(used);
             running.computed = running.computed.saturating_add(began.elapsed());
+            sandbox.tidy();
             (turn, sandbox.meter.is_spent().then(|| sandbox.meter.place()))
         };
         match turn {

@@ -28,6 +28,9 @@ pub(crate) struct Sandbox {
     pub(crate) msg: Table,
     globals: Table,
     new_require: Function,
+    memory_max: usize,
+    /// Bytes that were left when rubbish was last collected by hand.
+    kept: AtomicUsize,
     /// Coroutines that have returned, to be used again.
     idle: Mutex<Vec<Thread>>,
     /// Held while the interpreter runs: the meter and the globals of a run are set for one run at a time.
@@ -142,6 +145,8 @@ impl Sandbox {
             msg,
             globals,
             new_require,
+            memory_max: limits.memory_max,
+            kept: AtomicUsize::new(0),
             idle: Mutex::default(),
             turn: Mutex::new(()),
         })
@@ -172,6 +177,18 @@ impl Sandbox {
         match idle {
             Some(thread) if thread.reset(function.clone()).is_ok() => Ok(thread),
             Some(_) | None => self.lua.create_thread(function),
+        }
+    }
+
+    /// Collects rubbish when half of the room that there was after the last time is used: at its bound the interpreter does
+    /// not do so by itself, and a script that reached it would leave the next ones without memory. The caller holds the turn.
+    pub(crate) fn tidy(&self) {
+        let kept = self.kept.load(Ordering::Relaxed);
+        let room = self.memory_max.saturating_sub(kept);
+        if self.lua.used_memory() > kept.saturating_add(room / 2) {
+            // What is still in use then is left to the bound.
+            drop(self.lua.gc_collect());
+            self.kept.store(self.lua.used_memory(), Ordering::Relaxed);
         }
     }
 

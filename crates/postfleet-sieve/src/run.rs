@@ -49,6 +49,9 @@ impl Default for Limits {
     }
 }
 
+/// Errors of a run that are logged where they are skipped; the one that ends it is logged in any case.
+const ERRORS_TOLD_MAX: u32 = 20;
+
 /// Where a run stands.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
@@ -103,6 +106,8 @@ pub struct Execution {
     limits: Limits,
     instructions: u64,
     bytes: usize,
+    /// Errors so far.
+    errors: u32,
     waiting: Option<Waiting>,
     outcome: Option<Outcome>,
     library: Option<Arc<dyn Library>>,
@@ -121,6 +126,7 @@ impl Execution {
             limits,
             instructions: 0,
             bytes: 0,
+            errors: 0,
             waiting: None,
             outcome: None,
             library: None,
@@ -284,7 +290,13 @@ impl Execution {
     }
 
     fn raise(&mut self, host: &mut dyn Host, place: Place<'_>, raised: &Raised) {
-        host.log_error(place, &raised.fault.0);
+        self.errors = self.errors.saturating_add(1);
+        if raised.is_final || self.errors <= ERRORS_TOLD_MAX {
+            host.log_error(place, &raised.fault.0);
+            if self.errors == ERRORS_TOLD_MAX && self.mode == ErrorMode::Continue {
+                host.log_error(place, "further errors of this run are not logged");
+            }
+        }
         match self.mode {
             ErrorMode::Fail => self.end(Disposition::Failed(Reply::policy_failure())),
             ErrorMode::Continue if raised.is_final => self.end(Disposition::End),

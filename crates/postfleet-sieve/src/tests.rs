@@ -527,6 +527,7 @@ fn bounds_of_a_run() {
     model.errors.clear();
     assert_eq!(run(&mut model, &endless, Limits::default(), &shelf).disposition, Disposition::End);
     assert!(model.errors.last().is_some_and(|error| error.contains("more than 100000 steps")));
+    assert_eq!(model.errors.len(), 22, "twenty errors, a word about the others, the end");
 
     let tight = Limits { total_bytes_max: 64, ..Limits::default() };
     let text = "$x = \"0123456789\"; ".repeat(10);

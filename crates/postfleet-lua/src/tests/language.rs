@@ -159,6 +159,20 @@ fn an_interpreter_serves_on_after_it_ran_out_of_memory() {
         let ending = call(&mut model, &program, Callout::Mailfrom);
         assert!(ending.errors[0].contains("not enough memory"), "{:?}", ending.errors);
     }
+    // Many small things, whether the script catches the error or not.
+    let fill = "local t = {} while true do t[#t + 1] = { #t } end";
+    for fault in [fill.to_owned(), format!("pcall(function() {fill} end)")] {
+        let program = load(&body(
+            Callout::Mailfrom,
+            &format!("if FULL == nil and str == 'full' then {fault} end print('served')"),
+        ));
+        for round in 0..5 {
+            finished(&mut model, Execution::new(&program, &[Callout::Mailfrom], "full"));
+            model.printed.clear();
+            let ending = call(&mut model, &program, Callout::Mailfrom);
+            assert_eq!((ending.errors, model.printed.len()), (Vec::new(), 1), "{fault} {round}");
+        }
+    }
     let program = load(&body(Callout::Mailfrom, "local ok, e = pcall(string.rep, 'x', 1e9) print(ok, e)"));
     call(&mut model, &program, Callout::Mailfrom);
     assert_eq!(model.printed.last().map(|(_, line)| line.as_str()), Some("false not enough memory"));

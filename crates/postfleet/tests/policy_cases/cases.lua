@@ -27,7 +27,7 @@ local cases = {
     msys.audit_series.add("v4", accept)
     msys.audit_series.add("v6", accept)
     return msys.audit_series.count("v4", { endv = 1 }) .. " " ..
-      msys.audit_series.count("v6", { endv = 1, key = "/64" })
+      msys.audit_series.count("v6", { endv = 1, key = "2001:db8::/64" })
   end,
   p13 = function()
     msys.gauge_cache.define("g", 2, 300)
