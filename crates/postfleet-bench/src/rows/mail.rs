@@ -90,7 +90,7 @@ enum Policy {
 struct Mx {
     address: SocketAddr,
     running: Running,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 /// A folder in memory, or where temporary files are.
@@ -135,7 +135,7 @@ impl Mx {
             .stderr(std::fs::File::create(dir.path().join("log"))?)
             .spawn()
             .context("cannot start a node")?;
-        let mx = Self { address, running: Running(child), _dir: dir };
+        let mx = Self { address, running: Running(child), dir };
         let begin = Instant::now();
         while mx.greeting().is_err() {
             ensure!(begin.elapsed() < Duration::from_secs(30), "the node does not answer: {}", mx.log());
@@ -145,7 +145,7 @@ impl Mx {
     }
 
     fn log(&self) -> String {
-        std::fs::read_to_string(self._dir.path().join("log")).unwrap_or_default()
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
     fn greeting(&self) -> Result<BufReader<TcpStream>> {
@@ -173,6 +173,13 @@ impl Mx {
         answered.into_iter().collect()
     }
 
+    /// How many messages a second it takes; what one costs its processors is added to `ran`.
+    fn rate(&self, source: &Path, count: u32, ran: &mut Vec<f64>) -> Result<f64> {
+        let (took, cpu) = self.take(source, count)?;
+        ran.push(cpu);
+        Ok(1e9 / took)
+    }
+
     /// Takes so many messages; nanoseconds of one, by the clock and of the node's processors.
     fn take(&self, source: &Path, count: u32) -> Result<(f64, f64)> {
         let before = cpu_nanoseconds(self.running.id())?;
@@ -198,7 +205,7 @@ fn code(reader: &mut BufReader<TcpStream>) -> Result<u16> {
         let mut line = String::new();
         ensure!(reader.read_line(&mut line)? > 0, "the connection is closed");
         if line.as_bytes().get(3) != Some(&b'-') {
-            return line.get(..3).context("a short reply")?.parse().context("a reply without a code");
+            return line.get(..3).context("a short reply")?.parse::<u16>().context("a reply without a code");
         }
     }
 }
@@ -214,20 +221,15 @@ pub(super) fn run(effort: Effort) -> Result<Vec<Line>> {
     for node in &nodes {
         node.take(&source, count / 4)?;
     }
-    let mut ran = [const { Vec::new() }; 3];
+    let mut ran: [Vec<f64>; 3] = Default::default();
     let [of_lua, of_sieve, of_none] = &mut ran;
-    let mut side = |node: &Mx, ran: &mut Vec<f64>| {
-        let (took, cpu) = node.take(&source, count)?;
-        ran.push(cpu);
-        Ok(1e9 / took)
-    };
-    let side = std::cell::RefCell::new(&mut side);
+    let [with_lua, with_sieve, without] = &nodes;
     let [lua, sieve, none] = alternate(
         effort,
         [
-            &mut || (side.borrow_mut())(&nodes[0], of_lua),
-            &mut || (side.borrow_mut())(&nodes[1], of_sieve),
-            &mut || (side.borrow_mut())(&nodes[2], of_none),
+            &mut || with_lua.rate(&source, count, of_lua),
+            &mut || with_sieve.rate(&source, count, of_sieve),
+            &mut || without.rate(&source, count, of_none),
         ],
     )?;
     let [of_lua, of_sieve, of_none] = ran;

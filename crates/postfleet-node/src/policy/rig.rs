@@ -34,10 +34,6 @@ impl fmt::Debug for PolicyRig {
 
 const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 10));
 
-fn counters() -> Counters {
-    Counters { messages: 0, recipients: 0, unrecognized_commands: 0, bad_commands: 0, early_talker: false }
-}
-
 impl PolicyRig {
     /// Puts a node together from its main file, and lets its scripts begin.
     ///
@@ -80,8 +76,8 @@ impl PolicyRig {
             ret: None,
             envelope_id: None,
         };
-        visit.mail("MAIL FROM:<a@c.example>", &mail, counters());
-        visit.recipient("RCPT TO:<b@demo.example>", &address("b@demo.example"), counters());
+        visit.mail("MAIL FROM:<a@c.example>", &mail, Counters::default());
+        visit.recipient("RCPT TO:<b@demo.example>", &address("b@demo.example"), Counters::default());
         visit
     }
 
