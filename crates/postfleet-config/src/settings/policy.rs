@@ -135,9 +135,12 @@ impl Config {
             let source = options.filled("source")?;
             options.bool("enabled").then(|| (script.name.clone().unwrap_or_default(), source))
         };
-        let ttl = |(id, _): (InstanceId, &Instance)| {
+        // A script that has no time of its own has that of the stanza.
+        let ttl = |(id, script): (InstanceId, &Instance)| {
             let options = Lookup::new(self, Facts { instance: Some(id), ..Facts::default() });
-            Some(options.u64("script_ttl")).filter(|ttl| *ttl > 0 && options.bool("enabled"))
+            let has_own = script.assigned("script_ttl").is_some();
+            let ttl = if has_own { options.u64("script_ttl") } else { stanza.u64("script_ttl") };
+            (ttl > 0 && options.bool("enabled")).then_some(ttl)
         };
         ScriptletSettings {
             name: instance.name.clone().unwrap_or_default(),
