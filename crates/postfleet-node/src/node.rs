@@ -87,7 +87,8 @@ pub(crate) fn assemble(start: Start) -> anyhow::Result<(Arc<Node>, Settings)> {
         }
         told.stored(stored, before);
     });
-    let store = Store::open(&settings.spool_base, settings.store.clone(), on_stored)?;
+    let store = Store::open(&settings.spool_base, settings.store.clone(), on_stored)
+        .inspect_err(|_| drop(logs.ending()))?;
     let node = Arc::new(Node {
         identity: settings.identity.clone(),
         configuration: Configuration::new(config, main, &settings),

@@ -232,6 +232,13 @@ fn connections_are_counted_and_kept_within_the_limit_of_the_fleet() {
 
 #[test]
 fn a_limit_that_a_reload_brings_counts_what_is_open_and_ends_what_is_too_much() {
+    // Other limits than before, on other things; or the first limit of the fleet.
+    for before in ["Cluster_Max_Outbound_Connections = 50", "# no limit"] {
+        limit_by_reload(before);
+    }
+}
+
+fn limit_by_reload(before: &str) {
     let server = MailServer::start(|_| "250 2.1.5 ok");
     server.held.store(true, Ordering::SeqCst);
     let limit = |line: &str| {
@@ -240,7 +247,7 @@ fn a_limit_that_a_reload_brings_counts_what_is_open_and_ends_what_is_too_much() 
              cluster {{ Replicate \"outbound_domains\" {{}} }}"
         )
     };
-    let node = relay(&server, &limit("Cluster_Max_Outbound_Connections = 50"));
+    let node = relay(&server, &limit(before));
     let shown = || node.console("cluster shared show outbound_slots");
     for number in 0..20 {
         send(&node, &[&format!("r{number}@example.net")], "x");
@@ -254,9 +261,8 @@ fn a_limit_that_a_reload_brings_counts_what_is_open_and_ends_what_is_too_much() 
         let reloaded = node.console("config reload");
         assert!(reloaded.ends_with("Reconfigure complete\n"), "{reloaded}");
     };
-    // Other limits, on other things: those of the domain.
     let of_domain = "Domain \"example.net\" { Cluster_Scope_Max_Outbound_Connections = 2 }";
-    reload("Cluster_Max_Outbound_Connections = 50", of_domain);
+    reload(before, of_domain);
     let open = server.open.load(Ordering::SeqCst);
     wait_until(PATIENCE, "all that are open count", || shown().contains(&format!("{open} of 2")));
     server.held.store(false, Ordering::SeqCst);

@@ -15,6 +15,7 @@ use std::future::pending;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Notify;
@@ -22,6 +23,9 @@ use tokio::time::sleep_until;
 
 /// Octets read from the socket, or from the spool, at once.
 const PIECE_OCTETS: usize = 32 * 1024;
+
+/// How long a connection that is of no more use may take to end.
+const GOODBYE: Duration = Duration::from_secs(5);
 
 /// A connection that has been decided on. Whatever becomes of the task, the queues hear of its end: nothing that it was
 /// given stays with it.
@@ -63,11 +67,21 @@ impl Wire {
     /// is not written. Returns how many octets were.
     async fn say(&mut self, client: &mut Client, octets: &[u8], buffer: &mut [u8]) -> u64 {
         let Self { read, write } = self;
+        if client.poll_deadline().is_none() {
+            // A last word, if the other side still listens.
+            let goodbye = async {
+                write.write_all(octets).await?;
+                write.flush().await
+            };
+            drop(tokio::time::timeout(GOODBYE, goodbye).await);
+            return 0;
+        }
         let mut rest = octets;
         loop {
             let written = (octets.len() - rest.len()) as u64;
+            // Over: also when all that is left is in the buffers of TLS, where it would stay for ever.
             let deadline = client.poll_deadline();
-            if deadline.is_none() && !rest.is_empty() {
+            if deadline.is_none() {
                 return written;
             }
             let more = async {
@@ -87,7 +101,7 @@ impl Wire {
                     }
                     Ok(Some(count)) => rest = rest.get(count..).unwrap_or_default(),
                 },
-                heard = read.read(buffer), if deadline.is_some() => hear(client, heard, buffer),
+                heard = read.read(buffer) => hear(client, heard, buffer),
                 () = at(deadline) => {
                     client.handle_timeout(clock::monotonic().max(deadline.unwrap_or_default()));
                     client.transmit_failed();
@@ -220,7 +234,7 @@ impl Opening {
                         };
                         if let Some(mut wire) = wire.take() {
                             let closing = wire.write.shutdown();
-                            drop(tokio::time::timeout(std::time::Duration::from_secs(5), closing).await);
+                            drop(tokio::time::timeout(GOODBYE, closing).await);
                         }
                         return;
                     }

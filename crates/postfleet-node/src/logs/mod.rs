@@ -25,7 +25,6 @@ use postfleet_log::Authentication;
 use postfleet_spool::Stored;
 use postfleet_types::WallTime;
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -119,11 +118,16 @@ impl Logs {
         let outputs = self.with_plan(|plan| plan.outputs_of(logger))?;
         let asked: Vec<_> = outputs.iter().map(|(name, output)| (name.clone(), output.reopen())).collect();
         let mut complaints = Vec::new();
+        let until = tokio::time::Instant::now() + END;
         for (name, told) in asked {
-            // A log that was closed meanwhile needs no other file.
-            let outcome: io::Result<()> = told.await.unwrap_or(Ok(()));
-            if let Err(error) = outcome {
-                complaints.push(format!("{name} cannot be opened: {error}; the file that was open goes on"));
+            match tokio::time::timeout_at(until, told).await {
+                // A log that was closed meanwhile needs no other file.
+                Ok(Ok(Ok(())) | Err(_)) => {}
+                Ok(Ok(Err(error))) => complaints
+                    .push(format!("{name} cannot be opened: {error}; the file that was open goes on")),
+                Err(_) => complaints.push(format!(
+                    "{name} does not answer; it is opened again when what it is writing has been written"
+                )),
             }
         }
         Some(complaints)
@@ -153,11 +157,13 @@ impl Logs {
                 let beats = &plan.beats;
                 due.retain(|key, _| beats.contains_key(key));
                 for (key, beat) in beats {
-                    let at = due.entry(key.clone()).or_insert(now + key.period);
+                    // A period beyond what the clock can say never ends.
+                    let Some(first) = now.checked_add(key.period) else { continue };
+                    let at = due.entry(key.clone()).or_insert(first);
                     if *at <= now {
                         beat.write(clock::wall());
                         // A node that stood still does not make up for it.
-                        *at = (*at + key.period).max(now);
+                        *at = at.checked_add(key.period).unwrap_or(first).max(now);
                     }
                 }
                 due.values().min().copied()

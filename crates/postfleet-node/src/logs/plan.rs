@@ -199,12 +199,15 @@ impl Plan {
         let name = rejected.connection.to_string();
         let text = rejected.text();
         let record = rejected.record(at, &name, &text, (&connection, &message));
+        // The recipients of a refused message have a line each, and it is the same one.
+        let line = |log: &Log| match log.format {
+            LogFormat::Ec => record.line(),
+            LogFormat::Json => postfleet_log::json_rejection(&record, self.cluster()),
+        };
+        let lines: Vec<_> = self.reject.iter().map(|log| (log, line(log))).collect();
         for _ in 0..rejected.copies {
-            for log in &self.reject {
-                log.output.push(match log.format {
-                    LogFormat::Ec => record.line(),
-                    LogFormat::Json => postfleet_log::json_rejection(&record, self.cluster()),
-                });
+            for (log, line) in &lines {
+                log.output.push(line.clone());
             }
             for custom in self.customs(LogStage::Rejection) {
                 custom.write(&Values::of_rejection(&record, rejected));

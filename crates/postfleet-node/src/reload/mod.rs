@@ -139,8 +139,9 @@ pub(crate) async fn activate(node: &Arc<Node>, proposal: Proposal) -> Result<Act
     let in_effect = Arc::clone(proposal.in_effect());
     let known = Known { identity: node.identity.clone(), policies: Arc::clone(&node.policies) };
     let settings = read(in_effect, known).await.map_err(ActivateError::Unusable)?;
-    settings.policy.start(node).await.map_err(|error| ActivateError::Unusable(anyhow::anyhow!(error)))?;
     let logs = prepare_logs(node, &settings).await.map_err(ActivateError::Unusable)?;
+    // Behind all else that may refuse: what scripts do when they start cannot be undone.
+    settings.policy.start(node).await.map_err(|error| ActivateError::Unusable(anyhow::anyhow!(error)))?;
     let prepared = listeners.prepare(&settings.listeners);
     // Everything that can fail lies behind: from here on the generation comes into effect.
     let touches_esmtp = proposal.change().touches_esmtp();
@@ -160,12 +161,13 @@ pub(crate) async fn activate(node: &Arc<Node>, proposal: Proposal) -> Result<Act
     node.receptions.adopt(settings.reception_rate);
     node.datasources.adopt(&settings.datasources);
     node.audit.adopt(settings.audit);
-    let moved = node.delivery.adopt(settings.delivery);
-    node.policies.adopt(settings.named_throttles_max);
     if let (Some(fleet), Some((tuned, objects))) = (&node.fleet, settings.fleet) {
         fleet.adopt(tuned, objects);
         node.audit.share_gauges();
     }
+    // Behind the objects of the fleet: with the first limit of the fleet comes the object that counts for it.
+    let moved = node.delivery.adopt(settings.delivery);
+    node.policies.adopt(settings.named_throttles_max);
     before.stop(node).await;
     let mut told = listeners.change(node, &settings.listeners, prepared).await;
     if let Some(moved) = moved {
