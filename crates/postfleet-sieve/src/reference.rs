@@ -188,6 +188,14 @@ const ABOUT: &[(&str, &str)] = &[
         "ec_log_file",
         "Appends the text and the end of a line to a file: its absolute path, with or without `file://`, then the text.",
     ),
+    (
+        "ec_set_binding",
+        "The copy leaves through this binding from now on; a line in the log and no change when there is none of this name.",
+    ),
+    (
+        "ec_set_binding_group",
+        "The copy leaves through one of the bindings of this group, by chance among those whose delivery is not suspended; a line in the log and no change when there is none.",
+    ),
     ("ec_inc_counter", "One more for a counter of `sieve:NAME stats`. Scripts cannot read it."),
     (
         "ec_include",
