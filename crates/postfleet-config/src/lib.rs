@@ -64,7 +64,7 @@ pub use reference::reference_markdown;
 pub use resolve::{Facts, Origin, Resolved};
 pub use settings::{
     AdapterSettings, Agreed, Agreement, AsLoggerSettings, AuditSettings, BounceLoggerSettings, Bus,
-    CalendarTime, ClientCertificates, ClusterSettings, ControlSettings, CustomLoggerSettings, CustomStage,
+    ClientCertificates, ClusterSettings, ControlSettings, CustomLoggerSettings, CustomStage,
     DatasourceSettings, DateHeader, DebugFlags, EcLoggerSettings, EcclusterSettings, EsmtpSettings,
     FailoverAddress, FailoverSettings, Follower, LineLength, ListenSettings, LogDestination, LogFile,
     LogFormat, LogStage, LogSwitches, LogTemplate, LogsSettings, LoneLf, LongLines, MailRules,

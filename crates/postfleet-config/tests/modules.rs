@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use postfleet_config::schema::{Scope, Service};
 use postfleet_config::{
-    Agreement, CalendarTime, Config, LoadOutcome, LoadRequest, LogDestination, LogStage, MemoryFiles,
-    Monitor, RuleAction, RulePhase, RuleTrigger, Throttle,
+    Agreement, Config, LoadOutcome, LoadRequest, LogDestination, LogStage, MemoryFiles, Monitor, RuleAction,
+    RulePhase, RuleTrigger, Throttle,
 };
+use postfleet_types::CalendarTime;
 use support::*;
 
 fn manager(text: &str) -> LoadOutcome {
@@ -164,7 +165,7 @@ fn configuration_a51_logs_of_the_manager() {
         minute: 0,
         second: 0,
         offset_minutes: 0,
-        zone: "UTC".to_string(),
+        zone: "UTC",
         unix_seconds: 1_772_668_800,
     };
     assert_eq!(

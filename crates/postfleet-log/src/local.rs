@@ -1,9 +1,12 @@
 //! What clocks on the wall show: dates and times of day in a zone.
 
-use alloc::format;
-use alloc::string::{String, ToString as _};
+use alloc::string::String;
 
 use postfleet_types::WallTime;
+use postfleet_types::calendar::CalendarTime;
+
+/// The conversions that logs use.
+const CONVERSIONS: &str = "YCymdejHkIpMSbhBaAuwFDTRszZ";
 
 /// The local time at some moment: how far it is from universal time, and what it is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,46 +25,7 @@ impl LocalTime<'_> {
     /// stays as it is written.
     #[must_use]
     pub fn format(&self, at: WallTime, format: &str) -> String {
-        const MONTHS: [&str; 12] =
-            ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-        const LONG_MONTHS: [&str; 12] = [
-            "January",
-            "February",
-            "March",
-            "April",
-            "May",
-            "June",
-            "July",
-            "August",
-            "September",
-            "October",
-            "November",
-            "December",
-        ];
-        const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
-        const LONG_DAYS: [&str; 7] =
-            ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
-        let offset = u64::from(self.offset_seconds.unsigned_abs());
-        let shifted = if self.offset_seconds < 0 {
-            at.unix_seconds().saturating_sub(offset)
-        } else {
-            at.unix_seconds().saturating_add(offset)
-        };
-        let civil = WallTime::from_unix_seconds(shifted).civil();
-        let name = |names: &[&'static str], at: u64| {
-            usize::try_from(at).ok().and_then(|at| names.get(at)).copied().unwrap_or_default().to_string()
-        };
-        let month = civil.month.saturating_sub(1);
-        let (morning, twelve) =
-            (civil.hour < 12, if matches!(civil.hour, 0 | 12) { 12 } else { civil.hour % 12 });
-        let day_of_year = || {
-            let first = WallTime::from_civil((civil.year, 1, 1), (0, 0, 0)).unwrap_or_default();
-            (shifted.saturating_sub(first.unix_seconds())) / 86_400 + 1
-        };
-        let zone = || {
-            let sign = if self.offset_seconds < 0 { '-' } else { '+' };
-            format!("{sign}{:02}{:02}", offset / 3600, offset / 60 % 60)
-        };
+        let time = CalendarTime::local(at, self.offset_seconds, self.name);
         let mut out = String::new();
         let mut rest = format.chars();
         while let Some(c) = rest.next() {
@@ -69,39 +33,13 @@ impl LocalTime<'_> {
                 out.push(c);
                 continue;
             }
-            let text = match rest.next() {
-                Some('Y') => civil.year.to_string(),
-                Some('C') => format!("{:02}", civil.year / 100),
-                Some('y') => format!("{:02}", civil.year % 100),
-                Some('m') => format!("{:02}", civil.month),
-                Some('d') => format!("{:02}", civil.day),
-                Some('e') => format!("{:2}", civil.day),
-                Some('j') => format!("{:03}", day_of_year()),
-                Some('H') => format!("{:02}", civil.hour),
-                Some('k') => format!("{:2}", civil.hour),
-                Some('I') => format!("{twelve:02}"),
-                Some('p') => String::from(if morning { "AM" } else { "PM" }),
-                Some('M') => format!("{:02}", civil.minute),
-                Some('S') => format!("{:02}", civil.second),
-                Some('b' | 'h') => name(&MONTHS, month),
-                Some('B') => name(&LONG_MONTHS, month),
-                Some('a') => name(&DAYS, civil.weekday),
-                Some('A') => name(&LONG_DAYS, civil.weekday),
-                Some('u') => (if civil.weekday == 0 { 7 } else { civil.weekday }).to_string(),
-                Some('w') => civil.weekday.to_string(),
-                Some('F') => format!("{}-{:02}-{:02}", civil.year, civil.month, civil.day),
-                Some('D') => format!("{:02}/{:02}/{:02}", civil.month, civil.day, civil.year % 100),
-                Some('T') => format!("{:02}:{:02}:{:02}", civil.hour, civil.minute, civil.second),
-                Some('R') => format!("{:02}:{:02}", civil.hour, civil.minute),
-                Some('s') => at.unix_seconds().to_string(),
-                Some('n' | 't') => " ".to_string(),
-                Some('z') => zone(),
-                Some('Z') => self.name.to_string(),
-                Some('%') => "%".to_string(),
-                Some(other) => format!("%{other}"),
-                None => "%".to_string(),
-            };
-            out.push_str(&text);
+            match rest.next() {
+                // A line has no line ends in it.
+                Some('n' | 't') => out.push(' '),
+                Some('%') | None => out.push('%'),
+                Some(letter) if CONVERSIONS.contains(letter) => time.convert(letter, &mut out),
+                Some(other) => out.extend(['%', other]),
+            }
         }
         out
     }

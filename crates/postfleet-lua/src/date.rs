@@ -1,20 +1,6 @@
 //! The calendar, in UTC: a node has no other, and scripts on all nodes shall see the same.
 
-const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
-const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
+use postfleet_types::calendar::{MONTHS, WEEKDAYS, short};
 
 /// A moment by the calendar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,13 +81,13 @@ impl Date {
                 text.push(c);
                 continue;
             }
-            let day = Self::name(&DAYS, self.weekday);
+            let day = Self::name(&WEEKDAYS, self.weekday);
             let month = Self::name(&MONTHS, self.month.saturating_sub(1));
             let twelve = (self.hour + 11) % 12 + 1;
             let piece = match letters.next() {
-                Some('a') => day.get(..3).unwrap_or_default().to_owned(),
+                Some('a') => short(day).to_owned(),
                 Some('A') => day.to_owned(),
-                Some('b') => month.get(..3).unwrap_or_default().to_owned(),
+                Some('b') => short(month).to_owned(),
                 Some('B') => month.to_owned(),
                 Some('c') => self.format("%a %b %d %H:%M:%S %Y")?,
                 Some('d') => format!("{:02}", self.day),

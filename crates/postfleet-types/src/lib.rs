@@ -7,6 +7,7 @@
 extern crate alloc;
 
 pub mod address;
+pub mod calendar;
 pub mod column;
 pub mod names;
 pub mod notice;
@@ -15,6 +16,7 @@ pub mod time;
 pub mod wire;
 
 pub use address::{Prefix, PrefixError, normalised};
+pub use calendar::CalendarTime;
 pub use column::{Change, ColumnId, View};
 pub use names::{Epoch, GroupName, NameError, NodeName, NodeType, PrivateName, SubclusterName, ViewId};
 pub use notice::{Notice, Severity};

@@ -4,6 +4,8 @@ use core::fmt;
 use core::ops::{Add, Sub};
 use core::time::Duration;
 
+use crate::calendar::{MONTHS, WEEKDAYS, short};
+
 /// A point on the caller's monotonic clock, in microseconds since an origin of the caller's choosing.
 ///
 /// Never compared between processes.
@@ -151,10 +153,6 @@ pub struct Civil {
     pub weekday: u64,
 }
 
-const MONTHS: [&str; 12] =
-    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-const WEEKDAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
-
 impl Civil {
     /// `Sun, 17 Mar 2030 17:46:40 +0000`, the form of RFC 5322, section 3.3.
     #[must_use]
@@ -199,7 +197,7 @@ impl Civil {
 }
 
 fn name(table: &[&'static str], index: u64) -> &'static str {
-    usize::try_from(index).ok().and_then(|index| table.get(index)).copied().unwrap_or("???")
+    usize::try_from(index).ok().and_then(|index| table.get(index)).map_or("???", |name| short(name))
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::fmt::Write as _;
 use core::time::Duration;
+
+use postfleet_types::calendar::{CONVERSIONS, CalendarTime};
 
 use super::Lookup;
 use crate::config::Config;
@@ -12,29 +13,6 @@ use crate::resolve::Facts;
 use crate::schema::Scope;
 use crate::tree::InstanceId;
 use crate::value::{Pattern, Value};
-
-/// A moment as a calendar shows it. The caller knows the clock and the zone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CalendarTime {
-    /// Such as 2026.
-    pub year: i32,
-    /// 1 to 12.
-    pub month: u8,
-    /// 1 to 31.
-    pub day: u8,
-    /// 0 to 23.
-    pub hour: u8,
-    /// 0 to 59.
-    pub minute: u8,
-    /// 0 to 60.
-    pub second: u8,
-    /// Minutes east of Greenwich.
-    pub offset_minutes: i16,
-    /// The name of the zone.
-    pub zone: String,
-    /// Seconds since 1970.
-    pub unix_seconds: i64,
-}
 
 /// One part of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,25 +38,6 @@ pub(crate) enum TemplateError {
     /// It has this placeholder, which nothing stands behind.
     Unknown(String),
 }
-
-/// The conversions of strftime, of POSIX and the few that every system has.
-const CONVERSIONS: &str = "aAbBcCdDeFgGhHIjklmMnprRsStTuUVwWxXyYzZ";
-
-const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
-const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
 
 impl LogTemplate {
     /// Reads a template; `None` when it is not an absolute path or has an unknown placeholder.
@@ -142,7 +101,7 @@ impl LogTemplate {
     /// The file of a line. Names cannot leave the directory they stand in: a `/` in one becomes `_`, so does a
     /// dot in front.
     #[must_use]
-    pub fn expand(&self, time: &CalendarTime, log: &str, node: &str, subcluster: &str) -> String {
+    pub fn expand(&self, time: &CalendarTime<'_>, log: &str, node: &str, subcluster: &str) -> String {
         let mut path = String::new();
         for part in &self.parts {
             match part {
@@ -150,7 +109,7 @@ impl LogTemplate {
                 Part::Log => path.push_str(&file_name(log)),
                 Part::Node => path.push_str(&file_name(node)),
                 Part::Subcluster => path.push_str(&file_name(subcluster)),
-                Part::Time(letter) => conversion(&mut path, *letter, time),
+                Part::Time(letter) => time.convert(*letter, &mut path),
             }
         }
         path
@@ -164,128 +123,6 @@ fn file_name(name: &str) -> String {
         None if safe.is_empty() => "_".to_string(),
         None => safe,
     }
-}
-
-/// One conversion of strftime, in the C locale.
-fn conversion(out: &mut String, letter: char, time: &CalendarTime) {
-    let weekday = weekday(time);
-    let day_name = DAYS.get(usize::from(weekday)).copied().unwrap_or("");
-    let month_name = MONTHS.get(usize::from(time.month.saturating_sub(1))).copied().unwrap_or("");
-    let of_year = day_of_year(time);
-    let twelve = match time.hour % 12 {
-        0 => 12,
-        hour => hour,
-    };
-    let (iso_year, iso_week) = iso_week(time, weekday, of_year);
-    let short = |name: &'static str| name.get(..3).unwrap_or(name);
-    let several = |out: &mut String, letters: &str| {
-        for letter in letters.chars() {
-            if letter.is_ascii_alphabetic() {
-                conversion(out, letter, time);
-            } else {
-                out.push(letter);
-            }
-        }
-    };
-    let _ = match letter {
-        'a' => write!(out, "{}", short(day_name)),
-        'A' => write!(out, "{day_name}"),
-        'b' | 'h' => write!(out, "{}", short(month_name)),
-        'B' => write!(out, "{month_name}"),
-        'C' => write!(out, "{:02}", time.year.div_euclid(100)),
-        'd' => write!(out, "{:02}", time.day),
-        'e' => write!(out, "{:2}", time.day),
-        'g' => write!(out, "{:02}", iso_year.rem_euclid(100)),
-        'G' => write!(out, "{iso_year}"),
-        'H' => write!(out, "{:02}", time.hour),
-        'I' => write!(out, "{twelve:02}"),
-        'j' => write!(out, "{of_year:03}"),
-        'k' => write!(out, "{:2}", time.hour),
-        'l' => write!(out, "{twelve:2}"),
-        'm' => write!(out, "{:02}", time.month),
-        'M' => write!(out, "{:02}", time.minute),
-        'n' => out.write_char('\n'),
-        'p' => write!(out, "{}", if time.hour < 12 { "AM" } else { "PM" }),
-        's' => write!(out, "{}", time.unix_seconds),
-        'S' => write!(out, "{:02}", time.second),
-        't' => out.write_char('\t'),
-        'u' => write!(out, "{}", if weekday == 0 { 7 } else { weekday }),
-        'U' => write!(out, "{:02}", (of_year + 6 - u32::from(weekday)) / 7),
-        'V' => write!(out, "{iso_week:02}"),
-        'w' => write!(out, "{weekday}"),
-        'W' => write!(out, "{:02}", (of_year + 6 - u32::from((weekday + 6) % 7)) / 7),
-        'y' => write!(out, "{:02}", time.year.rem_euclid(100)),
-        'Y' => write!(out, "{}", time.year),
-        'z' => {
-            let sign = if time.offset_minutes < 0 { '-' } else { '+' };
-            let minutes = time.offset_minutes.unsigned_abs();
-            write!(out, "{sign}{:02}{:02}", minutes / 60, minutes % 60)
-        }
-        'Z' => write!(out, "{}", time.zone),
-        'c' => {
-            several(out, "a b e H:M:S Y");
-            Ok(())
-        }
-        'D' | 'x' => {
-            several(out, "m/d/y");
-            Ok(())
-        }
-        'F' => {
-            several(out, "Y-m-d");
-            Ok(())
-        }
-        'r' => {
-            several(out, "I:M:S p");
-            Ok(())
-        }
-        'R' => {
-            several(out, "H:M");
-            Ok(())
-        }
-        'T' | 'X' => {
-            several(out, "H:M:S");
-            Ok(())
-        }
-        _ => Ok(()),
-    };
-}
-
-fn is_leap(year: i32) -> bool {
-    (year % 4 == 0 && year % 100 != 0) || year % 400 == 0
-}
-
-/// 1 to 366.
-fn day_of_year(time: &CalendarTime) -> u32 {
-    const BEFORE: [u32; 12] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
-    let before = BEFORE.get(usize::from(time.month.saturating_sub(1))).copied().unwrap_or(0);
-    before + u32::from(time.day) + u32::from(time.month > 2 && is_leap(time.year))
-}
-
-/// 0 is Sunday.
-fn weekday(time: &CalendarTime) -> u8 {
-    let before = i64::from(time.year) - 1;
-    let days = before * 365 + before.div_euclid(4) - before.div_euclid(100)
-        + before.div_euclid(400)
-        + i64::from(day_of_year(time));
-    u8::try_from(days.rem_euclid(7)).unwrap_or(0)
-}
-
-/// Year and week as ISO 8601 counts them: a week belongs to the year of its Thursday.
-fn iso_week(time: &CalendarTime, weekday: u8, of_year: u32) -> (i32, u32) {
-    let from_monday = u32::from((weekday + 6) % 7);
-    let week = (of_year + 9 - from_monday) / 7;
-    let long = |year: i32| {
-        let first = CalendarTime { year, month: 1, day: 1, ..time.clone() };
-        let first = self::weekday(&first);
-        first == 4 || (first == 3 && is_leap(year))
-    };
-    if week == 0 {
-        return (time.year - 1, if long(time.year - 1) { 53 } else { 52 });
-    }
-    if week == 53 && !long(time.year) {
-        return (time.year + 1, 1);
-    }
-    (time.year, week)
 }
 
 /// `Logs`.
@@ -385,7 +222,7 @@ impl Config {
 mod tests {
     use super::*;
 
-    fn time(year: i32, month: u8, day: u8) -> CalendarTime {
+    fn time(year: i32, month: u8, day: u8) -> CalendarTime<'static> {
         CalendarTime {
             year,
             month,
@@ -394,12 +231,12 @@ mod tests {
             minute: 8,
             second: 9,
             offset_minutes: -90,
-            zone: "XST".to_string(),
+            zone: "XST",
             unix_seconds: 1_772_694_489,
         }
     }
 
-    fn expand(template: &str, time: &CalendarTime) -> String {
+    fn expand(template: &str, time: &CalendarTime<'_>) -> String {
         LogTemplate::parse(template).unwrap().expand(time, "mainlog", "node1", "mycluster")
     }
 

@@ -25,7 +25,7 @@ pub use logging::{
     BounceLoggerSettings, CustomLoggerSettings, CustomStage, DebugFlags, EcLoggerSettings, LogDestination,
     LogFile, LogFormat, LogStage, LogSwitches,
 };
-pub use manager::{AsLoggerSettings, CalendarTime, LogTemplate, LogsSettings};
+pub use manager::{AsLoggerSettings, LogTemplate, LogsSettings};
 pub use module::{
     AuditSettings, DatasourceSettings, Monitor, RuleAction, RulePhase, RuleSettings, RuleTrigger,
     ThreadPoolSettings,
