@@ -52,7 +52,7 @@ pub struct DoneJournal<F> {
     done: BTreeMap<MessageId, BTreeSet<MessageId>>,
 }
 
-fn all(done: &BTreeMap<MessageId, BTreeSet<MessageId>>) -> impl Iterator<Item = Done> + Clone {
+fn all(done: &BTreeMap<MessageId, BTreeSet<MessageId>>) -> impl Iterator<Item = Done> {
     done.iter().flat_map(|(batch, copies)| copies.iter().map(move |copy| Done(*batch, *copy)))
 }
 
@@ -88,7 +88,8 @@ impl<F> DoneJournal<F> {
             self.done.entry(*batch).or_default().insert(*copy);
         }
         let new: Vec<Done> = copies.iter().map(|(batch, copy)| Done(*batch, *copy)).collect();
-        self.journal.record(disk, &new, all(&self.done))
+        let count = || self.done.values().map(BTreeSet::len).sum();
+        self.journal.record(disk, &new, count, all(&self.done))
     }
 
     /// The file of a transaction is gone, so its copies need not be remembered.

@@ -63,14 +63,17 @@ impl<F> Journal<F> {
         Ok(journal)
     }
 
-    /// Adds records, durably. `all` are those that matter, the new ones among them.
+    /// Adds records, durably. `all` are those that matter, the new ones among them, and `count` how many they are; nobody
+    /// counts before a file has become long.
     pub(crate) fn record<D: Disk<File = F>, R: Record>(
         &mut self,
         disk: &D,
         new: &[R],
-        all: impl Iterator<Item = R> + Clone,
+        count: impl FnOnce() -> usize,
+        all: impl Iterator<Item = R>,
     ) -> Result<(), DiskError> {
-        let full = self.records > all.clone().count().saturating_mul(2).saturating_add(RECORDS_SPARE);
+        let more = self.records.saturating_sub(RECORDS_SPARE);
+        let full = more > 0 && more > count().saturating_mul(2);
         let file = match self.file.take().filter(|_| !full) {
             Some(file) => self.append(disk, file, new)?,
             None => self.start(disk, all)?,

@@ -77,7 +77,7 @@ pub struct PlaceJournal<F> {
     places: Places,
 }
 
-fn all(places: &Places) -> impl Iterator<Item = Placed> + Clone {
+fn all(places: &Places) -> impl Iterator<Item = Placed> {
     places.iter().flat_map(|(batch, copies)| {
         copies.iter().map(move |(copy, queue)| Placed { batch: *batch, copy: *copy, queue: queue.clone() })
     })
@@ -112,16 +112,15 @@ impl<F> PlaceJournal<F> {
     ///
     /// # Errors
     /// What the disk says; the places hold in this process all the same, and the next record repeats them.
-    pub fn record<D: Disk<File = F>>(&mut self, disk: &D, placed: &[Placed]) -> Result<(), DiskError> {
-        let fits = |one: &&Placed| {
-            let QueueKey { binding_group, binding, domain } = &one.queue;
+    pub fn record<D: Disk<File = F>>(&mut self, disk: &D, mut placed: Vec<Placed>) -> Result<(), DiskError> {
+        placed.retain(|Placed { queue: QueueKey { binding_group, binding, domain }, .. }| {
             binding_group.as_str().len() + binding.as_str().len() + domain.len() <= NAME_BYTES_MAX
-        };
-        let placed: Vec<Placed> = placed.iter().filter(fits).cloned().collect();
+        });
         for one in &placed {
             self.places.entry(one.batch).or_default().insert(one.copy, one.queue.clone());
         }
-        self.journal.record(disk, &placed, all(&self.places))
+        let count = || self.places.values().map(BTreeMap::len).sum();
+        self.journal.record(disk, &placed, count, all(&self.places))
     }
 
     /// Whether copies of a transaction are elsewhere than its file says.

@@ -4,6 +4,7 @@ mod crash_disk;
 mod done;
 mod faults;
 mod file;
+mod journals;
 mod places;
 mod power_cut;
 mod queue;

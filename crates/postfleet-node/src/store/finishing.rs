@@ -95,14 +95,14 @@ pub(super) fn run(
         placed.retain(|placed| !gone.contains(&placed.batch));
         {
             let mut places = locked(places);
-            if !placed.is_empty()
-                && let Err(error) = places.record(disk, &placed)
+            let count = placed.len();
+            if count > 0
+                && let Err(error) = places.record(disk, placed)
             {
                 notice(
                     Severity::Error,
                     format_args!(
-                        "the queues of {} messages could not be recorded; after a restart they are where they were accepted: {}",
-                        placed.len(),
+                        "the queues of {count} messages could not be recorded; after a restart they are where they were accepted: {}",
                         chain(&error)
                     ),
                 );

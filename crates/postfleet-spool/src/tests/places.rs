@@ -2,14 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::crash_disk::{CrashDisk, Moment};
+use super::crash_disk::CrashDisk;
+use super::journals::{self, batch_of, id};
 use super::scenario::envelope;
 use crate::journal::Record as _;
-use crate::{MessageId, PlaceJournal, Placed, QueueKey, Stored, Traits};
-
-fn id(number: u32) -> MessageId {
-    MessageId::from_parts(1_900_000_000, number, 0)
-}
+use crate::{PlaceJournal, Placed, QueueKey, Stored, Traits};
 
 fn placed(copy: u32, binding: &str) -> Placed {
     let queue = QueueKey {
@@ -17,7 +14,7 @@ fn placed(copy: u32, binding: &str) -> Placed {
         binding: binding.into(),
         domain: format!("d{copy}.example").into(),
     };
-    Placed { batch: id(copy / 4 * 4), copy: id(copy), queue }
+    Placed { batch: batch_of(copy), copy: id(copy), queue }
 }
 
 /// Where copies are that the message file has at `default`.
@@ -26,7 +23,7 @@ fn held(disk: &CrashDisk) -> BTreeMap<u32, String> {
     let mut found = BTreeMap::new();
     for copy in 0..12 {
         let mut envelope = envelope(1_900_000_000, 0, 1);
-        envelope.batch = id(copy / 4 * 4);
+        envelope.batch = batch_of(copy);
         envelope.copies[0].id = id(copy);
         let mut stored = Stored { envelope: Box::new(envelope), content_bytes: 0, traits: Traits::default() };
         journal.apply(&mut stored);
@@ -41,35 +38,14 @@ fn held(disk: &CrashDisk) -> BTreeMap<u32, String> {
 
 fn fill(disk: &CrashDisk) -> Vec<u32> {
     let Ok(mut journal) = PlaceJournal::open(disk) else { return Vec::new() };
-    let mut recorded = Vec::new();
-    for copy in 0..12 {
-        if journal.record(disk, &[placed(copy, "b")]).is_ok() {
-            recorded.push(copy);
-        }
-    }
-    recorded
+    journals::fill(|copy| journal.record(disk, vec![placed(copy, "b")]))
 }
 
 #[test]
 fn what_was_recorded_survives_a_power_cut_at_any_call() {
-    let calls = {
-        let disk = CrashDisk::new();
-        assert_eq!(fill(&disk).len(), 12);
-        assert_eq!(held(&disk.after_kill()).len(), 12);
-        disk.calls()
-    };
-    for call in 0..calls {
-        for moment in [Moment::Before, Moment::After] {
-            for way in 0..4 {
-                let disk = CrashDisk::new();
-                disk.cut_power(call, moment);
-                let recorded = fill(&disk);
-                let held = held(&disk.after_power_cut(&mut |ways| way % ways));
-                assert!(recorded.iter().all(|copy| held.contains_key(copy)), "{call}: {recorded:?} {held:?}");
-                assert!(held.len() <= recorded.len() + 1, "{call}: {recorded:?} {held:?}");
-            }
-        }
-    }
+    journals::what_was_recorded_survives_a_power_cut_at_any_call(fill, |disk| {
+        held(disk).into_keys().collect()
+    });
 }
 
 #[test]
@@ -77,16 +53,16 @@ fn the_last_place_counts_and_what_is_gone_is_forgotten() {
     let disk = CrashDisk::new();
     fill(&disk);
     let mut journal = PlaceJournal::open(&disk).unwrap();
-    journal.record(&disk, &[placed(3, "c"), placed(3, "e")]).unwrap();
+    journal.record(&disk, vec![placed(3, "c"), placed(3, "e")]).unwrap();
     // Names that nobody can have are left out, and what follows is read.
-    journal.record(&disk, &[placed(2, &"x".repeat(70_000)), placed(1, "f")]).unwrap();
+    journal.record(&disk, vec![placed(2, &"x".repeat(70_000)), placed(1, "f")]).unwrap();
     drop(journal);
     let found = held(&disk);
     assert_eq!((found[&3].as_str(), found[&2].as_str(), found[&1].as_str()), ("e", "b", "f"));
     let mut journal = PlaceJournal::open(&disk).unwrap();
     journal.forget(id(8));
     journal.retain(&disk, |batch| batch != id(4));
-    journal.record(&disk, &[]).unwrap();
+    journal.record(&disk, Vec::new()).unwrap();
     assert_eq!(held(&disk).into_keys().collect::<Vec<_>>(), [0, 1, 2, 3]);
     assert_eq!(crate::Disk::list(&disk, "state").unwrap().len(), 1);
 }
