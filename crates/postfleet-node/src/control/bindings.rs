@@ -113,7 +113,7 @@ fn summary(node: &Node, of: &SummaryOf) -> Outcome {
             sum.total += queue.active + queue.delayed;
         }
         // Contents stay on disk, so none is resident.
-        let tally = node.delivery.operate(|scheduler, _| scheduler.tally(assigned.binding()));
+        let tally = node.delivery.look(|scheduler| scheduler.tally(assigned.binding()));
         (sum.received, sum.delivered, sum.failed) = (tally.receptions, tally.deliveries, tally.failures);
         sum
     });

@@ -133,7 +133,7 @@ fn rows(node: &Node, binding: Option<&str>, domain: &str, limit: usize, offset: 
     for key in keys {
         let messages: Vec<(MessageId, bool)> = node
             .delivery
-            .operate(|scheduler, _| scheduler.listed(&key).take(offset.saturating_add(limit)).collect());
+            .look(|scheduler| scheduler.listed(&key).take(offset.saturating_add(limit)).collect());
         listed.extend(messages.into_iter().map(|(id, active)| (id, active, Arc::clone(&key))));
     }
     // Active before delayed; each in the order of its queue.
@@ -150,7 +150,7 @@ fn rows(node: &Node, binding: Option<&str>, domain: &str, limit: usize, offset: 
 
 fn state(node: &Node, id: &str) -> Result<(MessageId, MessageState), Failure> {
     let number = message(id).ok_or_else(|| Failure::no_such_message(id))?;
-    let state = node.delivery.operate(|scheduler, _| scheduler.message(number));
+    let state = node.delivery.look(|scheduler| scheduler.message(number));
     Ok((number, state.ok_or_else(|| Failure::no_such_message(id))?))
 }
 

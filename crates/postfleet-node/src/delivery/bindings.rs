@@ -77,9 +77,7 @@ impl Delivery {
     pub(crate) fn refuses_unassigned(&self) -> bool {
         self.settings().unassigned == Unassigned::Refused
     }
-}
 
-impl Delivery {
     /// A connection could not be made from the source address of a binding. Said once, until one can.
     pub(super) fn no_source(&self, queue: &QueueKey, bind: &str, error: &std::io::Error) {
         if locked(&self.unplumbed).insert(queue.binding.clone()) {

@@ -326,6 +326,11 @@ impl Delivery {
         locked(&self.state).scheduler.states().collect()
     }
 
+    /// Looks at the queues, and changes nothing.
+    pub(crate) fn look<T>(&self, at: impl FnOnce(&Scheduler) -> T) -> T {
+        at(&locked(&self.state).scheduler)
+    }
+
     /// Messages that are queued.
     pub(crate) fn len(&self) -> usize {
         locked(&self.state).scheduler.len()
