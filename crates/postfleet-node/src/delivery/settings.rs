@@ -139,7 +139,7 @@ impl Of<'_> {
 
 /// Where mail for this node itself would go. The machine's addresses come and go: they are looked up each time.
 fn expanded(endpoints: &[SocketAddr], machine: impl Fn() -> Vec<IpAddr>) -> Vec<SocketAddr> {
-    let mut own = Vec::new();
+    let (mut own, mut all) = (Vec::new(), None);
     for endpoint in endpoints {
         if !endpoint.ip().is_unspecified() {
             own.push(*endpoint);
@@ -147,7 +147,8 @@ fn expanded(endpoints: &[SocketAddr], machine: impl Fn() -> Vec<IpAddr>) -> Vec<
         }
         // `[::]` takes connections to IPv4 addresses too, as systems are set up.
         let reaches = |ip: &IpAddr| endpoint.is_ipv6() || ip.is_ipv4();
-        own.extend(machine().into_iter().filter(reaches).map(|ip| SocketAddr::new(ip, endpoint.port())));
+        let all = all.get_or_insert_with(&machine);
+        own.extend(all.iter().copied().filter(reaches).map(|ip| SocketAddr::new(ip, endpoint.port())));
     }
     own
 }
