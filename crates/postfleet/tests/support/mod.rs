@@ -250,6 +250,19 @@ impl Client {
         expect(self.reply()?, "250")
     }
 
+    /// Sends one message from `sender@client.example` and returns the reply to it; everything before must be taken.
+    pub fn offer(&mut self, recipients: &[&str], body: &str) -> String {
+        let ok = |reply: String| assert!(reply.starts_with('2') || reply.starts_with('3'), "{reply}");
+        ok(self.command("MAIL FROM:<sender@client.example>").unwrap());
+        for recipient in recipients {
+            ok(self.command(&format!("RCPT TO:<{recipient}>")).unwrap());
+        }
+        ok(self.command("DATA").unwrap());
+        let head = "From: <sender@client.example>\r\nDate: Sat, 21 Nov 2026 12:00:00 +0000\r\nSubject: t\r\n";
+        self.send(&format!("{head}\r\n{body}\r\n.\r\n")).unwrap();
+        self.reply().unwrap()
+    }
+
     pub fn rest(&mut self) -> String {
         let mut rest = String::new();
         drop(self.reader.read_to_string(&mut rest));
