@@ -31,33 +31,12 @@ fn fleet() -> Model {
     model
 }
 
-const LUA: &str = r#"
-require("msys.core") require("msys.audit") require("msys.cluster_cache") require("msys.extended.ac")
-local function decide(vctx)
-  local open = msys.audit.inbound_session_count("/24", "inbound_cidr")
-  local recent = msys.audit.connections("300,6", { cidr = "/24", cluster = true })
-  local known = msys.cluster_cache.get("mycache", "192.0.2.10")
-  if open > 100 or recent > 1000 or known == "bad" then
-    vctx:set_code(421, "4.7.0 too many connections")
-    return msys.core.VALIDATE_DONE
-  end
-  return msys.core.VALIDATE_CONT
-end
-local mod = {}
-function mod:validate_connect(accept, vctx) return decide(vctx) end
-function mod:validate_ehlo(str, accept, vctx) return decide(vctx) end
-function mod:validate_mailfrom(str, accept, vctx) return decide(vctx) end
-function mod:validate_rcptto(msg, str, accept, vctx) return decide(vctx) end
-function mod:validate_data(msg, accept, vctx) return decide(vctx) end
-function mod:validate_data_spool(msg, accept, vctx) return decide(vctx) end
-function mod:validate_data_spool_each_rcpt(msg, accept, vctx) return decide(vctx) end
-msys.registerModule("bench", mod)
-"#;
+const LUA: &str = include_str!("policy.lua");
 
 const SIEVE: &str = r#"
 ($open) = audit_service "inbound_cidr" "/24";
 $recent = ec_ip_connections_cluster "0" "24";
-$known = ec_cluster_cache_get "mycache" "192.0.2.10";
+$known = ec_cluster_cache_get "known" "192.0.2.10";
 if anyof (ec_test :value "gt" :comparator "i;ascii-numeric" "${open}" "100",
           ec_test :value "gt" :comparator "i;ascii-numeric" "${recent}" "1000",
           ec_test :is "${known}" "bad") {
