@@ -75,7 +75,7 @@ fn object(record: &MailRecord<'_>, names: &Names<'_>, cluster: (&str, &str), mos
             out.number("stage", u64::from(of.stage));
             out.text("stage_name", stage_text(of.stage));
             out.codes(of.reply);
-            out.raw("internal", if of.reply.contains("[internal]") { "true" } else { "false" });
+            out.raw("internal", if of.internal { "true" } else { "false" });
             cut = out.cut("response", of.reply, most);
         }
     }
@@ -326,6 +326,7 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mail::Failure;
     use crate::mail::samples::{failure, handover, names, reception};
 
     #[test]
@@ -346,6 +347,16 @@ mod tests {
              \"enhanced_code\":\"5.1.1\",\"internal\":false,\
              \"response\":\"550 5.1.1 <carol@mail.example> unknown\"}"
         );
+    }
+
+    #[test]
+    fn logging_17_2_a_reply_is_internal_because_this_node_made_it_and_not_by_its_words() {
+        let MailRecord::Failure(of) = failure("550 5.1.1 [internal] no such user") else { panic!() };
+        for internal in [false, true] {
+            let record = MailRecord::Failure(Failure { internal, ..of });
+            let line = json(&record, &names(1), ("n", "default"));
+            assert!(line.contains(&format!("\"internal\":{internal},")), "{line}");
+        }
     }
 
     #[test]

@@ -76,6 +76,7 @@ pub fn fuzz_entry(bytes: &[u8]) {
         elapsed: core::time::Duration::ZERO,
         by: None,
         reply: value,
+        internal: false,
     });
     let names = Names { binding_group: "default", binding: "default", ..names };
     let (line, object) = (record.line(&names), json(&record, &names, ("n", "default")));

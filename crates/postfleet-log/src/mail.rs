@@ -77,6 +77,8 @@ pub struct Failure<'a> {
     pub by: Option<IpAddr>,
     /// The reply.
     pub reply: &'a str,
+    /// It is this node's own, and no server's.
+    pub internal: bool,
 }
 
 /// One record of the mainlog.
@@ -254,6 +256,7 @@ pub(crate) mod samples {
             elapsed: Duration::from_millis(9310),
             by: Some([198, 51, 100, 7].into()),
             reply,
+            internal: false,
         })
     }
 }

@@ -343,38 +343,26 @@ impl Opening {
 
     fn settle(&self, node: &Arc<Node>, message: MessageId, outcome: client::Outcome, octets_sent: u64) {
         let text = |failure: &client::Failure| Arc::from(failure.reply.to_string());
-        let (stage, reply) = match &outcome {
-            client::Outcome::Delivered(reply) => (None, reply.to_string()),
-            client::Outcome::Temporary(failure)
-            | client::Outcome::Permanent(failure)
-            | client::Outcome::StaysActive(failure)
-            | client::Outcome::AnotherConnection(failure) => {
-                let reply = failure.reply.to_string();
-                // A refusal comes behind its command; what we say ourselves, while it was under way.
-                let stage =
-                    if reply.contains("[internal]") { failure.stage } else { answered(failure.stage) };
-                (Some(stage.number()), reply)
-            }
-        };
-        let attempt = Attempt { address: self.target.address.ip(), stage, octets_sent, reply };
+        let attempt = attempt(self.target.address.ip(), &outcome, octets_sent);
         let outcome = match &outcome {
             client::Outcome::Delivered(_) => Outcome::Delivered,
             client::Outcome::Temporary(failure) => Outcome::Temporary(text(failure)),
             client::Outcome::Permanent(failure) => Outcome::Permanent(text(failure)),
             client::Outcome::StaysActive(_) | client::Outcome::AnotherConnection(_) => Outcome::Stays,
         };
-        let remote = self
-            .target
-            .host
-            .as_deref()
-            .map_or_else(|| format!("[{}]", self.target.address.ip()), str::to_owned);
-        self.report(node, message, outcome, Some(remote), &attempt);
+        let host = || {
+            let address = || format!("[{}]", self.target.address.ip());
+            self.target.host.as_deref().map_or_else(address, str::to_owned)
+        };
+        // Nobody is said to have said what this node says.
+        let remote = (!attempt.internal).then(host);
+        self.report(node, message, outcome, remote, &attempt);
     }
 
     /// An attempt that ended before anything was sent.
     fn unsent(&self, reply: &str) -> Attempt {
         let stage = Some(client::Stage::Idle.number());
-        Attempt { address: self.target.address.ip(), stage, octets_sent: 0, reply: reply.to_owned() }
+        Attempt { address: self.target.address.ip(), stage, octets_sent: 0, reply: reply.to_owned(), internal: true }
     }
 
     fn report(
@@ -391,6 +379,23 @@ impl Opening {
             self.delivery.reported(node, report, remote, Some(attempt));
         }
     }
+}
+
+/// What the logs hear of an attempt.
+fn attempt(address: IpAddr, outcome: &client::Outcome, octets_sent: u64) -> Attempt {
+    let (stage, reply) = match outcome {
+        client::Outcome::Delivered(reply) => (None, reply),
+        client::Outcome::Temporary(failure)
+        | client::Outcome::Permanent(failure)
+        | client::Outcome::StaysActive(failure)
+        | client::Outcome::AnotherConnection(failure) => {
+            let reply = &failure.reply;
+            // A refusal comes behind its command; what we say ourselves, while it was under way.
+            let stage = if reply.is_internal() { failure.stage } else { answered(failure.stage) };
+            (Some(stage.number()), reply)
+        }
+    };
+    Attempt { address, stage, octets_sent, reply: reply.to_string(), internal: reply.is_internal() }
 }
 
 /// The stage after the reply to what was sent in this one.
@@ -461,4 +466,52 @@ async fn tls_stream(
     let connector = connector.ok_or_else(|| io::Error::other("TLS cannot be used"))?;
     let name = rustls::pki_types::ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
     Ok(Box::new(connector.connect(name, clear).await?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use postfleet_smtp::client::{ClientSettings, Message, MessageRecipient};
+    use postfleet_smtp::{Address, ReversePath};
+
+    /// What becomes of a message whose recipient is answered like this; the connection ends when nothing is said.
+    fn refused(reply: Option<&[u8]>) -> Attempt {
+        let now = Monotonic::ZERO;
+        let mut client = Client::new(Arc::new(ClientSettings::default()), now);
+        client.connected(now).unwrap();
+        let address: Address = "a@b.example".parse().unwrap();
+        let recipient = MessageRecipient { address: address.clone(), ascii: None, notify: None, original: None };
+        client.received(now, b"220 x\r\n250 x\r\n");
+        let message = Message {
+            reverse_path: ReversePath::Address(address),
+            reverse_path_ascii: None,
+            recipients: vec![recipient],
+            octets: 1,
+            eight_bit_header: false,
+            eight_bit_body: false,
+            smtputf8: false,
+            ret: None,
+            envelope_id: None,
+        };
+        client.submit(now, message).unwrap();
+        client.received(now, b"250 ok\r\n");
+        match reply {
+            Some(reply) => client.received(now, reply),
+            None => client.closed(),
+        }
+        let settled = std::iter::from_fn(|| client.poll_event()).find_map(|event| match event {
+            Event::Settled { outcome, .. } => Some(outcome),
+            Event::StartTls | Event::Ready | Event::ContentWanted | Event::Close(_) => None,
+        });
+        attempt([192, 0, 2, 1].into(), &settled.unwrap(), 0)
+    }
+
+    #[test]
+    fn a_server_that_says_internal_has_refused() {
+        let said = refused(Some(b"550 5.1.1 [internal] no such user\r\n"));
+        assert_eq!((said.stage, said.internal), (Some(5), false), "{said:?}");
+        let ours = refused(None);
+        assert_eq!((ours.stage, ours.internal), (Some(4), true), "{ours:?}");
+        assert!(ours.reply.contains("[internal]"), "{ours:?}");
+    }
 }

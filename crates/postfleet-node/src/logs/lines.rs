@@ -24,8 +24,10 @@ pub(crate) struct Attempt {
     pub(crate) stage: Option<u8>,
     /// Octets of the transaction that were sent until then.
     pub(crate) octets_sent: u64,
-    /// What the server said.
+    /// What the server said, or what is said for it.
     pub(crate) reply: String,
+    /// The reply is this node's own.
+    pub(crate) internal: bool,
 }
 
 /// What became of a message, now or for good.
@@ -177,6 +179,13 @@ impl Attempted<'_> {
         self.attempt.and_then(|attempt| attempt.stage).unwrap_or(0)
     }
 
+    /// Whether the reply that tells of its failure is this node's own.
+    fn is_internal(&self) -> bool {
+        // What the retry schedule says stands before what the server said.
+        matches!(self.report.verdict, Verdict::Failed { last: Some(_), .. })
+            || self.attempt.is_none_or(|attempt| attempt.internal)
+    }
+
     /// The classification of its failure.
     pub(super) fn class(&self, reply: &str) -> u8 {
         match self.report.verdict {
@@ -213,6 +222,7 @@ impl Attempted<'_> {
                 elapsed,
                 by,
                 reply,
+                internal: self.is_internal(),
             })
         };
         match &self.report.verdict {

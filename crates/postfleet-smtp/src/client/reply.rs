@@ -17,6 +17,7 @@ pub const PEER_REPLY_OCTETS_MAX: usize = 64 * 1024;
 pub struct PeerReply {
     code: u16,
     lines: Vec<String>,
+    internal: bool,
 }
 
 /// An enhanced status code: class, subject, detail.
@@ -33,7 +34,13 @@ pub struct EnhancedStatus {
 impl PeerReply {
     /// A reply of ours: what would have been said. The text starts with the enhanced status code.
     pub(crate) fn internal(code: u16, text: String) -> Self {
-        Self { code, lines: Vec::from([text]) }
+        Self { code, lines: Vec::from([text]), internal: true }
+    }
+
+    /// Whether the client made it up. The text does not tell: a server may write `[internal]` too.
+    #[must_use]
+    pub const fn is_internal(&self) -> bool {
+        self.internal
     }
 
     /// The reply code, 200 to 599.
@@ -181,7 +188,7 @@ impl ReplyReader {
         }
         let lines = core::mem::take(&mut self.lines);
         *self = Self::default();
-        Ok(Some(PeerReply { code, lines }))
+        Ok(Some(PeerReply { code, lines, internal: false }))
     }
 }
 
@@ -225,6 +232,12 @@ mod tests {
         check("550-a\n554 b\n", &["554 a b"], None);
         check("250-a\r\n25", &[], None);
         check("250 a\0\u{7f}b\r\n", &["250 a??b"], None);
+    }
+
+    #[test]
+    fn a_server_that_says_internal_is_no_reply_of_ours() {
+        assert!(!read(b"550 5.1.1 [internal] no\r\n", 100).0.remove(0).is_internal());
+        assert!(PeerReply::internal(451, String::from("4.4.2 [internal] no banner")).is_internal());
     }
 
     #[test]
