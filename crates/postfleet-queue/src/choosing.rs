@@ -2,6 +2,7 @@
 
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -11,8 +12,8 @@ use postfleet_types::Monotonic;
 
 use crate::connection::Target;
 use crate::queue::{Queue, RouteHost};
-use crate::scheduler::Scheduler;
-use crate::settings::{LocalLimit, Shared};
+use crate::scheduler::{Open, Scheduler};
+use crate::settings::{HostSettings, LocalLimit, Shared};
 use crate::wait::{Limited, Wait};
 
 /// Attempts at addresses that all failed lately keep this distance.
@@ -54,17 +55,36 @@ impl Scheduler {
         })
     }
 
+    /// What holds for the exchanger that a connection goes to.
+    fn host_settings(&self, queue: &Queue, target: &Target) -> Option<Arc<HostSettings>> {
+        let name = target.host.as_ref()?;
+        let known = queue.route.hosts.iter().find(|host| host.host.name.as_ref() == Some(name));
+        Some(match known {
+            Some(host) => Arc::clone(&host.settings),
+            None => self.settings.host(&queue.key, name),
+        })
+    }
+
+    /// Whether more connections stay than a limit of this node allows that this one counts for.
+    pub(crate) fn is_over(&self, queue: &Queue, target: &Target) -> bool {
+        let over = |key: &LimitKey, limit: &LocalLimit| {
+            let most = limit.most.saturating_add(limit.reserve);
+            !limit.shadow && self.open.get(key).map_or(0, Open::staying) > most
+        };
+        queue.settings.limits.iter().any(|limit| over(&limit.key, limit))
+            || self.host_settings(queue, target).is_some_and(|settings| {
+                settings.limits.iter().any(|limit| over(&limit.key, limit))
+                    || settings
+                        .address_limit
+                        .as_ref()
+                        .is_some_and(|limit| over(&address_key(limit, target.address), limit))
+            })
+    }
+
     /// Everything that a connection counts for.
     pub(crate) fn keys_of(&self, queue: &Queue, target: &Target) -> Vec<LimitKey> {
         let mut keys: Vec<LimitKey> = queue.settings.limits.iter().map(|limit| limit.key.clone()).collect();
-        let host =
-            queue.route.hosts.iter().find(|host| host.host.name == target.host && target.host.is_some());
-        let settings = match (host, &target.host) {
-            (Some(host), _) => Some(alloc::sync::Arc::clone(&host.settings)),
-            (None, Some(name)) => Some(self.settings.host(&queue.key, name)),
-            (None, None) => None,
-        };
-        if let Some(settings) = settings {
+        if let Some(settings) = self.host_settings(queue, target) {
             keys.extend(settings.limits.iter().map(|limit| limit.key.clone()));
             keys.extend(settings.address_limit.as_ref().map(|limit| address_key(limit, target.address)));
         }

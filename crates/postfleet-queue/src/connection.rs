@@ -75,6 +75,8 @@ pub enum Ended {
     AddressFailed,
     /// This machine has not got the source address of the binding. The other side has nothing to do with it.
     NoSource,
+    /// This machine has no local port left for such a connection. The other side has nothing to do with it.
+    NoPort,
     /// The handshake failed, and the same address may be tried in the clear.
     RetryWithoutTls,
 }

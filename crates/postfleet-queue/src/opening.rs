@@ -60,8 +60,9 @@ impl Scheduler {
         if settings.suspended {
             return waits(Wait::Suspended);
         }
-        if let Some(until) = queue.no_source_until.filter(|until| *until > at) {
-            return waits(Wait::NoSource { until });
+        if let Some(wait) = queue.held.as_ref().filter(|(until, _)| *until > at).map(|(_, wait)| wait.clone())
+        {
+            return waits(wait);
         }
         // The route: asked for once, and used while it is asked for again.
         let stale = queue.route.until.is_none_or(|until| until <= at);
@@ -165,6 +166,7 @@ impl Scheduler {
                 | Wait::Growing { until }
                 | Wait::Throttle { until, .. }
                 | Wait::NoSource { until }
+                | Wait::NoPort { until }
                 | Wait::Unreachable { until },
             ) => Some((*until).max(at + Duration::from_millis(1))),
         };

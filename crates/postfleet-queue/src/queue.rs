@@ -79,8 +79,8 @@ pub(crate) struct Queue {
     /// The current second of growth: its start, the connections at its start, those added.
     pub(crate) growth: (Monotonic, u64, u64),
     pub(crate) last_attempt: Option<Monotonic>,
-    /// The source address is not there; looked at again then.
-    pub(crate) no_source_until: Option<Monotonic>,
+    /// This machine can open nothing for it until then, and why.
+    pub(crate) held: Option<(Monotonic, Wait)>,
     /// Since when every attempt to connect has failed.
     pub(crate) failing_since: Option<Monotonic>,
     /// When delivery was resumed last, Unix seconds.
@@ -116,7 +116,7 @@ impl Queue {
             listed: false,
             growth: (Monotonic::ZERO, 0, 0),
             last_attempt: None,
-            no_source_until: None,
+            held: None,
             failing_since: None,
             resumed: None,
             wanted_of_fleet: false,

@@ -210,7 +210,7 @@ impl Scheduler {
             queue.settings = settings;
             // Where mail goes may be configured otherwise now, and otherwise than somebody is just finding out.
             queue.route.until = None;
-            queue.no_source_until = None;
+            queue.held = None;
             queue.route.outdated = queue.route.asked;
             for host in &mut queue.route.hosts {
                 host.settings = match &host.host.name {

@@ -10,7 +10,7 @@ use crate::connection::{ConnectionId, Ended, Next, Outcome, Phase};
 use crate::queue::Stage;
 use crate::report::{Action, Report};
 use crate::retry::NOT_ATTEMPTED;
-use crate::scheduler::{Now, Open, RETEST, Scheduler};
+use crate::scheduler::{Now, RETEST, Scheduler};
 use crate::settings::Shared;
 use crate::wait::Wait;
 
@@ -30,7 +30,6 @@ impl Scheduler {
             connection.phase = Phase::Idle;
             connection.since = now.monotonic;
         }
-        let keys = core::mem::take(&mut connection.keys);
         let Some(queue) = self.queue_mut(number) else { return Next::Quit };
         if before == Phase::Opening {
             queue.opening = queue.opening.saturating_sub(1);
@@ -44,14 +43,8 @@ impl Scheduler {
         let gone = queue.home.is_some();
         // Between two messages is where a connection may end.
         let used_up = |used: u32, most: u32| most > 0 && used >= most;
-        let over = settings.limits.iter().any(|limit| {
-            let most = limit.most.saturating_add(limit.reserve);
-            let stay = |key| self.open.get(key).map_or(0, Open::staying);
-            !limit.shadow && stay(&limit.key) > most
-        });
-        if let Some(connection) = self.connections.get_mut(&id) {
-            connection.keys = keys;
-        }
+        let target = self.connections.get(&id).map(|connection| &connection.target);
+        let over = target.zip(self.queue(number)).is_some_and(|(target, queue)| self.is_over(queue, target));
         let ends = settings.suspended
             || gone
             || over
@@ -224,7 +217,16 @@ impl Scheduler {
             }
             Ended::NoSource => {
                 if let Some(queue) = self.queue_mut(number) {
-                    queue.no_source_until = Some(now.monotonic + queue.settings.source_retry);
+                    let until = now.monotonic + queue.settings.source_retry;
+                    queue.held = Some((until, Wait::NoSource { until }));
+                }
+            }
+            Ended::NoPort => {
+                if let Some(queue) = self.queue_mut(number) {
+                    let until = now.monotonic + RETEST;
+                    queue.held = Some((until, Wait::NoPort { until }));
+                    // Nothing has grown.
+                    queue.growth.2 = queue.growth.2.saturating_sub(1);
                 }
             }
             Ended::AddressFailed => {

@@ -71,6 +71,11 @@ pub enum Wait {
         /// The next attempt.
         until: Monotonic,
     },
+    /// No local port is left for connections from the source address to that exchanger.
+    NoPort {
+        /// The next attempt.
+        until: Monotonic,
+    },
     /// No exchanger could be reached lately.
     Unreachable {
         /// The next attempt.
@@ -94,6 +99,9 @@ impl fmt::Display for Wait {
                 write!(f, "{option} at {scope}: no unit is free")
             }
             Self::NoSource { .. } => f.write_str("the source address of the binding is not on this machine"),
+            Self::NoPort { .. } => {
+                f.write_str("no local port is free for another connection to the exchanger")
+            }
             Self::Unreachable { .. } => f.write_str("no exchanger could be reached lately"),
         }
     }

@@ -5,19 +5,39 @@ mod support;
 
 use std::time::Duration;
 
-use postfleet_queue::{Action, Ended, Next, Outcome, QueueSettings, Routed};
-use support::{Bench, config, defaults, key, one_host, pair, rate};
+use postfleet_queue::{Action, Ended, HostSettings, Next, Outcome, QueueSettings, Routed, Settings};
+use postfleet_spool::QueueKey;
+use postfleet_throttle::{Through, To};
+use support::{Bench, Config, config, defaults, key, limit, one_host, pair, rate};
 
 #[test]
 fn of_ten_connections_five_end_when_the_limit_falls_to_five() {
-    let queue = key("default", "default", "example.com");
-    let with = |most| {
+    five_end(|most| {
         config(move |key| QueueSettings {
             limits: vec![pair(key, most)],
             connections_max: Some(most),
             ..defaults()
         })
-    };
+    });
+}
+
+#[test]
+fn of_ten_connections_five_end_when_the_limit_of_the_host_falls_to_five() {
+    let ten = |_: &QueueKey| QueueSettings { connections_max: Some(10), ..defaults() };
+    let of =
+        |most| limit(Through::Any, To::Host("mx.example.com".to_owned()), most, "Max_Outbound_Connections");
+    five_end(|most| {
+        let host = move |_: &str| HostSettings { address_limit: None, limits: vec![of(most)] };
+        Box::new(Config(Box::new(ten), Box::new(host)))
+    });
+    five_end(|most| {
+        let host = move |_: &str| HostSettings { address_limit: Some(of(most)), limits: Vec::new() };
+        Box::new(Config(Box::new(ten), Box::new(host)))
+    });
+}
+
+fn five_end(with: impl Fn(u64) -> Box<dyn Settings>) {
+    let queue = key("default", "default", "example.com");
     let mut bench = Bench::new(with(10));
     (0..40).for_each(|_| _ = bench.mail(&queue, 1));
     bench.run();

@@ -2,12 +2,18 @@
 
 use super::Delivery;
 use super::settings::Of;
+use crate::clock;
 use crate::lock::locked;
 use crate::notices::{Severity, notice};
 use postfleet_config::schema::Scope;
 use postfleet_config::{Config, Facts};
 use postfleet_queue::{Assigned, Bindings, Configured};
 use postfleet_spool::QueueKey;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How often it is said that ports have run out.
+const PORTS_TOLD: Duration = Duration::from_secs(60);
 
 /// `Default_Binding`: what becomes of mail that nobody has assigned to a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +96,23 @@ impl Delivery {
                 ),
             );
         }
+    }
+
+    /// A connection could not be made because no local port was left for it. Said at most once a minute.
+    pub(super) fn no_port(&self, queue: &QueueKey, to: SocketAddr, error: &std::io::Error) {
+        let now = clock::monotonic();
+        let mut told = locked(&self.portless);
+        if told.is_some_and(|told| now.since(told) < PORTS_TOLD) {
+            return;
+        }
+        *told = Some(now);
+        notice(
+            Severity::Warning,
+            format_args!(
+                "no local port is left for connections of binding {} to {to}: {error}. Widen net.ipv4.ip_local_port_range, or                  allow fewer connections; its mail waits",
+                queue.binding
+            ),
+        );
     }
 
     /// A connection was made from it.

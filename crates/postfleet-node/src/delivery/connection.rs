@@ -1,6 +1,7 @@
 //! One outbound connection: moves octets between a socket and the protocol core, and messages out of the spool.
 
 use super::outgoing::{self, Outgoing};
+use super::source::{ConnectError, connect};
 use super::{Delivery, now};
 use crate::clock;
 use crate::lock::locked;
@@ -13,11 +14,10 @@ use postfleet_spool::{MessageId, QueueKey};
 use postfleet_types::Monotonic;
 use std::future::pending;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Notify;
 use tokio::time::sleep_until;
 
@@ -169,6 +169,11 @@ impl Opening {
             Ok(Err(ConnectError::NoSource(error))) => {
                 self.delivery.no_source(&self.queue, &dialing.bind, &error);
                 self.how = Ended::NoSource;
+                return;
+            }
+            Ok(Err(ConnectError::NoPort(error))) => {
+                self.delivery.no_port(&self.queue, self.target.address, &error);
+                self.how = Ended::NoPort;
                 return;
             }
             Ok(Err(ConnectError::Refused(error))) => return self.address_failed(&error.to_string()),
@@ -362,7 +367,13 @@ impl Opening {
     /// An attempt that ended before anything was sent.
     fn unsent(&self, reply: &str) -> Attempt {
         let stage = Some(client::Stage::Idle.number());
-        Attempt { address: self.target.address.ip(), stage, octets_sent: 0, reply: reply.to_owned(), internal: true }
+        Attempt {
+            address: self.target.address.ip(),
+            stage,
+            octets_sent: 0,
+            reply: reply.to_owned(),
+            internal: true,
+        }
     }
 
     fn report(
@@ -424,40 +435,6 @@ const fn answered(stage: client::Stage) -> client::Stage {
     }
 }
 
-/// Who is at fault when there is no connection.
-enum ConnectError {
-    /// We are: this machine has not got the source address.
-    NoSource(io::Error),
-    /// The other side, or the way there.
-    Refused(io::Error),
-}
-
-/// Connects from a source address: `*`, an address, or a name of this machine.
-async fn connect(bind: &str, to: SocketAddr) -> Result<TcpStream, ConnectError> {
-    let source = source(bind, to).await.map_err(ConnectError::NoSource)?;
-    let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
-    let socket = socket.map_err(ConnectError::Refused)?;
-    if let Some(source) = source {
-        socket.bind(SocketAddr::new(source, 0)).map_err(ConnectError::NoSource)?;
-    }
-    socket.connect(to).await.map_err(ConnectError::Refused)
-}
-
-async fn source(bind: &str, to: SocketAddr) -> io::Result<Option<IpAddr>> {
-    if bind == "*" {
-        return Ok(None);
-    }
-    let own: Option<IpAddr> = match bind.trim_matches(['[', ']']).parse() {
-        Ok(address) => Some(address),
-        Err(_) => {
-            let mut found = tokio::net::lookup_host((bind, 0)).await?;
-            found.find(|found| found.is_ipv4() == to.is_ipv4()).map(|found| found.ip())
-        }
-    };
-    let own = own.filter(|own| own.is_ipv4() == to.is_ipv4());
-    own.map(Some).ok_or_else(|| io::Error::other("it has no address of the family of the exchanger"))
-}
-
 async fn tls_stream(
     connector: Option<tokio_rustls::TlsConnector>,
     name: &str,
@@ -480,7 +457,8 @@ mod tests {
         let mut client = Client::new(Arc::new(ClientSettings::default()), now);
         client.connected(now).unwrap();
         let address: Address = "a@b.example".parse().unwrap();
-        let recipient = MessageRecipient { address: address.clone(), ascii: None, notify: None, original: None };
+        let recipient =
+            MessageRecipient { address: address.clone(), ascii: None, notify: None, original: None };
         client.received(now, b"220 x\r\n250 x\r\n");
         let message = Message {
             reverse_path: ReversePath::Address(address),

@@ -17,6 +17,7 @@ mod rebind;
 mod resolver;
 mod settings;
 mod shared;
+mod source;
 mod tls;
 
 pub(crate) use settings::DeliverySettings;
@@ -32,7 +33,7 @@ use postfleet_queue::{
     Action, Arrival, ConnectionId, Need, Now, QueueState, Report, Routing, Scheduler, Shared, Verdict,
 };
 use postfleet_spool::{BindingName, QueueKey, Stored};
-use postfleet_types::Random;
+use postfleet_types::{Monotonic, Random};
 use resolver::Resolver;
 use settings::{QueueOptions, retries_passed};
 use shared::{Asking, Memory, Throttle};
@@ -62,6 +63,8 @@ pub(crate) struct Delivery {
     lookups: Semaphore,
     /// Bindings whose source address this machine has not got.
     unplumbed: Mutex<BTreeSet<BindingName>>,
+    /// When it was last said that local ports have run out.
+    portless: Mutex<Option<Monotonic>>,
     /// Chooses among the bindings of a group.
     chooser: Mutex<Random>,
 }
@@ -95,6 +98,7 @@ impl Delivery {
             connector: tls::Connectors::default(),
             lookups: Semaphore::new(LOOKUPS_MAX),
             unplumbed: Mutex::default(),
+            portless: Mutex::default(),
             chooser: Mutex::new(Random::seeded(seed.rotate_left(32))),
         })
     }
@@ -264,7 +268,11 @@ impl Delivery {
     async fn resolve(self: Arc<Self>, queue: &QueueKey, failed_lookups: u32) {
         // Never closed.
         let _turn = self.lookups.acquire().await;
-        let settings = Arc::new(self.settings().route(queue));
+        let settings = self.settings();
+        let mut route = settings.route(queue);
+        let (four, six) = source::families(&settings.dialing(queue).bind).await;
+        (route.ipv4, route.ipv6) = (route.ipv4 && four, route.ipv6 && six);
+        let settings = Arc::new(route);
         let resolver = Arc::clone(&self.resolver.read().unwrap_or_else(PoisonError::into_inner));
         let mut routing = Routing::new(Arc::clone(&settings), &queue.domain, failed_lookups);
         let routed = loop {

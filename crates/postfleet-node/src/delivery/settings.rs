@@ -308,9 +308,6 @@ impl DeliverySettings {
             Some(value) => Duration::from_secs(value.to_string().parse().unwrap_or(0)),
             None => Duration::ZERO,
         };
-        // What a host name stands for is known when it is connected from.
-        let source = of.text("Bind_Address");
-        let source: Option<IpAddr> = source.and_then(|source| source.trim_matches(['[', ']']).parse().ok());
         RouteSettings {
             routes,
             port: u16::try_from(of.int("Remote_SMTP_Port")).unwrap_or(25),
@@ -318,8 +315,9 @@ impl DeliverySettings {
             skip: blocks("Skip_Hosts"),
             own_names: vec![self.hostname.clone()],
             own_addresses: expanded(&self.endpoints, crate::system::addresses),
-            ipv4: source.is_none_or(|source| source.is_ipv4()),
-            ipv6: of.bool("Use_IPv6") && source.is_none_or(|source| source.is_ipv6()),
+            // As far as the source has addresses of these families.
+            ipv4: true,
+            ipv6: of.bool("Use_IPv6"),
             // Which domains are relay domains is the listeners' matter so far.
             best_only: false,
             fallback_after: of.u32("MX_Failures_Fallback_To_A"),
