@@ -165,7 +165,7 @@ pub(crate) async fn run(
         () = enough => {}
     }
     node.configuration.serving().policy.stop(&node).await;
-    node.store.flush_finished().await;
+    let _told = node.store.flush_finished().await;
     node.audit.save().await;
     node.audit.end_period(clock::wall()).await;
     if let Some(fleet) = &node.fleet {

@@ -46,6 +46,7 @@ mod wait;
 pub use bindings::{Assigned, Bindings, Configured};
 pub use connection::{ConnectionId, Ended, Next, Outcome, Target};
 pub use growth::Growth;
+pub use moving::{Waiting, Walk};
 pub use operate::{MessageState, QueueState};
 pub use report::{Action, Report, Verdict};
 pub use retry::{After, RetryPolicy};

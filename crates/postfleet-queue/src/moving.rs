@@ -2,13 +2,67 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Bound;
 
 use postfleet_spool::{MessageId, QueueKey};
 
 use crate::queue::Stage;
 use crate::scheduler::Scheduler;
 
+/// A way through all messages that there are at its beginning, in the order of their ids.
+#[derive(Clone, Copy, Debug)]
+pub struct Walk {
+    after: Option<MessageId>,
+    last: Option<MessageId>,
+}
+
+/// A message that no connection has.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    /// The message.
+    pub message: MessageId,
+    /// The transaction it came in with.
+    pub batch: MessageId,
+    /// Its queue.
+    pub key: Arc<QueueKey>,
+}
+
 impl Scheduler {
+    /// A way through all messages.
+    #[must_use]
+    pub fn walk(&self) -> Walk {
+        Walk { after: None, last: self.messages.last_key_value().map(|(id, _)| *id) }
+    }
+
+    /// Goes on by `most` messages at most: those of them that are on chosen queues, and that no connection has. None at the
+    /// end. Messages that change their queue meanwhile are met once all the same.
+    pub fn step(
+        &self,
+        walk: &mut Walk,
+        most: usize,
+        chosen: impl Fn(&QueueKey) -> bool,
+    ) -> Option<Vec<Waiting>> {
+        let last = walk.last?;
+        let from = walk.after.map_or(Bound::Unbounded, Bound::Excluded);
+        if walk.after.is_some_and(|after| after >= last) {
+            return None;
+        }
+        let mut found = Vec::new();
+        let mut next = last;
+        for (place, (id, entry)) in self.messages.range((from, Bound::Included(last))).enumerate() {
+            if place == most {
+                break;
+            }
+            next = *id;
+            let key = self.queue(entry.queue).map(|queue| &queue.key);
+            if let Some(key) = key.filter(|key| entry.stage != Stage::Sending && chosen(key)) {
+                found.push(Waiting { message: *id, batch: entry.batch, key: Arc::clone(key) });
+            }
+        }
+        walk.after = Some(next);
+        Some(found)
+    }
+
     /// Puts a message on another queue, with its failures and the time when it is due. `false` when it is not here, is
     /// there already, or a connection has it.
     pub fn move_to(&mut self, message: MessageId, key: &QueueKey) -> bool {

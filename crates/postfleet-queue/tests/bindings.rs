@@ -116,6 +116,48 @@ fn a_host_that_refuses_one_binding_is_tried_by_another() {
 }
 
 #[test]
+fn a_walk_meets_each_waiting_message_once_and_nothing_that_came_later() {
+    let mut bench = Bench::new(config(|_| QueueSettings { suspended: true, ..defaults() }));
+    let (first, second) = (key("default", "a", "example.com"), key("default", "a", "example.org"));
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        ids.extend(bench.mail(&first, 1));
+        bench.mail(&second, 1);
+    }
+    let mut walk = bench.scheduler.walk();
+    bench.mail(&first, 1);
+    let (mut met, mut steps) = (Vec::new(), 0);
+    while let Some(found) = bench.scheduler.step(&mut walk, 3, |key| *key == first) {
+        met.extend(found.iter().map(|found| found.message));
+        for found in found {
+            assert!(bench.scheduler.move_to(found.message, &second));
+            assert!(bench.scheduler.move_to(found.message, &first));
+        }
+        steps += 1;
+    }
+    assert_eq!((met, steps), (ids, 3));
+    let mut none = Bench::new(config(|_| defaults())).scheduler.walk();
+    assert!(bench.scheduler.step(&mut none, 3, |_| true).is_none());
+}
+
+#[test]
+fn ports_that_have_run_out_are_nobodys_failure() {
+    let mut bench = Bench::new(config(|_| defaults()));
+    let queue = key("default", "a", "example.com");
+    let message = bench.mail(&queue, 1)[0];
+    bench.run();
+    let id = *bench.open.keys().next().unwrap();
+    bench.open.clear();
+    let now = bench.now();
+    bench.scheduler.ended(now, id, Ended::NoPort, &mut postfleet_queue::Unlimited);
+    bench.run();
+    assert_eq!(bench.connections(&queue), 0);
+    assert_eq!(bench.wait(&queue), "no local port is free for another connection to the exchanger");
+    bench.pass(Duration::from_secs(1));
+    assert_eq!((bench.connections(&queue), bench.scheduler.message(message).unwrap().failures), (1, 0));
+}
+
+#[test]
 fn a_source_that_is_not_here_is_nobodys_failure() {
     let mut bench = Bench::new(config(|_| defaults()));
     let queue = key("default", "a", "example.com");

@@ -14,7 +14,8 @@ use support::{Client, SingleNode, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const ZONE: &str = "example.net MX 10 mx.example.net\nexample.org MX 10 mx.example.net\n\
-    client.example MX 10 mx.example.net\nmx.example.net A 127.0.0.1";
+    client.example MX 10 mx.example.net\nmx.example.net A 127.0.0.1\n\
+    six.example MX 10 mx.six.example\nmx.six.example AAAA ::1\nmx.six.example A 127.0.0.1";
 
 /// The local part of a recipient says where its copy goes: `to-NAME` to a binding, `of-NAME` to a group.
 const SCRIPT: &str = "require('msys.core')\nrequire('msys.extended.message')\n\
@@ -30,7 +31,7 @@ const TWO: &str = "Binding \"b1\" { Bind_Address = \"127.0.0.11\"  EHLO_Hostname
 /// A node whose script assigns mail to bindings.
 struct Relay {
     node: SingleNode,
-    _files: tempfile::TempDir,
+    files: tempfile::TempDir,
 }
 
 fn relay(server: &MailServer, more: &str) -> Relay {
@@ -40,14 +41,14 @@ fn relay(server: &MailServer, more: &str) -> Relay {
     let node = SingleNode::start(
         &format!(
             "Relay_Hosts = ( 127.0.0.0/8 )\nRemote_SMTP_Port = {}\nResolv_Conf = \"{files}/resolv\"\n\
-             scriptlet \"s\" {{ script \"assign\" {{ source = \"{files}/assign\" }} }}\nIdle_Timeout = 1\n{more}",
+             scriptlet \"s\" {{ runtime_error = \"fail\" script \"assign\" {{ source = \"{files}/assign\" }} }}\nIdle_Timeout = 1\n{more}",
             server.port,
             files = files.path().display()
         ),
         "",
         "",
     );
-    Relay { node, _files: files }
+    Relay { node, files }
 }
 
 impl Relay {
@@ -218,6 +219,19 @@ fn mail_of_a_binding_whose_address_is_not_here_waits_and_counts_no_failure() {
 }
 
 #[test]
+fn a_source_that_is_a_name_of_one_family_reaches_the_exchanger_by_that_family() {
+    let server = MailServer::start(|_| "250 2.1.5 ok");
+    // No address as it is written, so a name, which the system knows.
+    let relay = relay(
+        &server,
+        "Suspend_Delivery = false\nUse_IPv6 = true\nBinding \"b1\" { Bind_Address = \"127.1\" }",
+    );
+    relay.send(&["to-b1@six.example"]);
+    wait_until(PATIENCE, "it arrives", || delivered(&server) == 1);
+    assert!(!relay.node.log().contains("Unplumbed"), "{}", relay.node.log());
+}
+
+#[test]
 fn limits_of_a_binding_and_of_a_group_hold_and_are_counted() {
     let server = MailServer::start(|_| "250 2.1.5 ok");
     server.held.store(true, Ordering::SeqCst);
@@ -270,6 +284,61 @@ fn limits_of_a_binding_and_of_a_group_hold_and_are_counted() {
     server.held.store(false, Ordering::SeqCst);
     wait_until(PATIENCE, "all arrive", || delivered(&server) == 48);
     wait_until(PATIENCE, "everything is given back", || !rows().contains("::"));
+}
+
+#[test]
+fn a_message_that_policy_puts_off_keeps_its_binding() {
+    let server = MailServer::start(|_| "250 2.1.5 ok");
+    let relay = relay(&server, &format!("Suspend_Delivery = true\n{TWO}"));
+    relay.send(&["to-b1@example.net", "to-b2@example.net"]);
+    let assign = relay.files.path().join("assign.lua");
+    // Failing is putting off: 451 4.3.0.
+    std::fs::write(assign, SCRIPT.replace("if how", "if name == 'b1' then error('not now') end if how"))
+        .unwrap();
+    assert!(relay.console("config reload").ends_with("Reconfigure complete\n"));
+    let before = relay.queued();
+    assert_eq!(relay.console("rebind all"), "Rebound 1 messages.\n");
+    assert_eq!(relay.queued(), before);
+}
+
+#[test]
+fn a_reroute_holds_for_messages_that_a_rebind_comes_to_later() {
+    let server = MailServer::start(|_| "250 2.1.5 ok");
+    let relay = relay(&server, &format!("Suspend_Delivery = true\n{TWO}"));
+    let many: Vec<String> = (0..90).map(|number| format!("of-g.{number}@example.net")).collect();
+    for _ in 0..6 {
+        relay.send(&many.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    std::thread::scope(|scope| {
+        // 540 messages, 2000 a second at most.
+        let rebound = scope.spawn(|| relay.console("rebind all"));
+        std::thread::sleep(Duration::from_millis(60));
+        let moved = relay.console("reroute queue example.net example.org");
+        assert_eq!(moved, "Moved 540 messages from 'example.net' to 'example.org'\n");
+        assert_eq!(rebound.join().unwrap(), "Rebound 540 messages.\n");
+    });
+    assert!(!relay.console("mailq").contains("example.net"), "{}", relay.console("mailq"));
+}
+
+#[test]
+fn what_cannot_be_recorded_is_said() {
+    let server = MailServer::start(|_| "250 2.1.5 ok");
+    let mut relay = relay(&server, &format!("Suspend_Delivery = true\n{TWO}"));
+    relay.send(&["to-b1@example.net"]);
+    let state = relay.node.dir.path().join("spool/state");
+    let aside = relay.node.dir.path().join("spool/aside");
+    std::fs::rename(&state, &aside).unwrap();
+    let failed = support::console(&relay.node.control, "reroute queue example.net example.org");
+    let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+    assert!(
+        said.contains("Moved 1 messages from 'example.net' to 'example.org'. This cannot be recorded: "),
+        "{said}"
+    );
+    // With the next command it is.
+    std::fs::rename(&aside, &state).unwrap();
+    assert_eq!(relay.console("rebind b2"), "Rebound 0 messages.\n");
+    relay.node.restart();
+    wait_until(PATIENCE, "it is queued there", || relay.console("mailq").contains("example.org"));
 }
 
 #[test]

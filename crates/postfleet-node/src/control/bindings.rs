@@ -39,17 +39,15 @@ pub(super) async fn execute(node: &Arc<Node>, command: &BindingCommand) -> Outco
                     && domain.as_ref().is_none_or(|domain| *key.domain == **domain)
             };
             let rebound = node.delivery.rebind(node, chosen).await;
-            node.store.flush_finished().await;
-            said(format!("Rebound {rebound} messages."))
+            recorded(node, format!("Rebound {rebound} messages.")).await
         }
         BindingCommand::Reroute { from, to } => {
             super::queues::known(node, from)?;
             let address: Result<Address, _> = format!("x@{to}").parse();
             let to = address.map_err(|_| Failure::error(Code::Usage, format!("'{to}' is not a domain.")))?;
             let to = crate::edge::domain_of(&to.to_string());
-            let moved = node.delivery.reroute(node, from, &to);
-            node.store.flush_finished().await;
-            said(format!("Moved {moved} messages from '{from}' to '{to}'"))
+            let moved = node.delivery.reroute(node, from, &to).await;
+            recorded(node, format!("Moved {moved} messages from '{from}' to '{to}'")).await
         }
         BindingCommand::Fail { binding, domain, reply, quiet } => {
             let chosen = chosen(node, binding, domain.as_deref())?;
@@ -60,6 +58,17 @@ pub(super) async fn execute(node: &Arc<Node>, command: &BindingCommand) -> Outco
                 None => format!("All domains purged.  {failed} messages failed."),
             })
         }
+    }
+}
+
+/// Says what was done, when it is on the disk.
+async fn recorded(node: &Node, done: String) -> Outcome {
+    match node.store.flush_finished().await {
+        Ok(()) => said(done),
+        Err(error) => Err(Failure::internal(format_args!(
+            "{}. This cannot be recorded: {error}; after a restart they are where they were accepted.",
+            done.trim_end_matches('.')
+        ))),
     }
 }
 

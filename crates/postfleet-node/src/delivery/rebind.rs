@@ -2,12 +2,11 @@
 //! go to another domain's hosts. Where they are then is remembered beside the spool.
 
 use super::Delivery;
-use crate::lock::locked;
 use crate::node::Node;
 use crate::notices::{Severity, notice};
-use crate::policy::{Visit, ask};
+use crate::policy::{Ruling, Visit, ask};
 use postfleet_policy::{Message, Phase};
-use postfleet_queue::Assigned;
+use postfleet_queue::{Assigned, Scheduler, Waiting};
 use postfleet_spool::{MessageId, Placed, QueueKey};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,63 +18,67 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// Octets of a message that are read at once.
 const PIECE_OCTETS: usize = 64 << 10;
 
-/// Messages by transaction.
-type ByBatch = BTreeMap<MessageId, Vec<(MessageId, Arc<QueueKey>)>>;
+/// Messages that are looked at, or moved, while nobody else gets at the queues.
+const AT_ONCE: usize = 256;
+
+/// What policy says of a message that it assigns again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Again {
+    /// It refuses, or puts off: nothing changes.
+    Stays,
+    /// To this binding, or to none.
+    Goes(Option<Assigned>),
+}
 
 impl Delivery {
-    /// The messages of some queues that no connection has.
-    fn waiting(&self, chosen: impl Fn(&QueueKey) -> bool) -> ByBatch {
-        let mut found = ByBatch::new();
-        let state = locked(&self.state);
-        let keys: Vec<Arc<QueueKey>> =
-            state.scheduler.states().map(|queue| queue.key).filter(|key| chosen(key)).collect();
-        for key in keys {
-            for (message, _) in state.scheduler.listed(&key) {
-                if let Some(known) = state.scheduler.message(message) {
-                    found.entry(known.batch).or_default().push((message, Arc::clone(&key)));
-                }
-            }
-        }
-        found
-    }
-
-    /// Puts a message on a queue, and remembers it. Whether it went.
-    fn put(&self, node: &Node, batch: MessageId, copy: MessageId, queue: QueueKey) -> bool {
-        let went = self.operate(|scheduler, _| scheduler.move_to(copy, &queue));
-        if went {
-            node.store.place(vec![Placed { batch, copy, queue }]);
-        }
-        went
-    }
-
     /// Has the binding of the messages of some queues chosen again. Says how many there were. One that policy assigns to no
     /// binding goes to `default`, unless such mail is refused: then it stays.
     pub(crate) async fn rebind(&self, node: &Arc<Node>, chosen: impl Fn(&QueueKey) -> bool) -> usize {
         let mut rebound = 0;
-        for (batch, copies) in self.waiting(chosen) {
-            let assigned = match self.assigned_again(node, batch, &copies).await {
-                Ok(assigned) => assigned,
-                Err(error) => {
-                    notice(
-                        Severity::Error,
-                        format_args!("message {batch} keeps its binding, as it cannot be read: {error}"),
-                    );
-                    continue;
-                }
-            };
-            for ((copy, key), assigned) in copies.into_iter().zip(assigned) {
-                let unassigned = || (!self.refuses_unassigned()).then(Assigned::default);
-                if let Some(assigned) = assigned.or_else(unassigned) {
-                    let home = self.settings().bindings.home(assigned.binding());
-                    self.put(node, batch, copy, home.queue(&key.domain));
-                }
-                rebound += 1;
-                if rebound % SLICE == 0 {
-                    tokio::time::sleep(PAUSE).await;
+        let mut walk = self.look(Scheduler::walk);
+        while let Some(found) = self.look(|scheduler| scheduler.step(&mut walk, AT_ONCE, &chosen)) {
+            let mut batches: BTreeMap<MessageId, Vec<MessageId>> = BTreeMap::new();
+            for one in found {
+                batches.entry(one.batch).or_default().push(one.message);
+            }
+            for (batch, copies) in batches {
+                let again = match self.assigned_again(node, batch, &copies).await {
+                    Ok(again) => again,
+                    Err(error) => {
+                        notice(
+                            Severity::Error,
+                            format_args!("message {batch} keeps its binding, as it cannot be read: {error}"),
+                        );
+                        continue;
+                    }
+                };
+                for (copy, again) in copies.into_iter().zip(again) {
+                    let Again::Goes(assigned) = again else { continue };
+                    let unassigned = || (!self.refuses_unassigned()).then(Assigned::default);
+                    if let Some(assigned) = assigned.or_else(unassigned) {
+                        self.assign(node, batch, copy, &assigned);
+                    }
+                    rebound += 1;
+                    if rebound % SLICE == 0 {
+                        tokio::time::sleep(PAUSE).await;
+                    }
                 }
             }
+            tokio::task::yield_now().await;
         }
         rebound
+    }
+
+    /// Puts a message on the queue of a binding, for the domain that it has by now, and remembers it.
+    fn assign(&self, node: &Node, batch: MessageId, copy: MessageId, assigned: &Assigned) {
+        self.operate(|scheduler, _| {
+            let Some(state) = scheduler.message(copy) else { return };
+            let queue = self.settings().bindings.home(assigned.binding()).queue(&state.key.domain);
+            if scheduler.move_to(copy, &queue) {
+                // Here, so that records of one message have the order of its moves.
+                node.store.place(vec![Placed { batch, copy, queue }]);
+            }
+        });
     }
 
     /// Who policy assigns some copies of a transaction to.
@@ -83,11 +86,11 @@ impl Delivery {
         &self,
         node: &Arc<Node>,
         batch: MessageId,
-        copies: &[(MessageId, Arc<QueueKey>)],
-    ) -> Result<Vec<Option<Assigned>>, String> {
+        copies: &[MessageId],
+    ) -> Result<Vec<Again>, String> {
         let policy = Arc::clone(&node.configuration.serving().policy);
         if !policy.listens(Phase::SetBinding) {
-            return Ok(vec![None; copies.len()]);
+            return Ok(vec![Again::Goes(None); copies.len()]);
         }
         let mut reading = node.store.open_message(batch).await?;
         let envelope = reading.stored().envelope.clone();
@@ -111,25 +114,45 @@ impl Delivery {
         }
         message.complete(header.unwrap_or(0) as u64);
         visit.holds(message);
-        let mut assigned = Vec::new();
-        for (id, _) in copies {
+        let mut again = Vec::new();
+        for id in copies {
             let copy = envelope.copies.iter().find(|copy| copy.id == *id);
             visit.about(copy.map(|copy| copy.recipient.clone()));
-            // What else it says is too late: the message has been accepted.
-            let _ruling = ask(&mut visit, Phase::SetBinding).await;
-            assigned.push(visit.take_assigned());
+            let _before = visit.take_assigned();
+            // The message has been accepted: what a refusal leaves undone is the assignment.
+            again.push(match ask(&mut visit, Phase::SetBinding).await {
+                Ruling::Continue | Ruling::Accept(_) | Ruling::Redirect(_) => {
+                    Again::Goes(visit.take_assigned())
+                }
+                Ruling::Refuse(_) | Ruling::Disconnect(_) | Ruling::Discard(_) => Again::Stays,
+            });
         }
-        Ok(assigned)
+        Ok(again)
     }
 
     /// Gives the messages of a domain another routing domain. Says how many went.
-    pub(crate) fn reroute(&self, node: &Node, from: &str, to: &str) -> usize {
+    pub(crate) async fn reroute(&self, node: &Node, from: &str, to: &str) -> usize {
         let mut moved = 0;
-        for (batch, copies) in self.waiting(|key| *key.domain == *from) {
-            for (copy, key) in copies {
-                let queue = QueueKey { domain: to.into(), ..QueueKey::clone(&key) };
-                moved += usize::from(self.put(node, batch, copy, queue));
-            }
+        let mut walk = self.look(Scheduler::walk);
+        let mut more = || {
+            self.operate(|scheduler, _| {
+                let found = scheduler.step(&mut walk, AT_ONCE, |key| *key.domain == *from)?;
+                let placed = found.into_iter().filter_map(|found| {
+                    let queue = QueueKey { domain: to.into(), ..QueueKey::clone(&found.key) };
+                    let Waiting { message, batch, .. } = found;
+                    scheduler.move_to(message, &queue).then_some(Placed { batch, copy: message, queue })
+                });
+                let placed: Vec<Placed> = placed.collect();
+                let count = placed.len();
+                if count > 0 {
+                    node.store.place(placed);
+                }
+                Some(count)
+            })
+        };
+        while let Some(count) = more() {
+            moved += count;
+            tokio::task::yield_now().await;
         }
         moved
     }

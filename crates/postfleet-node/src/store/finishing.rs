@@ -19,7 +19,7 @@ pub(super) enum Finished {
     /// Copies were put on other queues than their files say.
     Placed(Vec<Placed>),
     /// Answer when everything before is on the disk.
-    Flush(oneshot::Sender<()>),
+    Flush(oneshot::Sender<Result<(), String>>),
 }
 
 impl Store {
@@ -36,11 +36,14 @@ impl Store {
     }
 
     /// Returns when everything that is done is on the disk.
-    pub(crate) async fn flush_finished(&self) {
+    ///
+    /// # Errors
+    /// Why it cannot be recorded which queues messages are on. It has been told.
+    pub(crate) async fn flush_finished(&self) -> Result<(), String> {
         let (answer, flushed) = oneshot::channel();
-        if self.finisher.send(Finished::Flush(answer)).is_ok() {
-            drop(flushed.await);
-        }
+        // The thread ends with the process only.
+        drop(self.finisher.send(Finished::Flush(answer)));
+        flushed.await.unwrap_or(Ok(()))
     }
 }
 
@@ -51,6 +54,8 @@ pub(super) fn run(
     done: &Mutex<DoneJournal<File>>,
     places: &Mutex<PlaceJournal<File>>,
 ) {
+    // Why queues of messages are not recorded. The next record repeats them.
+    let mut unplaced: Option<String> = None;
     while let Ok(first) = finished.recv() {
         let mut records = Vec::new();
         let mut gone = BTreeSet::new();
@@ -96,14 +101,14 @@ pub(super) fn run(
         {
             let mut places = locked(places);
             let count = placed.len();
-            if count > 0
-                && let Err(error) = places.record(disk, placed)
-            {
+            if count > 0 || (unplaced.is_some() && !answers.is_empty()) {
+                unplaced = places.record(disk, placed).err().map(|error| chain(&error));
+            }
+            if let Some(error) = unplaced.as_ref().filter(|_| count > 0) {
                 notice(
                     Severity::Error,
                     format_args!(
-                        "the queues of {count} messages could not be recorded; after a restart they are where they were accepted: {}",
-                        chain(&error)
+                        "the queues of {count} messages could not be recorded; after a restart they are where they were accepted: {error}"
                     ),
                 );
             }
@@ -124,7 +129,7 @@ pub(super) fn run(
         }
         gone.into_iter().for_each(|batch| done.forget(batch));
         for answer in answers {
-            let _gone = answer.send(());
+            let _gone = answer.send(unplaced.clone().map_or(Ok(()), Err));
         }
     }
 }

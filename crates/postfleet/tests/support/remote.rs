@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,6 +14,7 @@ pub(crate) fn name_server(zone: &str) -> String {
         let words: Vec<&str> = line.split_whitespace().collect();
         let (kind, data) = match words[1] {
             "A" => (1, words[2].parse::<Ipv4Addr>().unwrap().octets().to_vec()),
+            "AAAA" => (28, words[2].parse::<Ipv6Addr>().unwrap().octets().to_vec()),
             "MX" => {
                 let mut data = words[2].parse::<u16>().unwrap().to_be_bytes().to_vec();
                 data.extend(encoded(words.get(3).copied().unwrap_or("")));
