@@ -88,11 +88,12 @@ impl Replica {
             }
         }
         let departure = |name: &PrivateName| match left.iter().find(|(leaver, _)| leaver == name) {
-            Some((_, LeaveReason::Left)) => Departure::Certain,
-            // A process that ended may be one that a cut host reports so: its own host has to confirm it.
+            // A process that ended may be one that a cut host reports so: its own host has to confirm it. Whoever leaves
+            // for good leaves the group first; who has not comes anew, and uses what it has meanwhile.
             Some((
                 _,
-                LeaveReason::ProcessDown
+                LeaveReason::Left
+                | LeaveReason::ProcessDown
                 | LeaveReason::NodeDown
                 | LeaveReason::Heartbeat
                 | LeaveReason::Silent

@@ -135,7 +135,8 @@ impl Replica {
     }
 
     /// This member will leave in good order and not come back: gives what it does not use, and sends what waits.
-    /// Poll and submit the messages, then leave.
+    /// Poll and submit the messages, then leave the data group and, after it, the connection. Whoever leaves the
+    /// connection without leaving the group is taken for one that lives on, and keeps its part of shared limits.
     pub fn leave(&mut self, now: Monotonic) {
         for table in self.tables_mut() {
             table.ordered_mut().leave(now);

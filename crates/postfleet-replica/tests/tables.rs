@@ -147,6 +147,39 @@ fn replication_a28_units_of_a_killed_process_come_back_when_they_have_cooled() {
 }
 
 #[test]
+fn whoever_leaves_and_comes_anew_keeps_its_part_and_who_stays_away_does_not() {
+    for (for_good, part) in [(false, (2, 3)), (true, (2, 2))] {
+        let mut fleet = fleet_of(&["a", "b", "c"], |_| {});
+        fleet.reason = LeaveReason::Left;
+        take(&mut fleet, 0, "6/10", 0);
+        fleet.settle();
+        for at in 0..3 {
+            request(&mut fleet, at, "6/10", 2);
+        }
+        fleet.settle();
+        if for_good {
+            fleet.leave_group(2);
+            fleet.settle();
+        }
+        fleet.split(0, &[2], 1);
+        fleet.settle();
+        let why = fleet.processes[0].replica.throttles(THROTTLES).unwrap().why(fleet.now, "t").unwrap();
+        assert_eq!((why.limit, why.part), (6 * part.0 / part.1, part));
+        alike(&fleet, &[0, 1]);
+        if !for_good {
+            let alone = fleet.processes[2].replica.throttles(THROTTLES).unwrap().why(fleet.now, "t").unwrap();
+            assert_eq!((alone.limit, alone.part), (2, (1, 3)));
+            fleet.run(50);
+            fleet.merge(0, 1);
+            fleet.run(50);
+            alike(&fleet, &[0, 1, 2]);
+            let whole = fleet.processes[2].replica.throttles(THROTTLES).unwrap().why(fleet.now, "t").unwrap();
+            assert_eq!((whole.limit, whole.part), (6, (3, 3)));
+        }
+    }
+}
+
+#[test]
 fn replication_a29_the_sides_of_a_split_fleet_share_the_limit() {
     let mut fleet = fleet_of(&["a", "b", "c", "d"], |_| {});
     take(&mut fleet, 0, "8/10", 0);

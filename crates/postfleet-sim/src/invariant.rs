@@ -49,8 +49,8 @@ pub(crate) struct Book {
     at_views: BTreeMap<(ViewId, usize, usize), (Fingerprint, usize)>,
     /// Slots that a table had given out when it was looked at last, and in which view.
     slots: BTreeMap<usize, (ViewId, u64)>,
-    /// Since when all nodes that run know of each other, with the number of processes and of departures.
-    whole: Option<((usize, u32), Monotonic)>,
+    /// Since when all nodes that run know of each other, with the number of processes that there have been.
+    whole: Option<(usize, Monotonic)>,
 }
 
 /// When and on what an invariant is checked.

@@ -177,7 +177,14 @@ impl Link {
             self.exchange(turn, replica);
         }
         match &mut self.connection {
-            Some(connection) if !was_asked => connection.disconnect(now),
+            Some(connection) if !was_asked => {
+                // Who stays away has no part of the limits any more.
+                let left = self.groups.iter().filter(|_| asked == Asked::Leave && replica.is_some());
+                for group in left {
+                    let _ = connection.leave(now, group.clone());
+                }
+                connection.disconnect(now);
+            }
             Some(_) => {}
             None if asked == Asked::Leave => {
                 self.smooth = None;

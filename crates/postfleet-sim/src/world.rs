@@ -70,8 +70,6 @@ pub(crate) struct World<'l> {
     next_change: BTreeMap<HostId, Monotonic>,
     changes: bool,
     ghosts: u32,
-    /// How often nodes that go on have left the others, asked to.
-    pub(crate) departures: u32,
 }
 
 impl<'l> World<'l> {
@@ -104,7 +102,6 @@ impl<'l> World<'l> {
             next_change: BTreeMap::new(),
             changes: true,
             ghosts: 0,
-            departures: 0,
         }
     }
 
@@ -300,11 +297,9 @@ impl<'l> World<'l> {
             Fault::Crash(host) => self.end(*host, true),
             Fault::Start(host) => self.start(*host),
             Fault::Leave(host) => {
-                self.departures += 1;
                 self.with(*host, |process, world, clock| process.ask(world, clock, Asked::Leave));
             }
             Fault::Reset(host) => {
-                self.departures += 1;
                 self.with(*host, |process, world, clock| process.ask(world, clock, Asked::Reset));
             }
             Fault::Stop(host) => self.pause(*host, true),

@@ -204,6 +204,11 @@ async fn attend(
                 if class == Class::Shared {
                     fleet.flush(now, wanted.leave);
                     exchange(fleet, &mut connection, &mut kept, now);
+                    if wanted.leave {
+                        // Who stays away has no part of the limits any more; who comes anew keeps it. A connection that
+                        // is going already says it in its own way.
+                        let _gone = connection.leave(now, fleet.settings().cluster_group.clone());
+                    }
                 }
                 connection.disconnect(now);
             }

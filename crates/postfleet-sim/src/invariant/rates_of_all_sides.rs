@@ -4,8 +4,7 @@ use crate::world::World;
 use alloc::format;
 use postfleet_throttle::Partition;
 
-/// From the moment in which all nodes shared the rate, until a process starts or a node leaves: a new one may know of
-/// nobody, and whoever left had its part of the limit until then. Where votes are counted, sides may be told of
+/// From the moment in which all nodes shared the rate, until a process starts: a new one may know of nobody. Where votes are counted, sides may be told of
 /// quorum one after the other: `quorum` is judged by view only.
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "rates of all sides",
@@ -18,7 +17,7 @@ fn check(world: &World<'_>, book: &mut Book) -> Verdict {
     if world.plan.settings.partition != Partition::Share {
         return Ok(());
     }
-    let state = (world.lives.len(), world.departures);
+    let state = world.lives.len();
     if book.whole.is_some_and(|(of, _)| of != state) {
         book.whole = None;
     }
