@@ -2,9 +2,10 @@
 
 use alloc::format;
 use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use crate::field::{escaped, one_line};
+use crate::field::{escaped, escaped_octets, one_line, one_line_octets};
 use crate::mail::{Names, head};
 
 /// What a record tells.
@@ -33,16 +34,16 @@ pub struct BounceRecord<'a> {
     pub octets: u64,
     /// The server that bounced.
     pub by: Option<IpAddr>,
-    /// What it said.
-    pub text: &'a str,
+    /// What it said: octets that need not be UTF-8.
+    pub text: &'a [u8],
     /// `user_string`, expanded.
     pub user: Option<&'a str>,
 }
 
 impl BounceRecord<'_> {
-    /// The line, without its end. Messages of class 80 (Subscribe) are not logged.
+    /// The line, without its end: UTF-8, unless the text is none. Messages of class 80 (Subscribe) are not logged.
     #[must_use]
-    pub fn line(&self, names: &Names<'_>) -> Option<String> {
+    pub fn line(&self, names: &Names<'_>) -> Option<Vec<u8>> {
         if self.class == 80 {
             return None;
         }
@@ -51,7 +52,7 @@ impl BounceRecord<'_> {
             BounceKind::Transient => "T",
         };
         let head = format!(
-            "{}@{}@{}@{}@{}@{}@{}@{}@{}@{}@{}",
+            "{}@{}@{}@{}@{}@{}@{}@{}@{}@{}@{}@",
             head(names, kind),
             escaped(self.recipient.0),
             escaped(self.recipient.1),
@@ -65,8 +66,11 @@ impl BounceRecord<'_> {
             self.by.map_or_else(|| String::from("0.0.0.0"), |by| by.to_string()),
         );
         Some(match self.user {
-            None => format!("{head}@{}", one_line(self.text)),
-            Some(user) => format!("{head}@{}@{}", escaped(self.text), one_line(user)),
+            None => [head.into_bytes(), one_line_octets(self.text)].concat(),
+            Some(user) => {
+                let user = format!("@{}", one_line(user)).into_bytes();
+                [head.into_bytes(), escaped_octets(self.text), user].concat()
+            }
         })
     }
 }
@@ -122,10 +126,10 @@ mod tests {
             class: 22,
             octets: 4903,
             by: Some([198, 51, 100, 7].into()),
-            text: "552 5.2.2 mailbox of <carol@mail.example> is full",
+            text: b"552 5.2.2 mailbox of <carol@mail.example> is full",
             user: None,
         };
-        let line = record.line(&names(1_700_003_600)).unwrap();
+        let line = String::from_utf8(record.line(&names(1_700_003_600)).unwrap()).unwrap();
         assert_eq!(
             line,
             "1700003600@20/00-04711-461F3556@30/00-04711-461F3556@10/00-04711-361F3556@B@\
@@ -134,6 +138,7 @@ mod tests {
         );
         assert_eq!(line.splitn(16, '@').nth(15), Some("552 5.2.2 mailbox of <carol@mail.example> is full"));
         let custom = BounceRecord { user: Some("tenant@7"), ..record }.line(&names(1)).unwrap();
+        let custom = String::from_utf8(custom).unwrap();
         assert!(custom.ends_with("<carol\\@mail.example> is full@tenant@7"), "{custom}");
         assert_eq!(BounceRecord { class: 80, ..record }.line(&names(1)), None);
         assert_eq!((class_name(22), class_category(22)), ("Mailbox Full", "Soft"));

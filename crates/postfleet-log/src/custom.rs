@@ -10,6 +10,7 @@ use postfleet_types::WallTime;
 
 use crate::bounce::class_name;
 use crate::field::UNKNOWN_ID;
+use crate::field::without_line_ends;
 use crate::local::LocalTime;
 use crate::mail::{seconds, stage_text};
 use crate::sanitize::Sanitize;
@@ -68,7 +69,7 @@ pub struct Macros<'a> {
     /// `%r`, `%R`
     pub recipient: Option<(&'a str, &'a str)>,
     /// `%n`
-    pub response: Option<&'a str>,
+    pub response: Option<&'a [u8]>,
     /// `%N`
     pub tries: Option<u32>,
     /// `%p`
@@ -153,19 +154,22 @@ impl Format {
 
     /// The line, without its end. It is one line whatever the values hold; `sanitize` is applied to replies.
     #[must_use]
-    pub fn line(&self, macros: &Macros<'_>, sanitize: &Sanitize) -> String {
-        let mut line = String::new();
+    pub fn line(&self, macros: &Macros<'_>, sanitize: &Sanitize) -> Vec<u8> {
+        let mut line = Vec::new();
         for part in &self.0 {
             match part {
-                Part::Text(text) => line.push_str(text),
+                Part::Text(text) => line.extend(text.as_bytes()),
+                Part::Macro { name, .. } if own(name) == "n" => {
+                    line.extend(macros.response.map(|response| sanitize.apply(response)).unwrap_or_default());
+                }
                 Part::Macro { name, argument } => {
-                    line.push_str(
-                        &macros.value(own(name), argument.as_deref(), sanitize).unwrap_or_default(),
+                    line.extend(
+                        macros.value(own(name), argument.as_deref()).unwrap_or_default().into_bytes(),
                     );
                 }
             }
         }
-        line.replace("\r\n", " ").replace(['\r', '\n'], " ")
+        without_line_ends(&line)
     }
 }
 
@@ -199,7 +203,8 @@ fn decimals(argument: Option<&str>, least: usize) -> Option<usize> {
 }
 
 impl Macros<'_> {
-    fn value(&self, name: &str, argument: Option<&str>, sanitize: &Sanitize) -> Option<String> {
+    /// All but the reply.
+    fn value(&self, name: &str, argument: Option<&str>) -> Option<String> {
         let id = |id: Option<&str>| Some(id.unwrap_or(UNKNOWN_ID).to_string());
         let text = |text: Option<&str>| text.map(String::from);
         match name {
@@ -228,7 +233,6 @@ impl Macros<'_> {
             "M" => text(self.sender.map(|sender| sender.1)),
             "r" => text(self.recipient.map(|recipient| recipient.0)),
             "R" => text(self.recipient.map(|recipient| recipient.1)),
-            "n" => self.response.map(|response| sanitize.apply(response)),
             "N" => self.tries.map(|tries| tries.to_string()),
             "p" => Some(self.protocol.unwrap_or("unknown").to_string()),
             "P" => text(self.pathway),
@@ -244,6 +248,10 @@ impl Macros<'_> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn line(format: &Format, macros: &Macros<'_>) -> String {
+        String::from_utf8(format.line(macros, &Sanitize::default())).unwrap()
+    }
 
     fn delivery() -> Macros<'static> {
         Macros {
@@ -263,11 +271,11 @@ mod tests {
         let macros = Macros {
             at: WallTime::from_unix_seconds(1_700_000_600),
             host: Some([192, 0, 2, 77].into()),
-            response: Some("connection refused by policy"),
+            response: Some(b"connection refused by policy"),
             ..Macros::default()
         };
         assert_eq!(
-            format.line(&macros, &Sanitize::default()),
+            line(&format, &macros),
             "1700000600|2023-11-14|192.0.2.77|unknown||22|00/00-00000-00000000|00/00-00000-00000000|\
              connection refused by policy|@|@|||"
         );
@@ -276,11 +284,8 @@ mod tests {
     #[test]
     fn logging_a39_an_unknown_macro_and_a_lone_percent_sign() {
         let format = Format::parse("%t{%Y-%m-%d}|%T{3}|%BI|%zz|100%").unwrap();
-        assert_eq!(
-            format.line(&delivery(), &Sanitize::default()),
-            "2023-11-14|1.874|30/00-04711-461F3556||100%"
-        );
-        let line = |text: &str| Format::parse(text).unwrap().line(&delivery(), &Sanitize::default());
+        assert_eq!(line(&format, &delivery()), "2023-11-14|1.874|30/00-04711-461F3556||100%");
+        let line = |text: &str| line(&Format::parse(text).unwrap(), &delivery());
         assert_eq!(line("%t %r@%R %N"), "1700000103 carol@mail.example 1");
         assert_eq!(line("%H% @ %% %T %us{3}"), "% @ % 1.87 1700000103.000");
         assert!(Format::parse("%us{7}").is_err() && Format::parse("%t{x").is_err());
@@ -301,11 +306,11 @@ mod tests {
             protocol: Some("esmtp"),
             stage: Some(5),
             queued: Some(Duration::from_millis(9310)),
-            response: Some("550 5.1.1 <carol@mail.example> unknown"),
+            response: Some(b"550 5.1.1 <carol@mail.example> unknown"),
             ..delivery()
         };
         assert_eq!(
-            format.line(&macros, &Sanitize::default()),
+            line(&format, &macros),
             "bulk-1 4821 Invalid Recipient 20/00-04711-461F3556 news@sender.example 198.51.100.7 2 esmtp \
              carol@mail.example after RCPT TO 1700000110 9.31  550 5.1.1 <carol@mail.example> unknown"
         );
@@ -315,9 +320,16 @@ mod tests {
     fn local_time_and_names_that_nobody_knows() {
         let format = Format::parse("%t{%H:%M %Z} %custom_logger::b %zz %zz %sieve::x %vctx_conn{a}").unwrap();
         let local = Some(LocalTime { offset_seconds: 3600, name: "CET" });
-        let line = format.line(&Macros { local, binding: Some("b"), ..delivery() }, &Sanitize::default());
+        let line = line(&format, &Macros { local, binding: Some("b"), ..delivery() });
         assert_eq!(line, "23:15 CET b    ");
         assert_eq!(format.unknown(), ["zz", "sieve::x"]);
+    }
+
+    #[test]
+    fn a_reply_keeps_its_octets_and_is_one_line() {
+        let macros = Macros { response: Some(b"550-\xfcber\r\n550 no"), ..delivery() };
+        let made = Format::parse("<%n>").unwrap().line(&macros, &Sanitize::default());
+        assert_eq!(made, b"<550-\xfcber 550 no>");
     }
 
     #[test]
@@ -327,14 +339,14 @@ mod tests {
         };
         let macros = Macros { more: Some(&more), ..delivery() };
         let format = Format::parse("%vctx_mess{key}|%sieve::name|%t:").unwrap();
-        assert_eq!(format.line(&macros, &Sanitize::default()), "<key> x||1700000103:");
+        assert_eq!(line(&format, &macros), "<key> x||1700000103:");
     }
 
     proptest! {
         #[test]
         fn any_format_is_read_or_refused(text in any::<String>()) {
             if let Ok(format) = Format::parse(&text) {
-                prop_assert!(!format.line(&delivery(), &Sanitize::default()).contains(['\r', '\n']));
+                prop_assert!(!line(&format, &delivery()).contains(['\r', '\n']));
             }
         }
     }

@@ -2,23 +2,27 @@
 
 use alloc::format;
 use alloc::string::String;
-use core::fmt::Write as _;
+use alloc::vec::Vec;
 
 /// An id that is not known.
 pub const UNKNOWN_ID: &str = "00/00-00000-00000000";
 
 /// Escapes a field that others follow: `@`, the backslash, and what would end the line.
 pub(crate) fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '@' => out.push_str("\\@"),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            c if is_control(c) => _ = write!(out, "\\x{:02x}", u32::from(c)),
-            c => out.push(c),
+    text_of(escaped_octets(text.as_bytes()))
+}
+
+/// The same of octets that need not be UTF-8: those above 127 stay.
+pub(crate) fn escaped_octets(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    for octet in text {
+        match octet {
+            b'@' => out.extend(b"\\@"),
+            b'\\' => out.extend(b"\\\\"),
+            b'\n' => out.extend(b"\\n"),
+            b'\r' => out.extend(b"\\r"),
+            b'\t' => out.extend(b"\\t"),
+            octet => push(&mut out, *octet),
         }
     }
     out
@@ -27,24 +31,44 @@ pub(crate) fn escaped(text: &str) -> String {
 /// The last field of a record: line ends become one blank, other control characters `\xNN`, all else stays.
 #[must_use]
 pub fn one_line(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text.chars().peekable();
-    while let Some(c) = rest.next() {
-        match c {
-            '\r' => {
-                rest.next_if_eq(&'\n');
-                out.push(' ');
+    text_of(one_line_octets(text.as_bytes()))
+}
+
+/// The same of octets that need not be UTF-8: those above 127 stay.
+pub(crate) fn one_line_octets(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    without_line_ends(text).into_iter().for_each(|octet| push(&mut out, octet));
+    out
+}
+
+/// CR LF, CR and LF as one blank each.
+pub(crate) fn without_line_ends(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.iter().peekable();
+    while let Some(octet) = rest.next() {
+        match octet {
+            b'\r' => {
+                rest.next_if_eq(&&b'\n');
+                out.push(b' ');
             }
-            '\n' => out.push(' '),
-            c if is_control(c) => out.push_str(&format!("\\x{:02x}", u32::from(c))),
-            c => out.push(c),
+            b'\n' => out.push(b' '),
+            octet => out.push(*octet),
         }
     }
     out
 }
 
-fn is_control(c: char) -> bool {
-    u32::from(c) < 0x20 || u32::from(c) == 0x7F
+fn push(out: &mut Vec<u8>, octet: u8) {
+    if octet.is_ascii_control() {
+        out.extend(format!("\\x{octet:02x}").into_bytes());
+    } else {
+        out.push(octet);
+    }
+}
+
+/// Only ASCII was changed, so it is as much UTF-8 as it was.
+fn text_of(octets: Vec<u8>) -> String {
+    String::from_utf8(octets).unwrap_or_default()
 }
 
 #[cfg(test)]

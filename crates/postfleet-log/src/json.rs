@@ -74,9 +74,9 @@ fn object(record: &MailRecord<'_>, names: &Names<'_>, cluster: (&str, &str), mos
             out.text("peer_ip", &of.by.map(|by| by.to_string()).unwrap_or_default());
             out.number("stage", u64::from(of.stage));
             out.text("stage_name", stage_text(of.stage));
-            out.codes(of.reply);
+            out.codes(&String::from_utf8_lossy(of.reply));
             out.raw("internal", if of.internal { "true" } else { "false" });
-            cut = out.cut("response", of.reply, most);
+            cut = out.cut_octets("response", of.reply, most);
         }
     }
     out.end(cut)
@@ -114,8 +114,8 @@ pub fn json_bounce(record: &BounceRecord<'_>, names: &Names<'_>, cluster: (&str,
             out.raw("in_band", if record.stage == 21 { "false" } else { "true" });
             out.number("size", record.octets);
             out.text("peer_ip", &record.by.map(|by| by.to_string()).unwrap_or_default());
-            out.codes(record.text);
-            let cut = out.cut("response", record.text, most);
+            out.codes(&String::from_utf8_lossy(record.text));
+            let cut = out.cut_octets("response", record.text, most);
             out.end(cut)
         })
     })
@@ -229,6 +229,23 @@ impl Object {
         kept.len() < text.len()
     }
 
+    /// The same of octets. Of those that are no UTF-8 the text has a sign in their place, and `KEY_b64` has what they were.
+    fn cut_octets(&mut self, key: &str, octets: &[u8], most: usize) -> bool {
+        // Not in the middle of a character.
+        let within = |end: &usize| octets.get(*end).is_none_or(|next| next & 0xC0 != 0x80);
+        let end = most.min(octets.len());
+        let end = (end.saturating_sub(3)..=end).rev().find(within).unwrap_or(end);
+        let kept = octets.get(..end).unwrap_or_default();
+        match core::str::from_utf8(kept) {
+            Ok(text) => self.text(key, text),
+            Err(_) => {
+                self.text(key, &String::from_utf8_lossy(kept));
+                self.text(&format!("{key}_b64"), &base64(kept));
+            }
+        }
+        kept.len() < octets.len()
+    }
+
     /// An object of texts: as many pairs as there is room for, and whether there were more.
     fn pairs(&mut self, key: &str, pairs: &[(&str, &str)], most: usize) -> bool {
         let mut inside = Self(String::new());
@@ -302,6 +319,21 @@ fn beginning(text: &str, most: usize) -> &str {
     if most >= text.len() { text } else { text.get(..end.unwrap_or(0)).unwrap_or_default() }
 }
 
+/// Base64 (RFC 4648, section 4).
+fn base64(octets: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(octets.len().div_ceil(3).saturating_mul(4));
+    for group in octets.chunks(3) {
+        let bits = (0..3).fold(0, |bits, at| bits << 8 | u32::from(group.get(at).copied().unwrap_or(0)));
+        for place in 0..4 {
+            let digit = (bits >> (18 - 6 * place)) & 0x3F;
+            let digit = usize::try_from(digit).ok().and_then(|digit| DIGITS.get(digit));
+            out.push(digit.filter(|_| place <= group.len()).map_or('=', |digit| char::from(*digit)));
+        }
+    }
+    out
+}
+
 fn address((local, domain): (&str, &str)) -> String {
     if local.is_empty() && domain.is_empty() { String::new() } else { format!("{local}@{domain}") }
 }
@@ -360,6 +392,31 @@ mod tests {
     }
 
     #[test]
+    fn logging_17_2_what_is_no_utf_8_is_there_in_base64_too() {
+        let MailRecord::Failure(of) = failure("") else { panic!() };
+        let line =
+            |reply: &[u8]| json(&MailRecord::Failure(Failure { reply, ..of }), &names(1), ("n", "default"));
+        let latin = line(b"550 5.1.1 \xfcber");
+        assert!(
+            latin.ends_with(
+                "\"response\":\"550 5.1.1 \u{fffd}ber\",\"response_b64\":\"NTUwIDUuMS4xIPxiZXI=\"}"
+            ),
+            "{latin}"
+        );
+        assert!(latin.contains("\"enhanced_code\":\"5.1.1\""), "{latin}");
+        assert!(!line("550 \u{fc}".as_bytes()).contains("_b64"));
+        let long = line(&[&b"550 "[..], &[0xfc; 30_000]].concat());
+        assert!(long.len() <= LINE_OCTETS_MAX && long.ends_with(",\"truncated\":true}"), "{}", long.len());
+        let cut = line("550 \u{fc}".repeat(5000).as_bytes());
+        assert!(!cut.contains("_b64") && cut.contains("\"truncated\""), "{cut}");
+        for (octets, text) in
+            [(&b""[..], ""), (b"f", "Zg=="), (b"fo", "Zm8="), (b"foo", "Zm9v"), (b"foob", "Zm9vYg==")]
+        {
+            assert_eq!(base64(octets), text);
+        }
+    }
+
+    #[test]
     fn logging_17_2_other_records_and_long_replies() {
         let cluster = ("n", "default");
         assert!(json(&handover(false), &names(1), cluster).contains("\"type\":\"Delivery\""));
@@ -393,7 +450,7 @@ mod tests {
             class: 22,
             octets: 4903,
             by: Some([198, 51, 100, 7].into()),
-            text: "552 5.2.2 full",
+            text: b"552 5.2.2 full",
             user: None,
         };
         assert_eq!(

@@ -2,12 +2,13 @@
 
 use alloc::format;
 use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
 
 use postfleet_types::WallTime;
 
-use crate::field::{escaped, one_line};
+use crate::field::{escaped, one_line, one_line_octets};
 
 /// What every record begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,8 +76,8 @@ pub struct Failure<'a> {
     pub elapsed: Duration,
     /// Who refused; none without a connection.
     pub by: Option<IpAddr>,
-    /// The reply.
-    pub reply: &'a str,
+    /// The reply as it came, with codes and line ends: octets that need not be UTF-8.
+    pub reply: &'a [u8],
     /// It is this node's own, and no server's.
     pub internal: bool,
 }
@@ -93,9 +94,9 @@ pub enum MailRecord<'a> {
 }
 
 impl MailRecord<'_> {
-    /// The line, without its end.
+    /// The line, without its end: UTF-8, unless the reply is none.
     #[must_use]
-    pub fn line(&self, names: &Names<'_>) -> String {
+    pub fn line(&self, names: &Names<'_>) -> Vec<u8> {
         let kind = match self {
             Self::Reception(_) => "R",
             Self::Handover(handover) => {
@@ -126,7 +127,8 @@ impl MailRecord<'_> {
                 of.octets,
                 escaped(of.protocol),
                 one_line(names.binding),
-            ),
+            )
+            .into_bytes(),
             Self::Handover(of) => format!(
                 "{head}@{}@{}@{group}@{binding}@{}@{}@{}",
                 escaped(of.domain),
@@ -134,17 +136,20 @@ impl MailRecord<'_> {
                 of.retries,
                 seconds(of.elapsed, 3),
                 of.to,
-            ),
-            Self::Failure(of) => format!(
-                "{head}@{}@{}@{group}@{binding}@{}@{}@{}@{}@{}",
-                escaped(of.domain),
-                of.octets_sent,
-                of.stage,
-                of.retries,
-                seconds(of.elapsed, 2),
-                of.by.map_or_else(|| String::from("0.0.0.0"), |by| by.to_string()),
-                one_line(of.reply),
-            ),
+            )
+            .into_bytes(),
+            Self::Failure(of) => {
+                let line = format!(
+                    "{head}@{}@{}@{group}@{binding}@{}@{}@{}@{}@",
+                    escaped(of.domain),
+                    of.octets_sent,
+                    of.stage,
+                    of.retries,
+                    seconds(of.elapsed, 2),
+                    of.by.map_or_else(|| String::from("0.0.0.0"), |by| by.to_string()),
+                );
+                [line.into_bytes(), one_line_octets(of.reply)].concat()
+            }
         }
     }
 }
@@ -255,7 +260,7 @@ pub(crate) mod samples {
             retries: 1,
             elapsed: Duration::from_millis(9310),
             by: Some([198, 51, 100, 7].into()),
-            reply,
+            reply: reply.as_bytes(),
             internal: false,
         })
     }
@@ -266,10 +271,23 @@ mod tests {
     use super::samples::{failure, handover, names, reception};
     use super::*;
 
+    fn line(record: &MailRecord<'_>, names: &Names<'_>) -> String {
+        String::from_utf8(record.line(names)).unwrap()
+    }
+
+    #[test]
+    fn logging_13c_a_reply_is_changed_only_where_it_would_end_the_line() {
+        let reply = b"550-5.1.1 \xfcber\r\n550-\t\x07\n550 5.1.1 such \xc3\xbc";
+        let MailRecord::Failure(of) = failure("") else { panic!() };
+        let line = MailRecord::Failure(Failure { reply, ..of }).line(&names(1));
+        let expected = b"@198.51.100.7@550-5.1.1 \xfcber 550-\\x09\\x07 550 5.1.1 such \xc3\xbc";
+        assert!(line.ends_with(expected), "{}", line.escape_ascii());
+    }
+
     #[test]
     fn logging_14_1_reception() {
         assert_eq!(
-            reception("carol", "mail.example", "esmtp").line(&names(1_700_000_101)),
+            line(&reception("carol", "mail.example", "esmtp"), &names(1_700_000_101)),
             "1700000101@20/00-04711-461F3556@30/00-04711-461F3556@10/00-04711-361F3556@R@\
              carol@mail.example@news@sender.example@192.0.2.25@4821@esmtp@bulk@bulk-1"
         );
@@ -278,12 +296,12 @@ mod tests {
     #[test]
     fn logging_a32_delivery_and_permanent_failure() {
         assert_eq!(
-            handover(false).line(&names(1_700_000_103)),
+            line(&handover(false), &names(1_700_000_103)),
             "1700000103@20/00-04711-461F3556@30/00-04711-461F3556@10/00-04711-361F3556@D@\
              mail.example@4903@bulk@bulk-1@0@1.874@198.51.100.7"
         );
         assert_eq!(
-            failure("550 5.1.1 <carol@mail.example> unknown").line(&names(1_700_000_110)),
+            line(&failure("550 5.1.1 <carol@mail.example> unknown"), &names(1_700_000_110)),
             "1700000110@20/00-04711-461F3556@30/00-04711-461F3556@10/00-04711-361F3556@P@\
              mail.example@57@bulk@bulk-1@5@1@9.31@198.51.100.7@550 5.1.1 <carol@mail.example> unknown"
         );
@@ -292,20 +310,20 @@ mod tests {
     #[test]
     fn logging_a33_a_transfer_is_x_here_and_r_with_xfer_there() {
         let (here, there) =
-            (handover(true).line(&names(1)), reception("carol", "mail.example", "xfer").line(&names(1)));
+            (line(&handover(true), &names(1)), line(&reception("carol", "mail.example", "xfer"), &names(1)));
         assert!(here.contains("@X@mail.example@4903@"), "{here}");
         assert!(there.contains("@R@carol@") && there.contains("@4821@xfer@"), "{there}");
     }
 
     #[test]
     fn logging_a35_a_local_part_with_an_at_sign_is_escaped() {
-        let line = reception("\"a@b\"", "example.com", "esmtp").line(&names(1));
+        let line = line(&reception("\"a@b\"", "example.com", "esmtp"), &names(1));
         assert!(line.contains("@R@\"a\\@b\"@example.com@news@"), "{line}");
     }
 
     #[test]
     fn logging_a40_a_reply_of_several_lines_is_one() {
-        let line = failure("550-5.1.1 no such\r\n550 5.1.1 such user").line(&names(1));
+        let line = line(&failure("550-5.1.1 no such\r\n550 5.1.1 such user"), &names(1));
         assert!(line.ends_with("@550-5.1.1 no such 550 5.1.1 such user"), "{line}");
         assert_eq!(line.splitn(14, '@').nth(13), Some("550-5.1.1 no such 550 5.1.1 such user"));
     }
@@ -314,7 +332,7 @@ mod tests {
     fn logging_14c_no_address_without_a_connection() {
         let MailRecord::Failure(of) = failure("421 x") else { panic!() };
         let record = MailRecord::Failure(Failure { permanent: false, by: None, stage: 0, ..of });
-        assert!(record.line(&names(1)).contains("@T@mail.example@57@bulk@bulk-1@0@1@9.31@0.0.0.0@421 x"));
+        assert!(line(&record, &names(1)).contains("@T@mail.example@57@bulk@bulk-1@0@1@9.31@0.0.0.0@421 x"));
         assert_eq!(stage_text(0), "while not connected");
         assert_eq!(stage_text(200), "in unknown state");
     }

@@ -5,6 +5,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write as _;
 
+use crate::field::without_line_ends;
+
 /// The steps of `sanitize`, applied from left to right. Without any, line ends become blanks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sanitize(Vec<Step>);
@@ -62,18 +64,33 @@ impl Sanitize {
 
     /// Applies the steps.
     #[must_use]
-    pub fn apply(&self, text: &str) -> String {
-        let mut text = String::from(text);
+    pub fn apply(&self, text: &[u8]) -> Vec<u8> {
+        let mut text = text.to_vec();
         for step in &self.0 {
             text = step.apply(&text);
         }
-        text.replace("\r\n", " ").replace(['\r', '\n'], " ")
+        without_line_ends(&text)
     }
 }
 
 impl Step {
-    fn apply(&self, text: &str) -> String {
-        let mut out = String::with_capacity(text.len());
+    fn apply(&self, text: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(text.len());
+        for chunk in text.utf8_chunks() {
+            let mut valid = String::with_capacity(chunk.valid().len());
+            self.apply_to(chunk.valid(), &mut valid);
+            out.extend(valid.into_bytes());
+            match self {
+                Self::NonPrintable => {
+                    chunk.invalid().iter().for_each(|octet| out.extend(format!("\\{octet:03}").into_bytes()));
+                }
+                Self::SpecialCharacters | Self::Map(_) => out.extend(chunk.invalid()),
+            }
+        }
+        out
+    }
+
+    fn apply_to(&self, text: &str, out: &mut String) {
         for c in text.chars() {
             match self {
                 Self::SpecialCharacters => match c {
@@ -99,7 +116,6 @@ impl Step {
                 }
             }
         }
-        out
     }
 }
 
@@ -144,7 +160,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn check(steps: &str, text: &str, expected: &str) {
-        assert_eq!(Sanitize::parse(steps).unwrap().apply(text), expected, "{steps}");
+        let applied = Sanitize::parse(steps).unwrap().apply(text.as_bytes());
+        assert_eq!(String::from_utf8(applied).unwrap(), expected, "{steps}");
     }
 
     #[test]
@@ -155,6 +172,14 @@ mod tests {
         check("tr/a-c-/A-C_/", "abcd-e", "ABCd_e");
         check("tr/abc/x/, special_characters", "aabbcc\t", "xxxxxx\\t");
         check("tr/,/;/", "a,b", "a;b");
+    }
+
+    #[test]
+    fn octets_that_are_no_text_stay_or_become_numbers() {
+        let apply = |steps: &str| Sanitize::parse(steps).unwrap().apply(b"a\xfc\tb\r\nc");
+        assert_eq!(apply(""), b"a\xfc\tb c");
+        assert_eq!(apply("special_characters,tr/a/x/"), b"x\xfc\\tb\\r\\nc");
+        assert_eq!(apply("non_printable"), b"a\\252\\009b\\013\\010c");
     }
 
     #[test]
@@ -176,7 +201,8 @@ mod tests {
         #[test]
         fn any_list_is_read_or_refused(steps in any::<String>(), text in any::<String>()) {
             if let Ok(sanitize) = Sanitize::parse(&steps) {
-                prop_assert!(!sanitize.apply(&text).contains(['\r', '\n']));
+                let applied = sanitize.apply(text.as_bytes());
+                prop_assert!(!applied.contains(&b'\r') && !applied.contains(&b'\n'));
             }
         }
     }

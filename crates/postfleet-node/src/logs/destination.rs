@@ -14,7 +14,7 @@ const PIECE_OCTETS: usize = 64 * 1024;
 pub(super) trait Destination: Send {
     /// Takes lines from the front, each with its line end, and removes those that it has; on an error the others stay.
     /// A destination with records of its own makes one of each line.
-    fn append(&mut self, lines: &mut VecDeque<String>) -> io::Result<()>;
+    fn append(&mut self, lines: &mut VecDeque<Vec<u8>>) -> io::Result<()>;
 
     /// Begins anew, after its file was renamed. On an error it goes on as it was. `mode` is for what it makes.
     fn reopen(&mut self, mode: u32) -> io::Result<()>;
@@ -37,7 +37,7 @@ impl LogFile {
         Ok(Self { path: path.to_path_buf(), file, begun: 0, torn })
     }
 
-    fn write(&mut self, lines: &mut VecDeque<String>) -> io::Result<()> {
+    fn write(&mut self, lines: &mut VecDeque<Vec<u8>>) -> io::Result<()> {
         if self.torn {
             self.file.write_all(b"\n")?;
             self.torn = false;
@@ -49,7 +49,7 @@ impl LogFile {
                 if !piece.is_empty() && piece.len() + line.len() > PIECE_OCTETS {
                     break;
                 }
-                piece.extend_from_slice(line.as_bytes());
+                piece.extend_from_slice(line);
             }
             let mut rest = piece.get(self.begun..).unwrap_or_default();
             while !rest.is_empty() {
@@ -67,7 +67,7 @@ impl LogFile {
     }
 
     /// So many octets more are in the file: lines that are complete are done.
-    fn written(&mut self, lines: &mut VecDeque<String>, count: usize) {
+    fn written(&mut self, lines: &mut VecDeque<Vec<u8>>, count: usize) {
         self.begun += count;
         while let Some(line) = lines.front().filter(|line| line.len() <= self.begun) {
             self.begun -= line.len();
@@ -77,7 +77,7 @@ impl LogFile {
 }
 
 impl Destination for LogFile {
-    fn append(&mut self, lines: &mut VecDeque<String>) -> io::Result<()> {
+    fn append(&mut self, lines: &mut VecDeque<Vec<u8>>) -> io::Result<()> {
         self.write(lines)
     }
 
@@ -139,8 +139,8 @@ fn is_torn(mut file: &File) -> bool {
 mod tests {
     use super::*;
 
-    fn lines(texts: &[&str]) -> VecDeque<String> {
-        texts.iter().map(|text| format!("{text}\n")).collect()
+    fn lines(texts: &[&str]) -> VecDeque<Vec<u8>> {
+        texts.iter().map(|text| format!("{text}\n").into_bytes()).collect()
     }
 
     #[test]

@@ -24,8 +24,8 @@ pub(crate) struct Attempt {
     pub(crate) stage: Option<u8>,
     /// Octets of the transaction that were sent until then.
     pub(crate) octets_sent: u64,
-    /// What the server said, or what is said for it.
-    pub(crate) reply: String,
+    /// What the server said, as it came, or what is said for it.
+    pub(crate) reply: Vec<u8>,
     /// The reply is this node's own.
     pub(crate) internal: bool,
 }
@@ -186,6 +186,19 @@ impl Attempted<'_> {
             || self.attempt.is_none_or(|attempt| attempt.internal)
     }
 
+    /// The reply that tells what became of it, as it came.
+    pub(super) fn reply(&self) -> &[u8] {
+        let said = self.attempt.map(|attempt| attempt.reply.as_slice());
+        match &self.report.verdict {
+            Verdict::Delivered => said.unwrap_or_default(),
+            // The schedule's, not the server's.
+            Verdict::Failed { reply, last: Some(_), .. } => reply.as_bytes(),
+            Verdict::Delayed { reply, .. } | Verdict::Failed { reply, .. } => {
+                said.unwrap_or(reply.as_bytes())
+            }
+        }
+    }
+
     /// The classification of its failure.
     pub(super) fn class(&self, reply: &str) -> u8 {
         match self.report.verdict {
@@ -194,16 +207,16 @@ impl Attempted<'_> {
         }
     }
 
-    pub(super) fn bounce<'b>(&'b self, kind: BounceKind, text: &'b str) -> BounceRecord<'b> {
+    pub(super) fn bounce(&self, kind: BounceKind, reply: &str) -> BounceRecord<'_> {
         BounceRecord {
             kind,
             recipient: parts(&self.message.recipient),
             sender: parts(&self.message.sender),
             stage: self.stage(),
-            class: self.class(text),
+            class: self.class(reply),
             octets: self.message.octets,
             by: self.attempt.map(|attempt| attempt.address),
-            text,
+            text: self.reply(),
             user: None,
         }
     }
@@ -212,7 +225,7 @@ impl Attempted<'_> {
         let domain = &*self.report.queue.domain;
         let elapsed = self.elapsed(now);
         let by = self.attempt.map(|attempt| attempt.address);
-        let failure = |permanent, reply| {
+        let failure = |permanent| {
             MailRecord::Failure(Failure {
                 permanent,
                 domain,
@@ -221,7 +234,7 @@ impl Attempted<'_> {
                 retries: self.report.retries,
                 elapsed,
                 by,
-                reply,
+                reply: self.reply(),
                 internal: self.is_internal(),
             })
         };
@@ -234,8 +247,8 @@ impl Attempted<'_> {
                 elapsed,
                 to: by.unwrap_or(IpAddr::from([0, 0, 0, 0])),
             }),
-            Verdict::Delayed { reply, .. } => failure(false, reply),
-            Verdict::Failed { reply, .. } => failure(true, reply),
+            Verdict::Delayed { .. } => failure(false),
+            Verdict::Failed { .. } => failure(true),
         }
     }
 }

@@ -165,7 +165,9 @@ impl Plan {
         for log in self.bounce.iter().filter(wanted) {
             let line = match log.format {
                 LogFormat::Ec => record.line(names),
-                LogFormat::Json => postfleet_log::json_bounce(&record, names, self.cluster()),
+                LogFormat::Json => {
+                    postfleet_log::json_bounce(&record, names, self.cluster()).map(String::into_bytes)
+                }
             };
             if let Some(line) = line {
                 log.output.push(line);
@@ -184,7 +186,7 @@ impl Plan {
         for main in self.main.iter().filter(|main| wanted(&main.switches)) {
             main.output.push(match main.format {
                 LogFormat::Ec => record.line(names),
-                LogFormat::Json => postfleet_log::json(record, names, self.cluster()),
+                LogFormat::Json => postfleet_log::json(record, names, self.cluster()).into_bytes(),
             });
         }
     }

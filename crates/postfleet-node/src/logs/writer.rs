@@ -62,7 +62,7 @@ pub(super) struct Output {
 
 #[derive(Default)]
 struct Queue {
-    lines: VecDeque<String>,
+    lines: VecDeque<Vec<u8>>,
     octets: usize,
     /// Lines that the thread has taken and not written yet, and their octets.
     in_hand: (usize, usize),
@@ -102,8 +102,9 @@ impl Output {
     }
 
     /// Takes a line without its end. Never waits: a line that finds no room is lost, and counted.
-    pub(super) fn push(&self, mut line: String) {
-        line.push('\n');
+    pub(super) fn push(&self, line: impl Into<Vec<u8>>) {
+        let mut line = line.into();
+        line.push(b'\n');
         let mut queue = locked(&self.queue);
         let lines = queue.lines.len() + queue.in_hand.0;
         let octets = queue.octets + queue.in_hand.1 + line.len();
@@ -213,7 +214,7 @@ impl Output {
     /// Waits for work, and takes it: lines behind those that are at hand, and who wants the file reopened.
     fn take(
         &self,
-        lines: &mut VecDeque<String>,
+        lines: &mut VecDeque<Vec<u8>>,
         failing: bool,
     ) -> (Vec<oneshot::Sender<io::Result<()>>>, bool) {
         let again = failing.then(|| Instant::now() + RETRY);
@@ -237,8 +238,8 @@ impl Output {
     }
 
     /// Books what was written.
-    fn settle(&self, lines: &mut VecDeque<String>, error: Option<&io::Error>) {
-        let left = (lines.len(), lines.iter().map(String::len).sum());
+    fn settle(&self, lines: &mut VecDeque<Vec<u8>>, error: Option<&io::Error>) {
+        let left = (lines.len(), lines.iter().map(Vec::len).sum());
         let mut queue = locked(&self.queue);
         let written = queue.in_hand.0.saturating_sub(left.0);
         queue.in_hand = left;
@@ -247,11 +248,11 @@ impl Output {
     }
 
     /// Tells that lines were lost: in the log itself where it can say so, and to whoever reads notices.
-    fn tell_losses(&self, losses: &mut Losses, lines: &mut VecDeque<String>, failing: bool) {
+    fn tell_losses(&self, losses: &mut Losses, lines: &mut VecDeque<Vec<u8>>, failing: bool) {
         let lost = self.lost.load(Ordering::Relaxed);
         if let Some(says) = self.says_lost.filter(|_| !failing && lost > losses.said) {
-            let mut line = says(lost - losses.said);
-            line.push('\n');
+            let mut line = says(lost - losses.said).into_bytes();
+            line.push(b'\n');
             let mut queue = locked(&self.queue);
             queue.in_hand = (queue.in_hand.0 + 1, queue.in_hand.1 + line.len());
             lines.push_back(line);
@@ -291,12 +292,13 @@ mod tests {
     }
 
     impl Destination for Disk {
-        fn append(&mut self, lines: &mut VecDeque<String>) -> io::Result<()> {
+        fn append(&mut self, lines: &mut VecDeque<Vec<u8>>) -> io::Result<()> {
             while !lines.is_empty() {
                 let mut room = locked(&self.room);
                 *room = room.checked_sub(1).ok_or(io::ErrorKind::StorageFull)?;
                 // The test may have seen enough.
-                let _seen = self.taken.send(lines.pop_front().unwrap_or_default());
+                let _seen =
+                    self.taken.send(String::from_utf8(lines.pop_front().unwrap_or_default()).unwrap());
             }
             Ok(())
         }
@@ -335,15 +337,15 @@ mod tests {
     #[test]
     fn lines_come_in_their_order_and_a_reopening_among_them() {
         let (output, _, seen) = output(100, 100);
-        output.push("1".into());
+        output.push("1");
         let told = output.reopen();
         told.blocking_recv().unwrap().unwrap();
-        output.push("2".into());
+        output.push("2");
         assert_eq!([next(&seen), next(&seen), next(&seen)], ["1\n", "reopened", "2\n"]);
         wait_for(&output, "both are booked", |figures| figures.written == 2);
         output.close();
         assert!(output.wait_closed(Instant::now() + PATIENCE));
-        output.push("late".into());
+        output.push("late");
         assert_eq!(output.figures().lost, 1);
     }
 

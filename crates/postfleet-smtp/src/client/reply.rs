@@ -1,5 +1,6 @@
 //! Replies of a server: lines in, whole replies out (RFC 5321, section 4.2; codes of RFC 2034 and 3463).
 
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -17,6 +18,7 @@ pub const PEER_REPLY_OCTETS_MAX: usize = 64 * 1024;
 pub struct PeerReply {
     code: u16,
     lines: Vec<String>,
+    octets: Vec<u8>,
     internal: bool,
 }
 
@@ -34,7 +36,7 @@ pub struct EnhancedStatus {
 impl PeerReply {
     /// A reply of ours: what would have been said. The text starts with the enhanced status code.
     pub(crate) fn internal(code: u16, text: String) -> Self {
-        Self { code, lines: Vec::from([text]), internal: true }
+        Self { code, octets: format!("{code} {text}").into_bytes(), lines: Vec::from([text]), internal: true }
     }
 
     /// Whether the client made it up. The text does not tell: a server may write `[internal]` too.
@@ -47,6 +49,12 @@ impl PeerReply {
     #[must_use]
     pub const fn code(&self) -> u16 {
         self.code
+    }
+
+    /// The reply as it was sent, without the end of its last line.
+    #[must_use]
+    pub fn octets(&self) -> &[u8] {
+        &self.octets
     }
 
     /// The texts of the lines, without codes. Octets that are no UTF-8 are replaced, control characters too.
@@ -85,7 +93,7 @@ impl PeerReply {
 }
 
 impl fmt::Display for PeerReply {
-    /// On one line, for logs and reports.
+    /// On one line and clean, for consoles and reports.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.code)?;
         self.lines.iter().filter(|line| !line.is_empty()).try_for_each(|line| write!(f, " {line}"))
@@ -129,7 +137,7 @@ pub enum ReplyError {
 pub(crate) struct ReplyReader {
     line: BytesMut,
     lines: Vec<String>,
-    octets: usize,
+    octets: Vec<u8>,
     code: Option<u16>,
 }
 
@@ -160,10 +168,10 @@ impl ReplyReader {
         let whole = core::mem::take(&mut self.line);
         let line = whole.strip_suffix(b"\n").unwrap_or(&whole);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        self.octets += whole.len();
-        if self.octets > PEER_REPLY_OCTETS_MAX {
+        if self.octets.len() + whole.len() > PEER_REPLY_OCTETS_MAX {
             return Err(ReplyError::ReplyTooLong);
         }
+        self.octets.extend_from_slice(&whole);
         let Some((&[a @ b'2'..=b'5', b @ b'0'..=b'9', c @ b'0'..=b'9'], rest)) =
             line.split_first_chunk::<3>()
         else {
@@ -186,9 +194,9 @@ impl ReplyReader {
         if more {
             return Ok(None);
         }
-        let lines = core::mem::take(&mut self.lines);
-        *self = Self::default();
-        Ok(Some(PeerReply { code, lines, internal: false }))
+        let Self { lines, mut octets, .. } = core::mem::take(self);
+        octets.truncate(octets.len() - (whole.len() - line.len()));
+        Ok(Some(PeerReply { code, lines, octets, internal: false }))
     }
 }
 
@@ -232,6 +240,21 @@ mod tests {
         check("550-a\n554 b\n", &["554 a b"], None);
         check("250-a\r\n25", &[], None);
         check("250 a\0\u{7f}b\r\n", &["250 a??b"], None);
+    }
+
+    #[test]
+    fn octets_are_those_of_the_server() {
+        for (input, octets) in [
+            (&b"550-5.1.1 \xfc\t\r\n550 5.1.1 b\r\n"[..], &b"550-5.1.1 \xfc\t\r\n550 5.1.1 b"[..]),
+            (b"550-a\n550\n", b"550-a\n550"),
+        ] {
+            for piece in [1, 100] {
+                assert_eq!(read(input, piece).0.remove(0).octets(), octets);
+            }
+        }
+        let two = read(b"250 a\r\n250 b\r\n", 100).0;
+        assert_eq!([two[0].octets(), two[1].octets()], [b"250 a", b"250 b"]);
+        assert_eq!(PeerReply::internal(451, String::from("4.4.2 x")).octets(), b"451 4.4.2 x");
     }
 
     #[test]
