@@ -71,8 +71,11 @@ pub enum Outcome {
 pub enum Ended {
     /// In good order, or after it had been of use.
     Done,
-    /// Before it was ready: the address has failed.
-    AddressFailed,
+    /// Before it was ready: the address has failed, at this stage of the dialogue (0: it could not be connected to).
+    AddressFailed {
+        /// Its number, for logs.
+        stage: u8,
+    },
     /// This machine has not got the source address of the binding. The other side has nothing to do with it.
     NoSource,
     /// This machine has no local port left for such a connection. The other side has nothing to do with it.

@@ -48,7 +48,7 @@ pub use connection::{ConnectionId, Ended, Next, Outcome, Target};
 pub use growth::Growth;
 pub use moving::{Waiting, Walk};
 pub use operate::{MessageState, QueueState};
-pub use report::{Action, Report, Verdict};
+pub use report::{Action, Report, Tried, Verdict};
 pub use retry::{After, RetryPolicy};
 pub use route::{Addresses, Answer, Judged, Lookups, Mx, Need, RouteSettings, Routed, Routing, TargetHost};
 pub use scheduler::{Arrival, Now, Scheduler, Tally};

@@ -1,6 +1,7 @@
 //! What the scheduler wants done, and what became of messages.
 
 use alloc::sync::Arc;
+use core::net::SocketAddr;
 
 use postfleet_spool::{MessageId, QueueKey};
 use postfleet_types::{Monotonic, WallTime};
@@ -49,6 +50,17 @@ pub struct Report {
     pub retries: u32,
     /// The outcome.
     pub verdict: Verdict,
+    /// Where it was tried last, when that is why it fails without a connection that had it.
+    pub tried: Option<Tried>,
+}
+
+/// An address that was of no use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tried {
+    /// The address.
+    pub address: SocketAddr,
+    /// How far it came, as in [`Ended::AddressFailed`](crate::Ended::AddressFailed).
+    pub stage: u8,
 }
 
 /// The outcome of an attempt, as the queue sees it.

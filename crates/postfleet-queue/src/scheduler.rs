@@ -14,7 +14,7 @@ use postfleet_types::{Monotonic, Random, WallTime};
 use crate::connection::{Connection, ConnectionId};
 use crate::hosts::Hosts;
 use crate::queue::{Entry, Queue, RouteHost, Stage};
-use crate::report::{Action, Report, Verdict};
+use crate::report::{Action, Report, Tried, Verdict};
 use crate::retry::After;
 use crate::route::{Judged, Routed};
 use crate::settings::{Settings, Shared};
@@ -264,7 +264,7 @@ impl Scheduler {
             Judged::Delay(reply) => {
                 found.route.hosts.clear();
                 found.route.until = None;
-                self.delay_waiting(now, number, reply);
+                self.delay_waiting(now, number, reply, None);
             }
             Judged::Again { lookups, until } => {
                 found.route.hosts.clear();
@@ -545,7 +545,7 @@ impl Scheduler {
         let queue = Arc::clone(&self.queue(entry.queue)?.key);
         let created = WallTime::from_unix_seconds(u64::from(entry.created));
         let retries = u32::from(entry.failures);
-        Some(Report { message, batch: entry.batch, queue, created, retries, verdict })
+        Some(Report { message, batch: entry.batch, queue, created, retries, verdict, tried: None })
     }
 
     /// The message is delivered.
@@ -619,7 +619,7 @@ impl Scheduler {
     }
 
     /// All active messages of a queue count a failure.
-    pub(crate) fn delay_waiting(&mut self, now: Now, number: u32, reply: &'static str) {
+    pub(crate) fn delay_waiting(&mut self, now: Now, number: u32, reply: &'static str, tried: Option<Tried>) {
         let Some(queue) = self.queue(number) else { return };
         let fuzz = queue.settings.delay_fuzz;
         let messages: Vec<MessageId> = queue.active.iter().map(|(_, message)| *message).collect();
@@ -628,7 +628,7 @@ impl Scheduler {
         for (place, message) in (0_u32..).zip(messages) {
             let spread = fuzz.saturating_mul(place) / count;
             let report = self.failed_once(now, message, Arc::clone(&reply), spread);
-            self.actions.extend(report.map(Action::Report));
+            self.actions.extend(report.map(|report| Action::Report(Report { tried, ..report })));
         }
     }
 }

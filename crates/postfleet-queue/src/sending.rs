@@ -8,7 +8,7 @@ use postfleet_spool::MessageId;
 
 use crate::connection::{ConnectionId, Ended, Next, Outcome, Phase};
 use crate::queue::Stage;
-use crate::report::{Action, Report};
+use crate::report::{Action, Report, Tried};
 use crate::retry::NOT_ATTEMPTED;
 use crate::scheduler::{Now, RETEST, Scheduler};
 use crate::settings::Shared;
@@ -229,20 +229,20 @@ impl Scheduler {
                     queue.growth.2 = queue.growth.2.saturating_sub(1);
                 }
             }
-            Ended::AddressFailed => {
+            Ended::AddressFailed { stage } => {
                 self.hosts.failed(now.monotonic, &key.binding, target.address);
                 // Nothing has grown.
                 if let Some(queue) = self.queue_mut(number) {
                     queue.growth.2 = queue.growth.2.saturating_sub(1);
                 }
-                self.address_failed(now, number);
+                self.address_failed(now, number, Tried { address: target.address, stage });
             }
         }
         self.look_at(number);
     }
 
     /// After too many failures on every exchanger, or for too long, all active messages are delayed.
-    fn address_failed(&mut self, now: Now, number: u32) {
+    fn address_failed(&mut self, now: Now, number: u32, tried: Tried) {
         let Some(queue) = self.queue(number) else { return };
         let is_ready = |id| self.connections.get(id).is_some_and(|other| other.phase != Phase::Opening);
         let works = queue.connections.iter().any(is_ready);
@@ -274,6 +274,6 @@ impl Scheduler {
         if let Some(queue) = self.queue_mut(number) {
             queue.failing_since = None;
         }
-        self.delay_waiting(now, number, UNREACHABLE);
+        self.delay_waiting(now, number, UNREACHABLE, Some(tried));
     }
 }

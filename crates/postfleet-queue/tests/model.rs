@@ -166,7 +166,7 @@ fn run(steps: Vec<Step>) {
             Step::End { at, failed } => {
                 let Some(id) = bench.open.keys().nth(at % bench.open.len().max(1)).copied() else { continue };
                 bench.open.remove(&id);
-                let how = if failed { Ended::AddressFailed } else { Ended::Done };
+                let how = if failed { Ended::AddressFailed { stage: 0 } } else { Ended::Done };
                 bench.scheduler.ended(bench.now(), id, how, &mut *bench.shared);
             }
             Step::Suspend(now_suspended) => {

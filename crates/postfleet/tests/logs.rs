@@ -6,6 +6,8 @@ mod remote;
 mod support;
 
 use remote::{MailServer, name_server};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -322,6 +324,78 @@ fn logging_14_4_and_14_5_starts_logins_and_debug_flags() {
     assert!(line.contains(&format!(":control: {}: config ", user.trim())), "{line}");
     let last = node.console("paniclog");
     assert!(last.lines().any(|line| line.contains("] [notice] node solo is up, process ")), "{last}");
+}
+
+/// A server that says the first of these to whoever comes, and the next one to each line. Its port.
+fn scripted(replies: &'static [&'static [u8]]) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut out = stream.try_clone().unwrap();
+            let mut lines = BufReader::new(stream).split(b'\n');
+            for reply in replies {
+                if out.write_all(reply).is_err() || lines.next().is_none() {
+                    break;
+                }
+            }
+        }
+    });
+    port
+}
+
+fn gateway(port: u16, more: &str) -> SingleNode {
+    let more = format!(
+        "Suspend_Delivery = false\nGenerate_Bounces = false\nIdle_Timeout = 1\n{more}\n\
+         Domain \"example.net\" {{ Gateway = \"127.0.0.1:{port}\" }}"
+    );
+    node(LOGGERS, &more)
+}
+
+#[test]
+fn logging_13c_replies_of_servers_stand_as_they_came() {
+    let port = scripted(&[
+        b"220 x\r\n",
+        b"250 x\r\n",
+        b"250 ok\r\n",
+        b"550-5.1.1 \xfcber\x07\r\n550 5.1.1 no\r\n",
+        b"250 ok\r\n",
+    ]);
+    let node = gateway(port, "");
+    Client::connect(&node.smtp).unwrap().message("somebody@example.net", "x").unwrap();
+    let expected = b"@127.0.0.1@550-5.1.1 \xfcber\\x07 550 5.1.1 no\n";
+    for log in ["mainlog", "bouncelog"] {
+        let read = || std::fs::read(path(&node, log)).unwrap_or_default();
+        wait_until(PATIENCE, log, || read().windows(expected.len()).any(|part| part == expected));
+    }
+}
+
+#[test]
+fn a_failure_before_a_connection_is_ready_has_its_stage_and_its_server() {
+    let node = gateway(scripted(&[b"554 no mail here\r\n"]), "MX_Failures_To_Delay = 1");
+    Client::connect(&node.smtp).unwrap().message("somebody@example.net", "x").unwrap();
+    let all = || lines(&node, "mainlog");
+    wait_until(PATIENCE, "it is delayed", || all().iter().any(|line| line.contains("@T@")));
+    let line = all().into_iter().find(|line| line.contains("@T@")).unwrap();
+    let failed = fields(&line, 14);
+    assert_eq!((failed[6], failed[9], failed[12]), ("0", "12", "127.0.0.1"), "{line}");
+    assert!(failed[13].starts_with("421 4.4.0 [internal] no MXs"), "{line}");
+}
+
+#[test]
+fn logging_14_5_a_console_over_tcp_has_a_peer_and_no_user() {
+    let port = TcpListener::bind("127.0.2.1:0").unwrap().local_addr().unwrap().port();
+    let node = node(
+        LOGGERS,
+        &format!("Control_Listener {{ Listen \"127.0.2.1:{port}\" {{ Always_Allow = true }} }}"),
+    );
+    let console = TcpStream::connect(("127.0.2.1", port)).unwrap();
+    let from = console.local_addr().unwrap().to_string();
+    let listener = format!("127.0.2.1:{port}");
+    let all = || lines(&node, "acctlog");
+    wait_until(PATIENCE, "it is in the acctlog", || all().iter().any(|line| line.contains(&listener)));
+    let line = all().into_iter().find(|line| line.contains(&listener)).unwrap();
+    assert_eq!(fields(&line, 6)[1..], ["N", &listener, &from, "", "1"]);
 }
 
 #[test]

@@ -43,13 +43,12 @@ pub(crate) async fn listen(
     endpoint: Endpoint,
     closing: impl Future<Output = ()>,
 ) {
-    let connection = |socket, peer: SocketAddr| {
+    let connection = |socket: Socket, peer: SocketAddr| {
         let node = Arc::clone(&node);
         let (options, endpoint) = (node.configuration.serving().control(&endpoint), endpoint.clone());
         async move {
             let Some(options) = options.map(|options| options(peer.ip())) else { return };
-            let listener = endpoint.to_string();
-            account(&node, &listener, &user_of(&socket, peer.ip()), !options.deny);
+            account(&node, &endpoint, peer, socket.user().as_deref(), !options.deny);
             if options.deny {
                 notice(Severity::Notice, format_args!("Control_Listener: {} is denied", peer.ip()));
             } else {
@@ -65,11 +64,21 @@ fn user_of(socket: &Socket, peer: IpAddr) -> String {
     socket.user().unwrap_or_else(|| peer.to_string())
 }
 
-/// The kernel has said who it is: that is the authentication of a Unix socket.
-fn account(node: &Node, listener: &str, user: &str, success: bool) {
-    let at = clock::wall();
-    let peer = "";
-    node.logs.authenticated(&Authentication { at, timed_out: false, listener, peer, user, success });
+/// The kernel has said who it is: that is the authentication of a Unix socket. Over TCP nobody has.
+fn account(node: &Node, endpoint: &Endpoint, peer: SocketAddr, user: Option<&str>, success: bool) {
+    let (listener, peer) = match endpoint {
+        Endpoint::Unix(_) => (endpoint.to_string(), String::new()),
+        Endpoint::Tcp(own) if own.ip().is_unspecified() => (format!("*:{}", own.port()), peer.to_string()),
+        Endpoint::Tcp(own) => (own.to_string(), peer.to_string()),
+    };
+    node.logs.authenticated(&Authentication {
+        at: clock::wall(),
+        timed_out: false,
+        listener: &listener,
+        peer: &peer,
+        user: user.unwrap_or_default(),
+        success,
+    });
 }
 
 async fn serve(node: &Arc<Node>, mut stream: Socket, peer: IpAddr, options: &ControlOptions) {

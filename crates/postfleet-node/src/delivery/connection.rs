@@ -233,7 +233,7 @@ impl Opening {
                             Ending::Done | Ending::Lost(_) => Ended::Done,
                             Ending::AddressFailed(failure) => {
                                 self.tell(&failure.reply.to_string());
-                                Ended::AddressFailed
+                                Ended::AddressFailed { stage: stage_of(&failure).number() }
                             }
                             Ending::RetryWithoutTls(_) => Ended::RetryWithoutTls,
                         };
@@ -279,7 +279,7 @@ impl Opening {
     }
 
     fn address_failed(&mut self, why: &str) {
-        self.how = Ended::AddressFailed;
+        self.how = Ended::AddressFailed { stage: client::Stage::NotConnected.number() };
         self.tell(why);
     }
 
@@ -399,14 +399,14 @@ fn attempt(address: IpAddr, outcome: &client::Outcome, octets_sent: u64) -> Atte
         client::Outcome::Temporary(failure)
         | client::Outcome::Permanent(failure)
         | client::Outcome::StaysActive(failure)
-        | client::Outcome::AnotherConnection(failure) => {
-            let reply = &failure.reply;
-            // A refusal comes behind its command; what we say ourselves, while it was under way.
-            let stage = if reply.is_internal() { failure.stage } else { answered(failure.stage) };
-            (Some(stage.number()), reply)
-        }
+        | client::Outcome::AnotherConnection(failure) => (Some(stage_of(failure).number()), &failure.reply),
     };
     Attempt { address, stage, octets_sent, reply: reply.octets().to_vec(), internal: reply.is_internal() }
+}
+
+/// A refusal comes behind its command; what we say ourselves, while it was under way.
+fn stage_of(failure: &client::Failure) -> client::Stage {
+    if failure.reply.is_internal() { failure.stage } else { answered(failure.stage) }
 }
 
 /// The stage after the reply to what was sent in this one.

@@ -176,7 +176,14 @@ impl Attempted<'_> {
     }
 
     pub(super) fn stage(&self) -> u8 {
-        self.attempt.and_then(|attempt| attempt.stage).unwrap_or(0)
+        let stage = self.attempt.and_then(|attempt| attempt.stage);
+        stage.or(self.report.tried.map(|tried| tried.stage)).unwrap_or(0)
+    }
+
+    /// The server that had the message, or that it could not be brought to.
+    fn by(&self) -> Option<IpAddr> {
+        let tried = self.report.tried.map(|tried| tried.address.ip());
+        self.attempt.map(|attempt| attempt.address).or(tried)
     }
 
     /// Whether the reply that tells of its failure is this node's own.
@@ -215,7 +222,7 @@ impl Attempted<'_> {
             stage: self.stage(),
             class: self.class(reply),
             octets: self.message.octets,
-            by: self.attempt.map(|attempt| attempt.address),
+            by: self.by(),
             text: self.reply(),
             user: None,
         }
@@ -224,7 +231,7 @@ impl Attempted<'_> {
     pub(super) fn record(&self, now: WallTime) -> MailRecord<'_> {
         let domain = &*self.report.queue.domain;
         let elapsed = self.elapsed(now);
-        let by = self.attempt.map(|attempt| attempt.address);
+        let by = self.by();
         let failure = |permanent| {
             MailRecord::Failure(Failure {
                 permanent,

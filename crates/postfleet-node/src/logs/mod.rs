@@ -59,6 +59,9 @@ impl Logs {
     pub(crate) fn adopt(&self, prepared: Prepared) {
         let mut plan = self.plan.write().unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::replace(&mut *plan, prepared.into_plan());
+        for output in plan.outputs.values() {
+            output.set_says_lost(plan.says_lost(output));
+        }
         for (name, output) in &before.outputs {
             if !plan.outputs.contains_key(name) {
                 output.close();
@@ -193,7 +196,18 @@ impl Drop for Ending {
         outputs.values().for_each(|output| output.close());
         let until = Instant::now() + END;
         for output in outputs.values() {
-            if !output.wait_closed(until) {
+            let closed = output.wait_closed(until);
+            let lost = output.untold();
+            if lost > 0 {
+                notice(
+                    Severity::Error,
+                    format_args!(
+                        "log {}: {lost} lines are lost that came when it was full, or closed already",
+                        output.name()
+                    ),
+                );
+            }
+            if !closed {
                 let figures = output.figures();
                 notice(
                     Severity::Critical,

@@ -4,7 +4,6 @@ use super::custom::{Custom, Form};
 use super::destination::{Destination, LogFile};
 use super::plan::{Beat, BeatKey, BeatKind, Bounces, Log, Logger, Main, Outputs, Plan};
 use super::writer::{Bound, Output};
-use crate::clock;
 use anyhow::bail;
 use postfleet_config::{
     BounceLoggerSettings, CustomLoggerSettings, DebugFlags, EcLoggerSettings, LogDestination, LogFormat,
@@ -127,7 +126,6 @@ impl Opening<'_> {
         (scope, name, option): (&'static str, &str, &str),
         log: &postfleet_config::LogFile,
         bound: Bound,
-        says_lost: Option<fn(u64) -> String>,
     ) -> anyhow::Result<Arc<Output>> {
         let path = path_of((scope, name, option), log)?;
         let plan = &mut self.prepared.plan;
@@ -152,7 +150,7 @@ impl Opening<'_> {
                     rustix::process::geteuid().as_raw()
                 ),
             };
-            let output = Output::start(path, bound, log.mode, says_lost, file)?;
+            let output = Output::start(path, bound, log.mode, file)?;
             self.prepared.opened.push(Arc::clone(&output));
             output
         };
@@ -173,12 +171,12 @@ impl Opening<'_> {
         let at = |option| ("ec_logger", logger.name.as_str(), option);
         let format = logger.format;
         if let Some(log) = &logger.mainlog {
-            let output = self.output(at("mainlog"), log, BOUND, None)?;
+            let output = self.output(at("mainlog"), log, BOUND)?;
             self.beat(&output, BeatKind::Mail, format, logger.heartbeat);
             merge(&mut self.prepared.plan.main, Main { output, format, switches: logger.switches });
         }
         if let Some(log) = logger.rejectlog.as_ref().filter(|_| logger.switches.rejections) {
-            let output = self.output(at("rejectlog"), log, BOUND, None)?;
+            let output = self.output(at("rejectlog"), log, BOUND)?;
             self.beat(&output, BeatKind::Rejection, format, logger.heartbeat);
             once(&mut self.prepared.plan.reject, Log { output, format });
         }
@@ -186,7 +184,7 @@ impl Opening<'_> {
             self.panic(at("paniclog"), log, format)?;
         }
         if let Some(log) = &logger.acctlog {
-            let output = self.output(at("acctlog"), log, BOUND, None)?;
+            let output = self.output(at("acctlog"), log, BOUND)?;
             once(&mut self.prepared.plan.account, Log { output, format });
         }
         Ok(())
@@ -198,19 +196,14 @@ impl Opening<'_> {
         log: &postfleet_config::LogFile,
         format: LogFormat,
     ) -> anyhow::Result<()> {
-        let says: Option<fn(u64) -> String> = match format {
-            LogFormat::Ec => Some(panic_lines_lost),
-            // The notice that tells it comes as an object.
-            LogFormat::Json => None,
-        };
-        let output = self.output(at, log, PANIC_BOUND, says)?;
+        let output = self.output(at, log, PANIC_BOUND)?;
         once(&mut self.prepared.plan.panic, Log { output, format });
         Ok(())
     }
 
     fn bounce(&mut self, logger: &BounceLoggerSettings) -> anyhow::Result<()> {
         let Some(log) = &logger.bouncelog else { return Ok(()) };
-        let output = self.output(("bounce_logger", &logger.name, "bouncelog"), log, BOUND, None)?;
+        let output = self.output(("bounce_logger", &logger.name, "bouncelog"), log, BOUND)?;
         self.beat(&output, BeatKind::Mail, logger.format, logger.heartbeat);
         let list = &mut self.prepared.plan.bounce;
         match list.iter_mut().find(|other| Arc::ptr_eq(&other.output, &output)) {
@@ -231,7 +224,7 @@ impl Opening<'_> {
     fn custom(&mut self, logger: &CustomLoggerSettings) -> anyhow::Result<()> {
         for stage in &logger.stages {
             let option = format!("{}_logfile", stage.stage.word());
-            let output = self.output(("custom_logger", &logger.name, &option), &stage.file, BOUND, None)?;
+            let output = self.output(("custom_logger", &logger.name, &option), &stage.file, BOUND)?;
             let form = Form::parse(&logger.name, stage, logger.sanitize.as_deref())?;
             form.tell_unknown(&logger.name, stage.stage);
             self.prepared.plan.custom.push(Custom { stage: stage.stage, form, output });
@@ -241,10 +234,6 @@ impl Opening<'_> {
         }
         Ok(())
     }
-}
-
-fn panic_lines_lost(lines: u64) -> String {
-    format!("{}:logging: {lines} paniclog lines lost", clock::wall().unix_seconds())
 }
 
 /// An event is written once to a file, whichever loggers name it.

@@ -2,7 +2,8 @@
 
 use super::custom::{Custom, Values};
 use super::lines::{self, Attempted, Ids, Rejected};
-use super::writer::Output;
+use super::writer::{Output, SaysLost};
+use crate::clock;
 use crate::notices::Origin;
 use postfleet_config::{DebugFlags, LogFormat, LogStage, LogSwitches};
 use postfleet_log::{Authentication, BounceKind, MailRecord, Names};
@@ -94,6 +95,16 @@ impl Beat {
 }
 
 impl Plan {
+    /// How a log says that lines were lost.
+    pub(super) fn says_lost(&self, output: &Arc<Output>) -> Option<SaysLost> {
+        let log = self.panic.iter().find(|log| Arc::ptr_eq(&log.output, output))?;
+        match log.format {
+            LogFormat::Ec => Some(panic_lines_lost),
+            // The notice that tells it comes as an object.
+            LogFormat::Json => None,
+        }
+    }
+
     /// The files of one logger, or all; none when there is no such logger.
     pub(super) fn outputs_of(&self, logger: Option<(&str, &str)>) -> Option<Outputs> {
         let Some((scope, name)) = logger else { return Some(self.outputs.clone()) };
@@ -254,6 +265,10 @@ impl Plan {
             });
         }
     }
+}
+
+fn panic_lines_lost(lines: u64) -> String {
+    format!("{}:logging: {lines} paniclog lines lost", clock::wall().unix_seconds())
 }
 
 /// The place of a level in `Debug_Flags`.

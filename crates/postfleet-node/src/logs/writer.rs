@@ -45,6 +45,9 @@ pub(crate) struct Figures {
     pub(crate) trouble: Option<String>,
 }
 
+/// Makes the line that says how many were lost.
+pub(super) type SaysLost = fn(u64) -> String;
+
 /// A log that is being written.
 pub(super) struct Output {
     name: String,
@@ -54,8 +57,10 @@ pub(super) struct Output {
     wake: Condvar,
     written: AtomicU64,
     lost: AtomicU64,
+    /// Of those, how many have been told.
+    told: AtomicU64,
     /// What a line says that tells of lost ones, in a log that can say so itself.
-    says_lost: Option<fn(u64) -> String>,
+    says_lost: Mutex<Option<SaysLost>>,
     /// Told when the thread has ended.
     ended: Condvar,
 }
@@ -78,7 +83,6 @@ impl Output {
         name: &str,
         bound: Bound,
         mode: u32,
-        says_lost: Option<fn(u64) -> String>,
         destination: Box<dyn Destination>,
     ) -> io::Result<Arc<Self>> {
         let output = Arc::new(Self {
@@ -89,7 +93,8 @@ impl Output {
             wake: Condvar::new(),
             written: AtomicU64::new(0),
             lost: AtomicU64::new(0),
-            says_lost,
+            told: AtomicU64::new(0),
+            says_lost: Mutex::default(),
             ended: Condvar::new(),
         });
         let run = Arc::clone(&output);
@@ -138,6 +143,17 @@ impl Output {
         self.mode.store(mode, Ordering::Relaxed);
     }
 
+    /// How it says itself that lines were lost.
+    pub(super) fn set_says_lost(&self, says: Option<SaysLost>) {
+        *locked(&self.says_lost) = says;
+    }
+
+    /// Lines that were lost and nobody has been told of; they are told now.
+    pub(super) fn untold(&self) -> u64 {
+        let lost = self.lost.load(Ordering::Relaxed);
+        lost - self.told.swap(lost, Ordering::Relaxed).min(lost)
+    }
+
     /// No more lines come: those that wait are written if they can be, and the thread ends.
     pub(super) fn close(&self) {
         locked(&self.queue).closing = true;
@@ -167,7 +183,7 @@ impl Output {
 
     fn run(&self, mut destination: Box<dyn Destination>) {
         let mut lines = VecDeque::new();
-        let mut losses = Losses { told: 0, said: 0, at: None };
+        let mut losses = Losses { said: 0, at: None };
         let mut failing = false;
         loop {
             let (reopen, closing) = self.take(&mut lines, failing);
@@ -201,6 +217,7 @@ impl Output {
         let left = (lines.len() + locked(&self.queue).lines.len()) as u64;
         if left > 0 {
             self.lost.fetch_add(left, Ordering::Relaxed);
+            self.told.fetch_add(left, Ordering::Relaxed);
             // Not under the lock: the line may be for this very log.
             notice(Severity::Critical, format_args!("log {}: the last {left} lines are lost", self.name));
         }
@@ -250,20 +267,24 @@ impl Output {
     /// Tells that lines were lost: in the log itself where it can say so, and to whoever reads notices.
     fn tell_losses(&self, losses: &mut Losses, lines: &mut VecDeque<Vec<u8>>, failing: bool) {
         let lost = self.lost.load(Ordering::Relaxed);
-        if let Some(says) = self.says_lost.filter(|_| !failing && lost > losses.said) {
+        let says = *locked(&self.says_lost);
+        if let Some(says) = says.filter(|_| !failing && lost > losses.said) {
             let mut line = says(lost - losses.said).into_bytes();
             line.push(b'\n');
             let mut queue = locked(&self.queue);
             queue.in_hand = (queue.in_hand.0 + 1, queue.in_hand.1 + line.len());
             lines.push_back(line);
+        }
+        if !failing {
+            // A log that cannot say it has no such line to make up for.
             losses.said = lost;
         }
         let recently = losses.at.is_some_and(|at| at.elapsed() < TELL);
-        if lost == losses.told || (failing && recently) {
+        if lost == self.told.load(Ordering::Relaxed) || (failing && recently) {
             return;
         }
-        let more = lost - losses.told;
-        (losses.told, losses.at) = (lost, Some(Instant::now()));
+        let more = self.untold();
+        losses.at = Some(Instant::now());
         notice(
             Severity::Error,
             format_args!("log {}: {more} lines are lost, because its destination is full or slow", self.name),
@@ -271,9 +292,8 @@ impl Output {
     }
 }
 
-/// Lost lines that are known: by those who read notices, and in the log itself.
+/// Lost lines that the log has said itself, and when notices were told last.
 struct Losses {
-    told: u64,
     said: u64,
     at: Option<Instant>,
 }
@@ -313,8 +333,8 @@ mod tests {
         let (taken, seen) = mpsc::channel();
         let room = Arc::new(Mutex::new(room));
         let disk = Box::new(Disk { room: Arc::clone(&room), taken });
-        let says: Option<fn(u64) -> String> = Some(|lost| format!("{lost} lost"));
-        let output = Output::start("a log", Bound { lines, octets: 1000 }, 0o644, says, disk).unwrap();
+        let output = Output::start("a log", Bound { lines, octets: 1000 }, 0o644, disk).unwrap();
+        output.set_says_lost(Some(|lost| format!("{lost} lost")));
         (output, room, seen)
     }
 
@@ -346,7 +366,7 @@ mod tests {
         output.close();
         assert!(output.wait_closed(Instant::now() + PATIENCE));
         output.push("late");
-        assert_eq!(output.figures().lost, 1);
+        assert_eq!((output.figures().lost, output.untold(), output.untold()), (1, 1, 0));
     }
 
     #[test]
@@ -369,6 +389,28 @@ mod tests {
         assert_eq!((figures.written, figures.lost, figures.trouble), (6, 3, None));
         output.close();
         assert!(output.wait_closed(Instant::now() + PATIENCE));
+    }
+
+    #[test]
+    fn how_losses_are_said_changes_with_the_form_of_the_lines() {
+        let (output, room, seen) = output(1, 0);
+        let lose = |output: &Output, room: &Mutex<usize>| {
+            *locked(room) = 0;
+            output.push("kept");
+            wait_for(output, "the disk is full", |figures| figures.trouble.is_some());
+            output.push("lost");
+            *locked(room) = 100;
+        };
+        lose(&output, &room);
+        assert_eq!([next(&seen), next(&seen)], ["kept\n", "1 lost\n"]);
+        wait_for(&output, "all is written", |figures| figures.waiting == 0);
+        output.set_says_lost(None);
+        lose(&output, &room);
+        assert_eq!(next(&seen), "kept\n");
+        wait_for(&output, "all is written", |figures| figures.waiting == 0 && figures.trouble.is_none());
+        output.set_says_lost(Some(|lost| format!("{lost} gone")));
+        lose(&output, &room);
+        assert_eq!([next(&seen), next(&seen)], ["kept\n", "1 gone\n"]);
     }
 
     #[test]

@@ -195,7 +195,12 @@ impl Bench {
                 }
                 Action::Connect { connection, queue, target, .. } => {
                     if self.dead.contains(&target.address) {
-                        self.scheduler.ended(now, connection, Ended::AddressFailed, &mut *self.shared);
+                        self.scheduler.ended(
+                            now,
+                            connection,
+                            Ended::AddressFailed { stage: 0 },
+                            &mut *self.shared,
+                        );
                         continue;
                     }
                     let queue = QueueKey::clone(&queue);
