@@ -38,6 +38,7 @@ mod slot_pool;
 mod slot_why;
 mod slots;
 mod slots_applying;
+mod slots_moving;
 mod verdicts;
 mod why;
 mod wire;

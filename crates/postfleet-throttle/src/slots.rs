@@ -4,6 +4,7 @@ use crate::fleet::{Configuration, Fleet};
 use crate::reference::Partition;
 use crate::slot_locals::{Local, LocalId, Locals};
 use crate::slot_pool::{Entry, Key, KeyId, PathId, SlotPool};
+use crate::slots_moving::{Move, names, write_limits};
 use crate::verdicts::Verdicts;
 use crate::wire::{Body, NAME_BYTES_MAX, Op, OpsWriter, PATH_KEYS_MAX, read};
 use alloc::borrow::ToOwned;
@@ -116,6 +117,7 @@ pub struct Slots {
     pub(crate) outgoing: BTreeSet<LocalId>,
     pub(crate) due: BTreeSet<(Monotonic, LocalId)>,
     pub(crate) ready: VecDeque<Path>,
+    pub(crate) moves: VecDeque<Move>,
     pub(crate) verdicts: Verdicts,
     pub(crate) leaving: bool,
     pub(crate) notices: VecDeque<Notice>,
@@ -134,6 +136,7 @@ impl Slots {
             outgoing: BTreeSet::new(),
             due: BTreeSet::new(),
             ready: VecDeque::new(),
+            moves: VecDeque::new(),
             verdicts: Verdicts::default(),
             leaving: false,
             notices: VecDeque::new(),
@@ -341,7 +344,10 @@ impl Slots {
     pub fn wants_to_send(&self) -> bool {
         self.fleet.has_outgoing()
             || self.fleet.is_live()
-                && (!self.outgoing.is_empty() || self.verdicts.is_unsent() || self.fleet.has_quorum_to_say())
+                && (!self.outgoing.is_empty()
+                    || !self.moves.is_empty()
+                    || self.verdicts.is_unsent()
+                    || self.fleet.has_quorum_to_say())
     }
 
     /// The next message for the bus, of at most about `bytes_max` bytes.
@@ -405,7 +411,7 @@ impl Slots {
     // The owner's rules.
 
     /// The path in the pool; `None` while nobody has an entry on it.
-    fn path(&self, id: LocalId) -> Option<PathId> {
+    pub(crate) fn path(&self, id: LocalId) -> Option<PathId> {
         let local = self.locals.get(id)?;
         let known = local.path.filter(|path| self.pool.has_path(*path));
         known.or_else(|| self.pool.path_of(&local.names))
@@ -613,6 +619,7 @@ impl Slots {
         let mut writer = OpsWriter::new(self.fleet.epoch(), now);
         self.verdicts.write(self.fleet.is_first(), &mut writer);
         self.fleet.write_quorum(&mut writer);
+        self.write_moves(&mut writer, bytes_max);
         while writer.len() < bytes_max
             && let Some(id) = self.outgoing.pop_first()
         {
@@ -620,28 +627,20 @@ impl Slots {
             let claim = self.claim(id, local);
             let known = self.path(id).is_some();
             let Some(local) = self.locals.get_mut(id) else { continue };
-            let names: Vec<&str> = local.names.iter().map(String::as_str).collect();
             let changed = core::mem::take(&mut local.limits_unsaid) && local.used > 0;
             if changed || claim.is_some_and(|units| units > 0) || local.adopts_unsent > 0 {
-                // The last limit delivered is in force; one that is in force already need not be said.
-                for (name, limit) in names.iter().zip(&local.limits) {
-                    let whole =
-                        self.pool.key_of(name).and_then(|key| self.pool.key(key)).map(|key| key.whole);
-                    if whole != Some(*limit) || !known {
-                        writer.push(&Op::Limit { key: name, units: *limit });
-                    }
-                }
+                write_limits(&self.pool, local, known, &mut writer);
             }
             if local.adopts_unsent > 0 {
-                writer.push(&Op::SlotAdopt { path: names.clone(), units: local.adopts_unsent });
+                writer.push(&Op::SlotAdopt { path: names(local), units: local.adopts_unsent });
                 local.adopts_under_way += core::mem::take(&mut local.adopts_unsent);
             }
             if local.gives_unsent > 0 {
-                writer.push(&Op::SlotGive { path: names.clone(), units: local.gives_unsent });
+                writer.push(&Op::SlotGive { path: names(local), units: local.gives_unsent });
                 local.gives_under_way += core::mem::take(&mut local.gives_unsent);
             }
             if let Some(units) = claim {
-                writer.push(&Op::SlotClaim { path: names, units });
+                writer.push(&Op::SlotClaim { path: names(local), units });
                 local.claiming = true;
             }
         }

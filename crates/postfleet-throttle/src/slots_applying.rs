@@ -198,6 +198,7 @@ impl Slots {
                 local.adopts_unsent += core::mem::take(&mut local.adopts_under_way);
                 local.claiming = false;
             }
+            self.keep_moves();
             self.verdicts.void();
         }
         self.verdicts.withdraw(|node| self.fleet.is_present(node));

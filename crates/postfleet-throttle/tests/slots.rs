@@ -109,6 +109,100 @@ fn replication_a20_a_slot_that_is_not_needed_goes_to_whom_waits() {
     assert_eq!(owned, [5, 5]);
 }
 
+/// Slots that all members have on a key, as a member sees it.
+fn owned(fleet: &Hand<Slots>, of: usize, key: &str) -> u64 {
+    let members: Vec<_> = fleet.all().into_iter().map(name).collect();
+    let rows = members.iter().flat_map(|member| fleet.tables[of].rows_of(member));
+    rows.filter(|row| row.key == key).map(|row| row.owned).sum()
+}
+
+/// Two connections of the first member on one path, and the second member waits for one.
+fn two_open(before: &Path) -> Hand<Slots> {
+    let mut fleet = fleet(2);
+    want(&mut fleet, 0, before, 2);
+    fleet.flush(&[0, 1]);
+    assert_eq!(open_all(&mut fleet, 0, before), 2);
+    want(&mut fleet, 1, before, 2);
+    fleet.flush(&[0, 1]);
+    assert_eq!(open_all(&mut fleet, 1, before), 0);
+    fleet
+}
+
+/// A configuration of the first member has other limits.
+fn move_both(fleet: &mut Hand<Slots>, before: &Path, after: &Path) {
+    let now = fleet.now;
+    for _ in 0..2 {
+        fleet.tables[0].moved(now, before, after);
+    }
+    assert_eq!(open_all(fleet, 0, before), 0, "nothing is left on the old path");
+}
+
+#[test]
+fn connections_that_count_for_other_limits_leave_no_slot_to_others_in_between() {
+    let all = [0, 1];
+    let (before, after) = (path(&[("global", 2)]), path(&[("domain:a", 5), ("global", 2)]));
+    let mut fleet = two_open(&before);
+    move_both(&mut fleet, &before, &after);
+    while let Some(message) = fleet.drain(0) {
+        fleet.deliver(&all, message);
+        assert_eq!((owned(&fleet, 0, "global"), owned(&fleet, 1, "global")), (2, 2));
+    }
+    fleet.advance(&all, 3.0);
+    assert_eq!(open_all(&mut fleet, 1, &before), 0);
+    assert_eq!((owned(&fleet, 1, "domain:a"), owned(&fleet, 1, "global")), (2, 2));
+    // What ends goes to whom waits.
+    let now = fleet.now;
+    fleet.tables[0].closed(now, &after);
+    fleet.flush(&all);
+    assert_eq!(open_all(&mut fleet, 1, &before), 1);
+}
+
+#[test]
+fn connections_that_count_for_less_or_for_more_or_for_nothing_any_more() {
+    let all = [0, 1];
+    let (wide, narrow) = (path(&[("domain:a", 2), ("global", 9)]), path(&[("global", 9)]));
+    // The key that is left behind is free for others at once.
+    let mut fleet = two_open(&wide);
+    move_both(&mut fleet, &wide, &narrow);
+    fleet.flush(&all);
+    assert_eq!(open_all(&mut fleet, 1, &wide), 2);
+    assert_eq!((owned(&fleet, 0, "domain:a"), owned(&fleet, 0, "global")), (2, 4));
+    // And back, before anybody was told: it is too many, which end between two messages.
+    let mut fleet = two_open(&wide);
+    move_both(&mut fleet, &wide, &narrow);
+    move_both(&mut fleet, &narrow, &wide);
+    fleet.flush(&all);
+    assert_eq!((owned(&fleet, 1, "domain:a"), owned(&fleet, 1, "global")), (2, 2));
+    assert_eq!(open_all(&mut fleet, 1, &wide), 0);
+    // Nothing governs them any more.
+    move_both(&mut fleet, &wide, &Path::default());
+    fleet.flush(&all);
+    assert_eq!(open_all(&mut fleet, 1, &wide), 2);
+    // Connections that nothing governed count, however many there are.
+    let now = fleet.now;
+    fleet.tables[0].moved(now, &Path::default(), &wide);
+    fleet.flush(&all);
+    assert_eq!(owned(&fleet, 1, "domain:a"), 3);
+    assert!(boundary(&mut fleet, 0, &wide) || boundary(&mut fleet, 1, &wide));
+}
+
+#[test]
+fn a_move_that_nobody_was_told_of_is_told_after_a_change_of_the_fleet() {
+    let all = [0, 1];
+    let (before, after) = (path(&[("global", 2)]), path(&[("domain:a", 5), ("global", 2)]));
+    let mut fleet = two_open(&before);
+    move_both(&mut fleet, &before, &after);
+    fleet.view(&[0], &[(1, Departure::Certain)], &[]);
+    fleet.flush(&[0]);
+    fleet.view(&all, &[], &[1]);
+    fleet.flush(&all);
+    fleet.advance(&all, 3.0);
+    want(&mut fleet, 1, &before, 2);
+    fleet.flush(&all);
+    assert_eq!((owned(&fleet, 1, "domain:a"), owned(&fleet, 1, "global")), (2, 2));
+    assert_eq!(open_all(&mut fleet, 1, &before), 0);
+}
+
 #[test]
 fn replication_a30_two_slots_rotate_over_four_members() {
     let mut fleet = fleet(4);

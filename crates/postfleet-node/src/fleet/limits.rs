@@ -314,17 +314,7 @@ impl Fleet {
 
     /// A connection counts for other limits from now on, whether they have room or not.
     pub(crate) fn move_slot(&self, from: &Path, to: &Path) {
-        self.with_slots(|now, slots| {
-            if from.keys().map(|(key, _)| key).eq(to.keys().map(|(key, _)| key)) {
-                // The limits may be others.
-                if !to.is_free() {
-                    slots.want(now, to, 0);
-                }
-                return;
-            }
-            slots.closed(now, from);
-            slots.opened_without(now, to);
-        });
+        self.with_slots(|now, slots| slots.moved(now, from, to));
     }
 
     /// The connection has ended.
