@@ -3,7 +3,7 @@
 //! A connection names its path with every call. It is found once, and from there on everything that concerns it goes
 //! by number: comparing lists of names is most of what a decision would take otherwise.
 
-use crate::slot_pool::PathId;
+use crate::slot_pool::{Entry, PathId};
 use crate::slots::Path;
 use alloc::borrow::ToOwned;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -56,8 +56,11 @@ impl Local {
         (own + adopts).saturating_sub(self.gives()).saturating_sub(self.used)
     }
 
-    pub(crate) fn is_unused(&self, own: u64) -> bool {
-        own == 0
+    /// `own`: its entry in the pool. A wish that the others still have may be served before it is withdrawn, and nobody would
+    /// be there to give the slot back.
+    pub(crate) fn is_unused(&self, own: Entry) -> bool {
+        own.own == 0
+            && own.want == 0
             && self.used == 0
             && self.wanted == 0
             && self.gives() == 0

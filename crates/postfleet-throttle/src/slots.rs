@@ -446,7 +446,7 @@ impl Slots {
 
     /// Forgets a path on which this member has nothing.
     pub(crate) fn forget_if_unused(&mut self, id: LocalId) -> bool {
-        let own = self.own(id).own;
+        let own = self.own(id);
         if !self.locals.get(id).is_some_and(|local| local.is_unused(own)) {
             return false;
         }

@@ -203,6 +203,76 @@ fn a_move_that_nobody_was_told_of_is_told_after_a_change_of_the_fleet() {
     assert_eq!(open_all(&mut fleet, 1, &before), 0);
 }
 
+/// Members put their connections under other limits, now and then, while they open and close them: what stands on every
+/// path is never exceeded, however messages and reloads fall.
+#[test]
+fn a_limit_that_holds_before_and_after_every_reload_is_never_exceeded() {
+    const LIMIT: u64 = 3;
+    let paths = [
+        path(&[("global", LIMIT)]),
+        path(&[("domain:a", 2), ("global", LIMIT)]),
+        path(&[("domain:b", 1), ("domain:c", 9), ("global", LIMIT)]),
+    ];
+    let mut most = 0;
+    for seed in 0..50 {
+        let mut random = Random::seeded(seed);
+        let mut fleet = fleet(3);
+        let all = fleet.all();
+        let mut used = [[0_u64; 3]; 3];
+        let mut bus = std::collections::VecDeque::new();
+        for step in 0..400 {
+            let mut one_of_three = || usize::try_from(random.below(3)).unwrap();
+            let (of, on, other) = (one_of_three(), one_of_three(), one_of_three());
+            let now = fleet.now;
+            match random.below(12) {
+                0..=2 => fleet.tables[of].want(now, &paths[on], random.below(4)),
+                3..=5 => used[of][on] += u64::from(fleet.tables[of].open(now, &paths[on])),
+                6 if used[of][on] > 0 => {
+                    fleet.tables[of].closed(now, &paths[on]);
+                    used[of][on] -= 1;
+                }
+                7 if used[of][on] > 0 && fleet.tables[of].at_boundary(now, &paths[on]) => {
+                    fleet.tables[of].closed(now, &paths[on]);
+                    used[of][on] -= 1;
+                }
+                8 => {
+                    for _ in 0..used[of][on] {
+                        fleet.tables[of].moved(now, &paths[on], &paths[other]);
+                    }
+                    used[of][other] += std::mem::take(&mut used[of][on]);
+                }
+                9 => fleet.now = now + Duration::from_millis(300),
+                10 => bus.extend(fleet.drain(of)),
+                _ => {
+                    if let Some(message) = bus.pop_front() {
+                        fleet.deliver(&all, message);
+                    }
+                }
+            }
+            for of in &all {
+                fleet.tables[*of].heard(fleet.now, fleet.now);
+                fleet.tables[*of].handle_timeout(fleet.now);
+            }
+            let open: u64 = used.iter().flatten().sum();
+            assert!(open <= LIMIT, "seed {seed}, step {step}: {used:?}");
+            most = most.max(open);
+        }
+        bus.into_iter().for_each(|message| fleet.deliver(&all, message));
+        fleet.flush(&all);
+        // Nothing is lost and nothing is left over.
+        for (of, used) in used.iter().enumerate() {
+            for (on, path) in paths.iter().enumerate() {
+                fleet.tables[of].want(fleet.now, path, 0);
+                (0..used[on]).for_each(|_| fleet.tables[of].closed(fleet.now, path));
+            }
+        }
+        fleet.flush(&all);
+        fleet.advance(&all, 3.0);
+        assert_eq!(owned(&fleet, 0, "global"), 0, "seed {seed}");
+    }
+    assert_eq!(most, LIMIT);
+}
+
 #[test]
 fn replication_a30_two_slots_rotate_over_four_members() {
     let mut fleet = fleet(4);
