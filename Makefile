@@ -11,7 +11,7 @@ SECONDS ?= 600
 TARGETS ?= $(notdir $(basename $(wildcard fuzz/fuzz_targets/*.rs)))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-corosync soak accuracy sim check fix bench bench-cores measure tables fuzz setup
+.PHONY: help run test test-corosync soak relay accuracy sim check fix bench bench-cores measure tables fuzz setup
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -34,6 +34,9 @@ soak: ## an hour of faults on the bus, then ROUNDS (100) of them on a fleet
 	POSTFLEET_SOAK=1 $(CARGO) test --quiet --locked --package postfleet-sim --test conformance -- t37
 	POSTFLEET_RINGS=1 POSTFLEET_SOAK=1 ROUNDS=$(ROUNDS) \
 	  $(CARGO) test --quiet --locked --package postfleet --test fleet_corosync -- rounds_of_faults
+
+relay: ## 100,000 messages through a fleet that loses a node, within limits that hold for all nodes; twelve minutes
+	POSTFLEET_SOAK=1 $(CARGO) test --release --locked --package postfleet --test fleet_relay -- --nocapture
 
 accuracy: ## what clients of a real fleet get of shared rates, through faults; needs root; writes docs/limits.md
 	POSTFLEET_RINGS=1 POSTFLEET_SOAK=1 POSTFLEET_PAGE=$(CURDIR)/docs/limits.md \
