@@ -87,21 +87,13 @@ impl Replica {
                 self.suspects.insert(name.clone(), now + DEATH_DELAY);
             }
         }
-        let departure = |name: &PrivateName| match left.iter().find(|(leaver, _)| leaver == name) {
-            // A process that ended may be one that a cut host reports so: its own host has to confirm it. Whoever leaves
-            // for good leaves the group first; who has not comes anew, and uses what it has meanwhile.
-            Some((
-                _,
-                LeaveReason::Left
-                | LeaveReason::ProcessDown
-                | LeaveReason::NodeDown
-                | LeaveReason::Heartbeat
-                | LeaveReason::Silent
-                | LeaveReason::Refused,
-            )) => Departure::Uncertain,
-            // It is in the view and left the group.
-            None if members.iter().any(|member| member.info.private_name == *name) => Departure::Certain,
-            None => Departure::Uncertain,
+        // Whoever leaves for good leaves the group first, and stays in the view. Of all others it is not certain: who ended
+        // the connection comes anew, and uses what it has meanwhile; a process that is said to have ended may be one that
+        // a cut host reports so, and its own host has to confirm it.
+        let departure = |name: &PrivateName| {
+            let stays = members.iter().any(|member| member.info.private_name == *name)
+                && left.iter().all(|(leaver, _)| leaver != name);
+            if stays { Departure::Certain } else { Departure::Uncertain }
         };
         self.configure(now, group, |name| !transitional.contains(name), departure);
     }
