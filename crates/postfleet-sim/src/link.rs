@@ -178,10 +178,11 @@ impl Link {
         }
         match &mut self.connection {
             Some(connection) if !was_asked => {
-                // Who stays away has no part of the limits any more.
-                let left = self.groups.iter().filter(|_| asked == Asked::Leave && replica.is_some());
-                for group in left {
-                    let _ = connection.leave(now, group.clone());
+                if asked == Asked::Leave && replica.is_some() {
+                    // Who stays away has no part of the limits any more.
+                    for group in &self.groups {
+                        let _ = connection.leave(now, group.clone());
+                    }
                 }
                 connection.disconnect(now);
             }

@@ -4,8 +4,8 @@ use crate::world::World;
 use alloc::format;
 use postfleet_throttle::Partition;
 
-/// From the moment in which all nodes shared the rate, until a process starts: a new one may know of nobody. Where votes are counted, sides may be told of
-/// quorum one after the other: `quorum` is judged by view only.
+/// From the moment in which all nodes shared the rate, until a process starts: a new one may know of nobody. Where votes
+/// are counted, sides may be told of quorum one after the other: `quorum` is judged by view only.
 pub(super) const INVARIANT: Invariant = Invariant {
     name: "rates of all sides",
     source: "docs/limits.md",
