@@ -3,8 +3,9 @@
 //! A connection names its path with every call. It is found once, and from there on everything that concerns it goes
 //! by number: comparing lists of names is most of what a decision would take otherwise.
 
-use crate::slot_pool::{Entry, PathId};
+use crate::slot_pool::{Entry, PathId, SlotPool};
 use crate::slots::Path;
+use crate::wire::{Op, OpsWriter};
 use alloc::borrow::ToOwned;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
@@ -54,6 +55,21 @@ impl Local {
     pub(crate) fn idle(&self, own: u64) -> u64 {
         let adopts = self.adopts_unsent + self.adopts_under_way;
         (own + adopts).saturating_sub(self.gives()).saturating_sub(self.used)
+    }
+
+    /// The names of its keys, as operations carry them.
+    pub(crate) fn keys(&self) -> Vec<&str> {
+        self.names.iter().map(String::as_str).collect()
+    }
+
+    /// Writes its limits. The last one delivered is in force; one that is in force already need not be said.
+    pub(crate) fn write_limits(&self, pool: &SlotPool, known: bool, writer: &mut OpsWriter) {
+        for (name, limit) in self.names.iter().zip(&self.limits) {
+            let whole = pool.key_of(name).and_then(|key| pool.key(key)).map(|key| key.whole);
+            if whole != Some(*limit) || !known {
+                writer.push(&Op::Limit { key: name, units: *limit });
+            }
+        }
     }
 
     /// `own`: its entry in the pool. A wish that the others still have may be served before it is withdrawn, and nobody would

@@ -4,7 +4,7 @@ use crate::fleet::{Configuration, Fleet};
 use crate::reference::Partition;
 use crate::slot_locals::{Local, LocalId, Locals};
 use crate::slot_pool::{Entry, Key, KeyId, PathId, SlotPool};
-use crate::slots_moving::{Move, names, write_limits};
+use crate::slots_moving::Move;
 use crate::verdicts::Verdicts;
 use crate::wire::{Body, NAME_BYTES_MAX, Op, OpsWriter, PATH_KEYS_MAX, read};
 use alloc::borrow::ToOwned;
@@ -629,18 +629,18 @@ impl Slots {
             let Some(local) = self.locals.get_mut(id) else { continue };
             let changed = core::mem::take(&mut local.limits_unsaid) && local.used > 0;
             if changed || claim.is_some_and(|units| units > 0) || local.adopts_unsent > 0 {
-                write_limits(&self.pool, local, known, &mut writer);
+                local.write_limits(&self.pool, known, &mut writer);
             }
             if local.adopts_unsent > 0 {
-                writer.push(&Op::SlotAdopt { path: names(local), units: local.adopts_unsent });
+                writer.push(&Op::SlotAdopt { path: local.keys(), units: local.adopts_unsent });
                 local.adopts_under_way += core::mem::take(&mut local.adopts_unsent);
             }
             if local.gives_unsent > 0 {
-                writer.push(&Op::SlotGive { path: names(local), units: local.gives_unsent });
+                writer.push(&Op::SlotGive { path: local.keys(), units: local.gives_unsent });
                 local.gives_under_way += core::mem::take(&mut local.gives_unsent);
             }
             if let Some(units) = claim {
-                writer.push(&Op::SlotClaim { path: names(local), units });
+                writer.push(&Op::SlotClaim { path: local.keys(), units });
                 local.claiming = true;
             }
         }

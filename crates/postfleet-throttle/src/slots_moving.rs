@@ -3,8 +3,7 @@
 //! A slot of the new path is adopted and one of the old path given, in this order, next to each other in one message. No
 //! rule runs between the two, so what both paths count stays as it is: nobody is dealt a slot that was never free.
 
-use crate::slot_locals::{Local, LocalId};
-use crate::slot_pool::SlotPool;
+use crate::slot_locals::LocalId;
 use crate::slots::{Path, Slots};
 use crate::wire::{Op, OpsWriter};
 use postfleet_types::Monotonic;
@@ -112,23 +111,9 @@ impl Slots {
         {
             let known = self.path(to).is_some();
             let (Some(from), Some(to)) = (self.locals.get(from), self.locals.get(to)) else { continue };
-            write_limits(&self.pool, to, known, writer);
-            writer.push(&Op::SlotAdopt { path: names(to), units });
-            writer.push(&Op::SlotGive { path: names(from), units });
-        }
-    }
-}
-
-pub(crate) fn names(local: &Local) -> alloc::vec::Vec<&str> {
-    local.names.iter().map(alloc::string::String::as_str).collect()
-}
-
-/// The limits of a path. The last one delivered is in force; one that is in force already need not be said.
-pub(crate) fn write_limits(pool: &SlotPool, local: &Local, known: bool, writer: &mut OpsWriter) {
-    for (name, limit) in local.names.iter().zip(&local.limits) {
-        let whole = pool.key_of(name).and_then(|key| pool.key(key)).map(|key| key.whole);
-        if whole != Some(*limit) || !known {
-            writer.push(&Op::Limit { key: name, units: *limit });
+            to.write_limits(&self.pool, known, writer);
+            writer.push(&Op::SlotAdopt { path: to.keys(), units });
+            writer.push(&Op::SlotGive { path: from.keys(), units });
         }
     }
 }
