@@ -65,29 +65,31 @@ impl Scheduler {
         })
     }
 
+    /// Every limit of this node that a connection counts for, with its key.
+    fn each_limit(&self, queue: &Queue, target: &Target, mut visit: impl FnMut(&LimitKey, &LocalLimit)) {
+        queue.settings.limits.iter().for_each(|limit| visit(&limit.key, limit));
+        if let Some(settings) = self.host_settings(queue, target) {
+            settings.limits.iter().for_each(|limit| visit(&limit.key, limit));
+            if let Some(limit) = &settings.address_limit {
+                visit(&address_key(limit, target.address), limit);
+            }
+        }
+    }
+
     /// Whether more connections stay than a limit of this node allows that this one counts for.
     pub(crate) fn is_over(&self, queue: &Queue, target: &Target) -> bool {
-        let over = |key: &LimitKey, limit: &LocalLimit| {
+        let mut over = false;
+        self.each_limit(queue, target, |key, limit| {
             let most = limit.most.saturating_add(limit.reserve);
-            !limit.shadow && self.open.get(key).map_or(0, Open::staying) > most
-        };
-        queue.settings.limits.iter().any(|limit| over(&limit.key, limit))
-            || self.host_settings(queue, target).is_some_and(|settings| {
-                settings.limits.iter().any(|limit| over(&limit.key, limit))
-                    || settings
-                        .address_limit
-                        .as_ref()
-                        .is_some_and(|limit| over(&address_key(limit, target.address), limit))
-            })
+            over |= !limit.shadow && self.open.get(key).map_or(0, Open::staying) > most;
+        });
+        over
     }
 
     /// Everything that a connection counts for.
     pub(crate) fn keys_of(&self, queue: &Queue, target: &Target) -> Vec<LimitKey> {
-        let mut keys: Vec<LimitKey> = queue.settings.limits.iter().map(|limit| limit.key.clone()).collect();
-        if let Some(settings) = self.host_settings(queue, target) {
-            keys.extend(settings.limits.iter().map(|limit| limit.key.clone()));
-            keys.extend(settings.address_limit.as_ref().map(|limit| address_key(limit, target.address)));
-        }
+        let mut keys = Vec::new();
+        self.each_limit(queue, target, |key, _| keys.push(key.clone()));
         keys.sort();
         keys.dedup();
         keys

@@ -4,7 +4,7 @@
 mod support;
 
 use postfleet_queue::{Bindings, Configured, Ended, HostSettings, Outcome, QueueSettings, Settings};
-use postfleet_spool::QueueKey;
+use postfleet_spool::{MessageId, QueueKey};
 use std::sync::Arc;
 use std::time::Duration;
 use support::{Bench, config, defaults, key};
@@ -140,8 +140,8 @@ fn a_walk_meets_each_waiting_message_once_and_nothing_that_came_later() {
     assert!(bench.scheduler.step(&mut none, 3, |_| true).is_none());
 }
 
-#[test]
-fn ports_that_have_run_out_are_nobodys_failure() {
+/// Mail of a binding whose only connection has ended like this.
+fn ended(how: Ended) -> (Bench, QueueKey, MessageId) {
     let mut bench = Bench::new(config(|_| defaults()));
     let queue = key("default", "a", "example.com");
     let message = bench.mail(&queue, 1)[0];
@@ -149,7 +149,13 @@ fn ports_that_have_run_out_are_nobodys_failure() {
     let id = *bench.open.keys().next().unwrap();
     bench.open.clear();
     let now = bench.now();
-    bench.scheduler.ended(now, id, Ended::NoPort, &mut postfleet_queue::Unlimited);
+    bench.scheduler.ended(now, id, how, &mut postfleet_queue::Unlimited);
+    (bench, queue, message)
+}
+
+#[test]
+fn ports_that_have_run_out_are_nobodys_failure() {
+    let (mut bench, queue, message) = ended(Ended::NoPort);
     bench.run();
     assert_eq!(bench.connections(&queue), 0);
     assert_eq!(bench.wait(&queue), "no local port is free for another connection to the exchanger");
@@ -159,14 +165,7 @@ fn ports_that_have_run_out_are_nobodys_failure() {
 
 #[test]
 fn a_source_that_is_not_here_is_nobodys_failure() {
-    let mut bench = Bench::new(config(|_| defaults()));
-    let queue = key("default", "a", "example.com");
-    let message = bench.mail(&queue, 1)[0];
-    bench.run();
-    let id = *bench.open.keys().next().unwrap();
-    bench.open.clear();
-    let now = bench.now();
-    bench.scheduler.ended(now, id, Ended::NoSource, &mut postfleet_queue::Unlimited);
+    let (mut bench, queue, message) = ended(Ended::NoSource);
     bench.pass(Duration::from_secs(59));
     assert_eq!(bench.connections(&queue), 0);
     assert_eq!(bench.wait(&queue), "the source address of the binding is not on this machine");
