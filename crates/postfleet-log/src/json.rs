@@ -3,6 +3,8 @@
 use alloc::format;
 use alloc::string::{String, ToString as _};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use postfleet_types::WallTime;
 
 use crate::account::{Authentication, Authorization, Verdict};
@@ -224,9 +226,7 @@ impl Object {
 
     /// The first octets of a text, and whether there were more.
     fn cut(&mut self, key: &str, text: &str, most: usize) -> bool {
-        let kept = beginning(text, most);
-        self.text(key, kept);
-        kept.len() < text.len()
+        self.cut_octets(key, text.as_bytes(), most)
     }
 
     /// The same of octets. Of those that are no UTF-8 the text has a sign in their place, and `KEY_b64` has what they were.
@@ -240,7 +240,7 @@ impl Object {
             Ok(text) => self.text(key, text),
             Err(_) => {
                 self.text(key, &String::from_utf8_lossy(kept));
-                self.text(&format!("{key}_b64"), &base64(kept));
+                self.text(&format!("{key}_b64"), &STANDARD.encode(kept));
             }
         }
         kept.len() < octets.len()
@@ -311,27 +311,6 @@ impl Object {
     fn number(&mut self, key: &str, value: u64) {
         self.raw(key, &value.to_string());
     }
-}
-
-/// The text up to so many octets.
-fn beginning(text: &str, most: usize) -> &str {
-    let end = text.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|end| *end <= most).last();
-    if most >= text.len() { text } else { text.get(..end.unwrap_or(0)).unwrap_or_default() }
-}
-
-/// Base64 (RFC 4648, section 4).
-fn base64(octets: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(octets.len().div_ceil(3).saturating_mul(4));
-    for group in octets.chunks(3) {
-        let bits = (0..3).fold(0, |bits, at| bits << 8 | u32::from(group.get(at).copied().unwrap_or(0)));
-        for place in 0..4 {
-            let digit = (bits >> (18 - 6 * place)) & 0x3F;
-            let digit = usize::try_from(digit).ok().and_then(|digit| DIGITS.get(digit));
-            out.push(digit.filter(|_| place <= group.len()).map_or('=', |digit| char::from(*digit)));
-        }
-    }
-    out
 }
 
 fn address((local, domain): (&str, &str)) -> String {
@@ -412,7 +391,7 @@ mod tests {
         for (octets, text) in
             [(&b""[..], ""), (b"f", "Zg=="), (b"fo", "Zm8="), (b"foo", "Zm9v"), (b"foob", "Zm9vYg==")]
         {
-            assert_eq!(base64(octets), text);
+            assert_eq!(STANDARD.encode(octets), text);
         }
     }
 
