@@ -109,7 +109,8 @@ impl Delivery {
         notice(
             Severity::Warning,
             format_args!(
-                "no local port is left for connections of binding {} to {to}: {error}. Widen net.ipv4.ip_local_port_range, or                  allow fewer connections; its mail waits",
+                "no local port is left for connections of binding {} to {to}: {error}. Widen net.ipv4.ip_local_port_range, or \
+                 allow fewer connections; its mail waits",
                 queue.binding
             ),
         );
