@@ -29,6 +29,8 @@ pub(crate) struct Process {
     pub(crate) main: Link,
     pub(crate) data: Option<Data>,
     pub(crate) stopped: bool,
+    /// What it was asked to do while it stood still.
+    unheard: Option<Asked>,
     pub(crate) slow: Option<Duration>,
     /// Not before this time of the simulation, when it is slow.
     pub(crate) next_turn: Monotonic,
@@ -156,6 +158,7 @@ impl Process {
             main,
             data,
             stopped: false,
+            unheard: None,
             slow: None,
             next_turn: Monotonic::ZERO,
             leaving: false,
@@ -237,14 +240,28 @@ impl Process {
         }
     }
 
-    /// Leaves the fleet, for good or to come anew.
+    /// Leaves the fleet, for good or to come anew. A process that stands still hears of it when it goes on.
     pub(crate) fn ask(&mut self, world: &mut Surroundings<'_, '_>, clock: &Clock, asked: Asked) {
+        if self.stopped {
+            if self.unheard != Some(Asked::Leave) {
+                self.unheard = Some(asked);
+            }
+            return;
+        }
         self.leaving |= asked == Asked::Leave;
         let who = self.node.as_str().to_string();
         let mut turn = world.turn(clock, &who, self.number, false);
         self.main.ask(&mut turn, asked, None);
         if let Some(data) = &mut self.data {
             data.link.ask(&mut turn, asked, Some(&mut data.replica));
+        }
+    }
+
+    /// It stands still, or goes on.
+    pub(crate) fn pause(&mut self, world: &mut Surroundings<'_, '_>, clock: &Clock, stopped: bool) {
+        self.stopped = stopped;
+        if let Some(asked) = self.unheard.take_if(|_| !stopped) {
+            self.ask(world, clock, asked);
         }
     }
 

@@ -372,9 +372,7 @@ impl<'l> World<'l> {
                 self.engine.set_paused(class, raw, stopped);
             }
         }
-        if let Some(process) = self.hosts.get_mut(&host).and_then(|host| host.process.as_mut()) {
-            process.stopped = stopped;
-        }
+        self.with(host, |process, world, clock| process.pause(world, clock, stopped));
     }
 
     fn start(&mut self, host: HostId) {

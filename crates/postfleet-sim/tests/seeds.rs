@@ -67,10 +67,10 @@ fn seeds_that_failed_once() {
 
 /// Whole fleets with all of today's work that failed: a node that was cut off because it read too slowly, and went on (424), a
 /// death that was told when the node had long come back (3735), an exchange of tables that was cut short (5127), a
-/// connection that was made anew (4713).
+/// connection that was made anew (4713), a process that was asked to leave while it stood still (8924).
 #[test]
 fn seeds_that_failed_later() {
-    check([424, 3735, 4713, 5127].into_iter(), &RunOptions::default());
+    check([424, 3735, 4713, 5127, 8924].into_iter(), &RunOptions::default());
 }
 
 #[test]
