@@ -116,7 +116,13 @@ pub enum FileError {
 /// The name of a file, `<series>.<timestamp>`, the time in UTC: `spam.20080424T200000`.
 #[must_use]
 pub fn name(series: &str, at: WallTime) -> String {
-    alloc::format!("{}.{}", stem(series), stamp(at))
+    dated(&stem(series), at)
+}
+
+/// The name of a file with that stem and time.
+#[must_use]
+pub fn dated(stem: &str, at: WallTime) -> String {
+    alloc::format!("{stem}.{}", stamp(at))
 }
 
 /// A time in the basic form of ISO 8601, in UTC: `20080424T200000`.
@@ -148,6 +154,13 @@ pub fn stem(series: &str) -> String {
         }
     }
     name
+}
+
+/// As [`stem`], for a series that is kept beside one of the same name with other windows: no name of a series gives this.
+#[must_use]
+pub fn stem_beside(series: &str, monitor: Monitor) -> String {
+    // Behind the `%` of an escape there are two hexadecimal digits.
+    alloc::format!("{}%w{monitor}", stem(series))
 }
 
 /// The series and the time in the name of a file; `None` for any other file.

@@ -2,7 +2,6 @@
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
-use alloc::vec::Vec;
 
 use postfleet_types::WallTime;
 
@@ -11,12 +10,21 @@ use crate::monitor::Monitor;
 use crate::piece::OwnedKey;
 use crate::series::{Key, SeriesKind};
 
-/// What was written of one key in one window.
+/// One key in one window.
 #[derive(Clone, Copy, Debug, Default)]
-struct Written {
-    count: i64,
-    /// The look that found it last. One that a look does not find is at 0.
+struct Cell {
+    /// What was written.
+    written: i64,
+    /// What the look that saw it last has found.
+    found: i64,
+    /// That look. One that a look does not see is at 0.
     seen: u64,
+}
+
+impl Cell {
+    const fn now(self, look: u64) -> i64 {
+        if self.seen == look { self.found } else { 0 }
+    }
 }
 
 /// What was written of a series, and what the look under way has found.
@@ -30,9 +38,7 @@ pub struct Journal {
     kind: SeriesKind,
     monitor: Monitor,
     /// By the beginning of a window.
-    known: BTreeMap<u64, BTreeMap<OwnedKey, Written>>,
-    /// What this look found to be otherwise: when the window begins, the key, what it has now.
-    found: Vec<(u64, OwnedKey, i64)>,
+    known: BTreeMap<u64, BTreeMap<OwnedKey, Cell>>,
     look: u64,
 }
 
@@ -40,26 +46,25 @@ impl Journal {
     /// Nothing has been written.
     #[must_use]
     pub fn new(name: &str, kind: SeriesKind, monitor: Monitor) -> Self {
-        Self { name: name.into(), kind, monitor, known: BTreeMap::new(), found: Vec::new(), look: 1 }
+        Self { name: name.into(), kind, monitor, known: BTreeMap::new(), look: 1 }
+    }
+
+    fn cell(&mut self, begin: WallTime, key: Key<'_>) -> &mut Cell {
+        self.known.entry(begin.unix_seconds()).or_default().entry(OwnedKey::from(key)).or_default()
     }
 
     /// Adds what an earlier file has.
     pub fn seed(&mut self, begin: WallTime, key: Key<'_>, count: i64) {
-        let cell =
-            self.known.entry(begin.unix_seconds()).or_default().entry(OwnedKey::from(key)).or_default();
-        cell.count = cell.count.saturating_add(count);
+        let cell = self.cell(begin, key);
+        cell.written = cell.written.saturating_add(count);
     }
 
-    /// A key that is not at 0 in a window.
+    /// A key that is not at 0 in a window. What is told twice, of two columns, counts together.
     pub fn see(&mut self, begin: WallTime, key: Key<'_>, count: i64) {
-        let (begin, key, look) = (begin.unix_seconds(), OwnedKey::from(key), self.look);
-        if let Some(written) = self.known.get_mut(&begin).and_then(|cells| cells.get_mut(&key)) {
-            written.seen = look;
-            if written.count == count {
-                return;
-            }
-        }
-        self.found.push((begin, key, count));
+        let look = self.look;
+        let cell = self.cell(begin, key);
+        cell.found = cell.now(look).saturating_add(count);
+        cell.seen = look;
     }
 
     /// The file of this look; `None` when nothing has changed. Windows that left the series meanwhile are forgotten.
@@ -67,52 +72,38 @@ impl Journal {
         let index = self.monitor.index(now.unix_seconds());
         let oldest = self.monitor.begin(index.saturating_sub(self.monitor.number().into())).unix_seconds();
         self.known = self.known.split_off(&oldest);
-        let look = self.look;
-        for (begin, cells) in &self.known {
-            let gone = cells.iter().filter(|(_, written)| written.seen != look && written.count != 0);
-            self.found.extend(gone.map(|(key, _)| (*begin, key.clone(), 0)));
-        }
-        self.look += 1;
-        self.found.sort_unstable();
         let mut text = file::head(&self.name, self.kind, self.monitor);
         let head = text.len();
-        for (begin, key, count) in &self.found {
-            let before = self.known.get(begin).and_then(|cells| cells.get(key)).map_or(0, |cell| cell.count);
-            if *count != before {
-                let begin = WallTime::from_unix_seconds(*begin);
-                file::line(&mut text, begin, key.key(), count.saturating_sub(before));
+        for (begin, cells) in &self.known {
+            let begin = WallTime::from_unix_seconds(*begin);
+            for (key, cell) in cells {
+                let delta = cell.now(self.look).saturating_sub(cell.written);
+                if delta != 0 {
+                    file::line(&mut text, begin, key.key(), delta);
+                }
             }
         }
-        if text.len() == head {
-            self.found.clear();
-            return None;
-        }
-        Some(text)
+        self.look += 1;
+        (text.len() > head).then_some(text)
     }
 
     /// The text is safe.
     pub fn written(&mut self) {
-        let seen = self.look - 1;
-        for (begin, key, count) in self.found.drain(..) {
-            let cells = self.known.entry(begin).or_default();
-            if count == 0 {
-                cells.remove(&key);
-            } else {
-                cells.insert(key, Written { count, seen });
-            }
+        let look = self.look - 1;
+        for cells in self.known.values_mut() {
+            cells.retain(|_, cell| {
+                cell.written = cell.now(look);
+                cell.written != 0
+            });
         }
         self.known.retain(|_, cells| !cells.is_empty());
-    }
-
-    /// The text is not safe: what it had is in the next one.
-    pub fn failed(&mut self) {
-        self.found.clear();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
     use core::net::IpAddr;
 
     fn key(text: &str) -> Key<'static> {
@@ -164,9 +155,21 @@ mod tests {
         let mut journal = Journal::new("s", SeriesKind::Text, Monitor::new(60, 5).unwrap());
         journal.see(at(60), Key::Text("a b"), 3);
         assert!(journal.text(at(61)).is_some());
-        journal.failed();
         journal.see(at(60), Key::Text("a b"), 4);
         assert_eq!(lines(&mut journal, 62), ["60\ta%20b\t4"]);
+    }
+
+    #[test]
+    fn two_columns_are_told_as_one() {
+        let mut journal = Journal::new("s", SeriesKind::Text, Monitor::new(60, 5).unwrap());
+        journal.see(at(60), Key::Text("a"), 3);
+        journal.see(at(60), Key::Text("b"), 1);
+        journal.see(at(60), Key::Text("a"), 2);
+        journal.see(at(60), Key::Text("b"), -1);
+        assert_eq!(lines(&mut journal, 61), ["60\ta\t5"]);
+        journal.see(at(60), Key::Text("a"), 4);
+        journal.see(at(60), Key::Text("a"), 1);
+        assert_eq!(lines(&mut journal, 62), [] as [String; 0]);
     }
 
     #[test]

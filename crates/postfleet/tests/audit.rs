@@ -168,6 +168,42 @@ fn named_series_and_gauge_caches_from_the_console() {
     }
 }
 
+#[test]
+fn two_series_of_one_name_have_files_of_their_own() {
+    let mut fleet = Fleet::start(2);
+    configure(&fleet, "audit_series;snapshot");
+    // Years as before, and days.
+    let monitors = [MONITOR, "86400,3"];
+    let define = |fleet: &Fleet| {
+        monitors.map(|monitor| {
+            fleet.console(1, &format!("inbound_audit define both cidr {monitor} persist serialize"))
+        })
+    };
+    define(&fleet);
+    for (monitor, count) in monitors.iter().zip([5, 7]) {
+        fleet.console(1, &format!("inbound_audit add both {monitor} 192.0.2.1 {count}"));
+    }
+    let directory = fleet.dir.path().join("series-1");
+    wait_until(PATIENCE, "the changes of both are in files", || {
+        let texts = files(&directory.join("log"));
+        let has = |head: &str, count: &str| {
+            texts
+                .iter()
+                .any(|text| text.starts_with(head) && text.ends_with(&format!("\t192.0.2.1\t{count}\n")))
+        };
+        has("# series both cidr 31536000 1\n", "5") && has("# series both cidr 86400 3\n", "7")
+    });
+    stop(&mut fleet, 1);
+    assert!(directory.join("kept/both").exists() && directory.join("kept/both%w31536000,1").exists());
+    fleet.restart(1);
+    let loaded = "loaded 1 entries into 'both'\n".to_owned();
+    assert_eq!(define(&fleet), [loaded.clone(), loaded]);
+    for (monitor, count) in monitors.iter().zip([5, 7]) {
+        let asked = format!("inbound_audit count_cidr 192.0.2.1 both {monitor} 0 1");
+        assert_eq!(fleet.console(1, &asked), format!("{count}\n"));
+    }
+}
+
 fn settled_on(
     fleet: &Fleet,
     nodes: &[usize],

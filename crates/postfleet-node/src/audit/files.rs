@@ -3,16 +3,21 @@
 //!
 //! A file is written beside its place, synced and renamed, so that nobody ever reads half of one.
 
-use super::{Audit, Cells, Definition, Name};
+use super::{Audit, Definition};
 use crate::clock;
 use crate::notices::{Severity, notice};
 use anyhow::Context as _;
-use postfleet_replica::{Key, Mode, Monitor, SeriesId, SeriesKind};
-use postfleet_series::file;
+use postfleet_replica::{Key, Mode, Monitor, Place, SeriesId};
+use postfleet_series::{Journal, file};
 use postfleet_types::{PrivateName, WallTime};
-use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+
+/// Keys that are read under a lock at a time: about a millisecond.
+pub(super) const PIECE_KEYS: usize = 2000;
+
+/// Takes a window and key of a column, and its count.
+pub(super) type Visit<'a> = &'a mut dyn FnMut(WallTime, Key<'_>, i64);
 
 /// The longest file that is read. At some twenty bytes a line, fifty million lines.
 const FILE_BYTES_MAX: u64 = 1 << 30;
@@ -59,65 +64,101 @@ pub(super) async fn on_disk<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.context("the task of the file ended")?
 }
 
+/// Tells a journal every key of a column, a piece at a time: whoever holds a lock for a piece holds it for about a
+/// millisecond.
+pub(super) async fn look(journal: &mut Journal, mut piece: impl FnMut(&Place, Visit<'_>) -> Option<Place>) {
+    let mut place = Some(Place::default());
+    while let Some(from) = place {
+        place = piece(&from, &mut |begin, key, count| journal.see(begin, key, count));
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A named series that is kept in files.
+struct Kept {
+    name: String,
+    monitor: Monitor,
+    definition: Definition,
+    /// The name of its file, as far as it says nothing of a time.
+    stem: String,
+    /// Whether it has the plain name: of the series of one name, that with the shortest windows.
+    plain: bool,
+}
+
 impl Audit {
-    /// The own column of a series: what is counted here alone, and what is shared.
-    fn own_cells(&self, name: &str, monitor: Monitor) -> Cells {
-        let mut cells = Cells::new();
-        let mut take = |begin: WallTime, key: Key<'_>, count: i64| {
-            *cells.entry((begin.unix_seconds(), key.to_string())).or_insert(0) += count;
-        };
-        self.locked().local.each_own(name, monitor, &mut take);
-        if let Some(fleet) = &self.fleet {
-            fleet.replica(|replica| {
-                for mode in [Mode::Cluster, Mode::Managers] {
-                    if let Some(metrics) = replica.shared_series(mode, name) {
-                        metrics.each_own(name, monitor, &mut take);
-                    }
-                }
-            });
+    /// Tells a journal the own column of a series: what is counted here alone, and what is shared.
+    async fn look_at_own(&self, name: &str, monitor: Monitor, journal: &mut Journal) {
+        look(journal, |from, visit| self.locked().local.piece_of_own(name, monitor, from, PIECE_KEYS, visit))
+            .await;
+        let Some(fleet) = &self.fleet else { return };
+        for mode in [Mode::Cluster, Mode::Managers] {
+            look(journal, |from, visit| {
+                fleet.replica(|replica| {
+                    replica.shared_series(mode, name)?.piece_of_own(name, monitor, from, PIECE_KEYS, visit)
+                })
+            })
+            .await;
         }
-        cells.retain(|_, count| *count != 0);
-        cells
     }
 
-    fn with(&self, chosen: impl Fn(&Definition) -> bool) -> Vec<(Name, Definition)> {
+    fn kept(&self, chosen: impl Fn(&Definition) -> bool) -> Vec<Kept> {
         let inner = self.locked();
-        inner.defined.iter().filter(|(_, of)| chosen(of)).map(|(name, of)| (name.clone(), *of)).collect()
+        let mut kept: Vec<Kept> = Vec::new();
+        for ((name, monitor), definition) in inner.defined.iter().filter(|(_, of)| chosen(of)) {
+            // Ascending by windows.
+            let plain = kept.last().is_none_or(|last| last.name != *name);
+            let stem = if plain { file::stem(name) } else { file::stem_beside(name, *monitor) };
+            kept.push(Kept { name: name.clone(), monitor: *monitor, definition: *definition, stem, plain });
+        }
+        kept
     }
 
     /// Writes what has changed since the last time, of series that are to be written: `<log_dir>/<series>.<timestamp>`.
     pub(crate) async fn serialize(&self) {
-        for ((name, monitor), definition) in self.with(|definition| definition.serialize) {
-            let now = self.own_cells(&name, monitor);
-            let key = (name.clone(), monitor);
-            let before = self.locked().written.get(&key).cloned().unwrap_or_default();
-            let text = changes(&name, definition.kind, monitor, &before, &now);
-            if let Some(text) = text {
-                let path = self.options().log_dir.join(file::name(&name, clock::wall()));
-                if let Err(error) = on_disk(move || write_whole(&path, &text)).await {
-                    notice(
-                        Severity::Error,
-                        format_args!("series '{name}': {error:#}; trying again at the next maintenance"),
-                    );
-                    continue;
-                }
+        let mut written = self.written.lock().await;
+        let kept = self.kept(|definition| definition.serialize);
+        written.retain(|key, _| kept.iter().any(|of| (&of.name, of.monitor) == (&key.0, key.1)));
+        for Kept { name, monitor, definition, stem, .. } in kept {
+            let key = (name, monitor);
+            let mut journal =
+                written.remove(&key).unwrap_or_else(|| Journal::new(&key.0, definition.kind, monitor));
+            self.look_at_own(&key.0, monitor, &mut journal).await;
+            let now = clock::wall();
+            let path = self.options().log_dir.join(file::dated(&stem, now));
+            let (journal, outcome) = write_changes(journal, path, now).await;
+            if let Err(error) = outcome {
+                notice(
+                    Severity::Error,
+                    format_args!("series '{}': {error:#}; trying again at the next maintenance", key.0),
+                );
             }
-            self.locked().written.insert(key, now);
+            if let Some(journal) = journal {
+                written.insert(key, journal);
+            }
         }
     }
 
     /// Keeps the series that are to be kept, at an orderly stop: `<serialize_dir>/<series>`.
     pub(crate) async fn save(&self) {
-        for ((name, monitor), definition) in self.with(|definition| definition.persist) {
-            let mut text = file::head(&name, definition.kind, monitor);
-            if let Some(own) = self.published(definition) {
-                text.push_str(&file::publication(&own));
-            }
-            for ((begin, key), count) in self.own_cells(&name, monitor) {
-                add_line(&mut text, definition.kind, begin, &key, count);
-            }
-            let path = self.options().serialize_dir.join(file::stem(&name));
-            if let Err(error) = on_disk(move || write_whole(&path, &text)).await {
+        let directory = self.options().serialize_dir;
+        for Kept { name, monitor, definition, stem, plain } in self.kept(|definition| definition.persist) {
+            let mut journal = Journal::new(&name, definition.kind, monitor);
+            self.look_at_own(&name, monitor, &mut journal).await;
+            let publication = self.published(definition).map(|own| file::publication(&own));
+            let path = directory.join(stem);
+            // What was kept while another series of the name had shorter windows is older.
+            let older = plain.then(|| directory.join(file::stem_beside(&name, monitor)));
+            let head = file::head(&name, definition.kind, monitor);
+            let outcome = on_disk(move || {
+                let mut text = journal.text(clock::wall()).unwrap_or_else(|| head.clone());
+                text.insert_str(head.len(), publication.as_deref().unwrap_or_default());
+                write_whole(&path, &text)?;
+                match older.map(std::fs::remove_file) {
+                    Some(Err(error)) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+                    Some(_) | None => Ok(()),
+                }
+            });
+            if let Err(error) = outcome.await {
                 notice(Severity::Error, format_args!("series '{name}' is not kept: {error:#}"));
             }
         }
@@ -136,16 +177,29 @@ impl Audit {
         monitor: Monitor,
         definition: Definition,
     ) -> anyhow::Result<Loaded> {
-        let path = self.options().serialize_dir.join(file::stem(name));
-        if !path.exists() {
+        let directory = self.options().serialize_dir;
+        let (plain, beside) =
+            (directory.join(file::stem(name)), directory.join(file::stem_beside(name, monitor)));
+        let same = move |text: &String| {
+            file::read(text)
+                .is_ok_and(|(header, _)| (header.kind, header.monitor) == (definition.kind, monitor))
+        };
+        let (text, other) = on_disk(move || {
+            let text = if plain.exists() { Some(read_whole(&plain)?) } else { None };
+            match text {
+                Some(text) if same(&text) => Ok((Some(text), false)),
+                other if beside.exists() => Ok((Some(read_whole(&beside)?).filter(same), other.is_some())),
+                other => Ok((None, other.is_some())),
+            }
+        })
+        .await?;
+        let Some(text) = text else {
+            anyhow::ensure!(
+                !other,
+                "what was kept of series '{name}' has other windows or another type; it is left alone"
+            );
             return Ok(Loaded::default());
-        }
-        let text = on_disk(move || read_whole(&path)).await?;
-        let (header, _) = file::read(&text)?;
-        anyhow::ensure!(
-            (header.kind, header.monitor) == (definition.kind, monitor),
-            "what was kept of series '{name}' has other windows or another type; it is left alone"
-        );
+        };
         let before = file::published(&text);
         self.take(SeriesId { name, kind: definition.kind, monitor }, definition.mode, &text, before.as_ref())
     }
@@ -220,33 +274,22 @@ impl Audit {
     }
 }
 
-fn add_line(text: &mut String, kind: SeriesKind, begin: u64, key: &str, count: i64) {
-    let begin = WallTime::from_unix_seconds(begin);
-    match kind {
-        SeriesKind::Text => file::line(text, begin, Key::Text(key), count),
-        SeriesKind::Cidr | SeriesKind::CidrIpv6 | SeriesKind::Clients => {
-            if let Ok(address) = key.parse() {
-                file::line(text, begin, Key::Address(address), count);
-            }
+/// Writes what a look has found to be otherwise; without a change there is no file. The journal is gone when the task that
+/// held it is.
+pub(super) async fn write_changes(
+    mut journal: Journal,
+    path: PathBuf,
+    now: WallTime,
+) -> (Option<Journal>, anyhow::Result<()>) {
+    // Making the text of a million keys takes its time, as a disk does.
+    let task = tokio::task::spawn_blocking(move || {
+        let outcome = journal.text(now).map_or(Ok(()), |text| write_whole(&path, &text));
+        if outcome.is_ok() {
+            journal.written();
         }
-    }
-}
-
-/// What has changed between two looks at a column; `None` when nothing has. A window that has left the series is no change.
-fn changes(name: &str, kind: SeriesKind, monitor: Monitor, before: &Cells, now: &Cells) -> Option<String> {
-    let mut text = file::head(name, kind, monitor);
-    let head = text.len();
-    let oldest = now.keys().next().map(|(begin, _)| *begin);
-    let mut deltas: BTreeMap<&(u64, String), i64> = now.iter().map(|(cell, count)| (cell, *count)).collect();
-    for (cell, count) in before {
-        if oldest.is_some_and(|oldest| cell.0 >= oldest) {
-            *deltas.entry(cell).or_insert(0) -= count;
-        }
-    }
-    for ((begin, key), delta) in deltas.into_iter().filter(|(_, delta)| *delta != 0) {
-        add_line(&mut text, kind, *begin, key, delta);
-    }
-    (text.len() > head).then_some(text)
+        (Some(journal), outcome)
+    });
+    task.await.unwrap_or_else(|error| (None, Err(error.into())))
 }
 
 #[cfg(test)]
@@ -261,18 +304,5 @@ mod tests {
         check(".", "%2E");
         check("a.b c", "a.b c");
         check("a%2F\n", "a%252F%0A");
-    }
-
-    #[test]
-    fn changes_are_what_came_since_the_last_look() {
-        let monitor = Monitor::new(60, 2).unwrap();
-        let cells = |list: &[(u64, &str, i64)]| -> Cells {
-            list.iter().map(|(begin, key, count)| ((*begin, (*key).to_owned()), *count)).collect()
-        };
-        let before = cells(&[(60, "a", 1), (120, "a", 2), (120, "b", 5)]);
-        let now = cells(&[(120, "a", 2), (120, "b", 4), (180, "a", 7)]);
-        let text = changes("s", SeriesKind::Text, monitor, &before, &now);
-        assert_eq!(text.as_deref(), Some("# series s string 60 2\n120\tb\t-1\n180\ta\t7\n"));
-        assert_eq!(changes("s", SeriesKind::Text, monitor, &now, &now), None);
     }
 }

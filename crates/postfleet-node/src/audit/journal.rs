@@ -4,21 +4,18 @@
 //! series is not disturbed. Series are read in pieces, each under the replica's lock for a moment.
 
 use super::Audit;
-use super::files::{on_disk, read_whole, write_whole};
+use super::files::{PIECE_KEYS, look, on_disk, read_whole, write_changes};
 use crate::clock;
 use crate::node::Node;
 use crate::notices::{Severity, notice};
 use postfleet_config::AsLoggerSettings;
-use postfleet_replica::{Mode, Monitor, Place};
+use postfleet_replica::{Mode, Monitor};
 use postfleet_series::{Journal, file};
 use postfleet_types::WallTime;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Keys that are read under the replica's lock at a time: about a millisecond.
-const PIECE_KEYS: usize = 2000;
 
 /// How long a period that has ended waits for counts of other nodes that are on their way.
 const COMPLETE_WITHIN: Duration = Duration::from_secs(10);
@@ -153,46 +150,24 @@ impl Audit {
     ) -> Journal {
         let monitor = chosen.monitor;
         let Some(fleet) = &self.fleet else { return journal };
-        let mut place = Some(Place::default());
-        while let Some(from) = place {
-            place = fleet.replica(|replica| {
+        look(&mut journal, |from, visit| {
+            fleet.replica(|replica| {
                 let metrics = replica.shared_series(Mode::Cluster, name)?;
-                metrics.piece_of_all(name, monitor, &from, PIECE_KEYS, &mut |begin, key, count| {
-                    journal.see(begin, key, count);
-                })
-            });
-            tokio::task::yield_now().await;
-        }
-        let path = directory.join(file::name(name, end));
-        // Making the text of a million keys takes its time, as a disk does.
-        let outcome = tokio::task::spawn_blocking(move || {
-            let written = match journal.text(end) {
-                Some(text) => write_whole(&path, &text),
-                None => Ok(()),
-            };
-            (journal, written)
+                metrics.piece_of_all(name, monitor, from, PIECE_KEYS, visit)
+            })
         })
         .await;
-        match outcome {
-            Ok((mut journal, Ok(()))) => {
-                journal.written();
-                journal
-            }
-            Ok((mut journal, Err(error))) => {
-                journal.failed();
-                notice(
-                    Severity::Error,
-                    format_args!(
-                        "as_logger: series '{name}': {error:#}; trying again at the end of the next period"
-                    ),
-                );
-                journal
-            }
-            Err(error) => {
-                notice(Severity::Error, format_args!("as_logger: series '{name}': {error}"));
-                Journal::new(name, chosen.kind, monitor)
-            }
+        let path = directory.join(file::name(name, end));
+        let (journal, outcome) = write_changes(journal, path, end).await;
+        if let Err(error) = outcome {
+            notice(
+                Severity::Error,
+                format_args!(
+                    "as_logger: series '{name}': {error:#}; trying again at the end of the next period"
+                ),
+            );
         }
+        journal.unwrap_or_else(|| Journal::new(name, chosen.kind, monitor))
     }
 }
 

@@ -18,6 +18,7 @@ use postfleet_replica::{
     CountError, GaugeLimits, Key, MetricWord, Metrics, Mode, Monitor, Query, Range, Reading, SeriesId,
     SeriesKind,
 };
+use postfleet_series::Journal;
 use postfleet_types::normalised;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -76,17 +77,12 @@ impl Definition {
 
 type Name = (String, Monitor);
 
-/// A window and key of the own column, and what it had.
-type Cells = BTreeMap<(u64, String), i64>;
-
 struct Inner {
     options: AuditOptions,
     local: Metrics,
     defined: BTreeMap<Name, Definition>,
     /// Gauge caches that were to be shared when nothing shared them.
     to_be_shared: BTreeMap<String, GaugeLimits>,
-    /// What was written of series whose changes are written.
-    written: BTreeMap<Name, Cells>,
 }
 
 /// The series and gauge caches of the node.
@@ -96,21 +92,22 @@ struct Inner {
 pub(crate) struct Audit {
     inner: Mutex<Inner>,
     fleet: Option<Arc<Fleet>>,
-    /// What was written of the fleet's series. Held while files are written.
+    /// What was written of this node's series that are to be written. Held while files are.
+    written: tokio::sync::Mutex<BTreeMap<Name, Journal>>,
+    /// The same of the fleet's series.
     journals: tokio::sync::Mutex<journal::Journals>,
 }
 
 impl Audit {
     pub(crate) fn new(options: AuditOptions, fleet: Option<Arc<Fleet>>) -> Self {
         let local = Metrics::new(clock::wall());
-        let inner = Inner {
-            options,
-            local,
-            defined: BTreeMap::new(),
-            to_be_shared: BTreeMap::new(),
-            written: BTreeMap::new(),
-        };
-        Self { inner: Mutex::new(inner), fleet, journals: tokio::sync::Mutex::default() }
+        let inner = Inner { options, local, defined: BTreeMap::new(), to_be_shared: BTreeMap::new() };
+        Self {
+            inner: Mutex::new(inner),
+            fleet,
+            written: tokio::sync::Mutex::default(),
+            journals: tokio::sync::Mutex::default(),
+        }
     }
 
     fn locked(&self) -> MutexGuard<'_, Inner> {

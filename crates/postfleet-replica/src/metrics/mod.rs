@@ -230,15 +230,6 @@ impl Metrics {
         shared.view(origin).map_or(0, |view| shared.series.balance(view, query, range))
     }
 
-    /// Calls `visit` for what the own column of a series has: when the window begins, the key, the count.
-    pub fn each_own(&self, name: &str, monitor: Monitor, visit: impl FnMut(WallTime, Key<'_>, i64)) {
-        if let Some(shared) = self.find(name, monitor)
-            && let Some(view) = shared.view(Some(Origin::OWN))
-        {
-            shared.series.for_each(view, visit);
-        }
-    }
-
     /// Calls `visit` for a piece of what all columns of a series have together: when the window begins, the key, the
     /// count. Returns where to go on; `None` at the end.
     pub fn piece_of_all(
@@ -250,6 +241,19 @@ impl Metrics {
         visit: &mut dyn FnMut(WallTime, Key<'_>, i64),
     ) -> Option<Place> {
         self.find(name, monitor)?.series.piece(View::Global, from, limit, visit)
+    }
+
+    /// As [`Metrics::piece_of_all`], of the own column.
+    pub fn piece_of_own(
+        &self,
+        name: &str,
+        monitor: Monitor,
+        from: &Place,
+        limit: usize,
+        visit: &mut dyn FnMut(WallTime, Key<'_>, i64),
+    ) -> Option<Place> {
+        let shared = self.find(name, monitor)?;
+        shared.series.piece(shared.view(Some(Origin::OWN))?, from, limit, visit)
     }
 
     /// Every key of the own column of a series with its counts from window 0 to the oldest, ascending.
