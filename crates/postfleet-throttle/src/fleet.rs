@@ -184,8 +184,11 @@ impl Fleet {
 
     /// Whether units that cool here may be used next by another clock, now or when the rest of the fleet is back.
     pub(crate) fn is_shared(&self) -> bool {
-        let (here, all) = self.part();
-        !self.is_alone() || here < all
+        // Asked with every decision; the part of a fleet is counted name by name.
+        !self.is_alone() || {
+            let (here, all) = self.part();
+            here < all
+        }
     }
 
     pub(crate) const fn is_merging(&self) -> bool {
