@@ -57,6 +57,11 @@ fn tables() -> String {
         ("1/10", 10, Demand::Saturated, 2011, fast),
         ("100/1", 50, Demand::Saturated, 62, fast),
         ("100/1", 50, Demand::OneHot, 62, fast),
+        ("600/60", 10, Demand::OneHot, 661, fast),
+        ("20/60", 10, Demand::OneHot, 661, fast),
+        ("2/10", 10, Demand::OneHot, 611, fast),
+        ("1/10", 10, Demand::OneHot, 2011, fast),
+        ("10000/1", 5, Demand::OneHot, 32, fast),
         ("6000/60", 10, Demand::Saturated, 421, fast),
         ("10000/1", 5, Demand::Arrivals(15_000.0), 32, fast),
         ("10000/1", 5, Demand::Arrivals(5000.0), 32, fast),
@@ -72,14 +77,8 @@ fn tables() -> String {
     ] {
         let mut run = Run::new(rate, members, demand, seconds);
         run.world.transit = transit;
-        let wants = match demand {
-            Demand::Saturated => "every node wants more".to_string(),
-            Demand::OneHot => "one node wants more".to_string(),
-            Demand::Arrivals(each_second) => format!("{each_second:.0} a second arrive"),
-            Demand::Impatient(each_second) => format!("{each_second:.0} a second ask and do not wait"),
-        };
         let ms = if transit == fast { "2 ms" } else { "20 to 60 ms" };
-        row(out, &format!("{rate}, {members}, {wants}, {ms}"), &run);
+        row(out, &format!("{rate}, {members}, {}, {ms}", wants(demand)), &run);
     }
     let _ = writeln!(out);
     heading(out, "100/10, what happens to one of how many (use, share and wait: from 25 s after it on)");
@@ -97,6 +96,8 @@ fn tables() -> String {
         run.faults = faults;
         row(out, what, &run);
     }
+    let _ = writeln!(out);
+    all_faults(out);
     let _ = writeln!(out);
     heading(out, "120/10, 6 nodes cut into parts for 60 s, policy (use and share: while they are cut)");
     let parts: [(&str, &[&[usize]]); 3] = [
@@ -117,6 +118,46 @@ fn tables() -> String {
     let _ = writeln!(out);
     slots(out);
     text
+}
+
+fn wants(demand: Demand) -> String {
+    match demand {
+        Demand::Saturated => "every node wants more".to_string(),
+        Demand::OneHot => "one node wants more".to_string(),
+        Demand::Arrivals(each_second) => format!("{each_second:.0} a second arrive"),
+        Demand::Impatient(each_second) => format!("{each_second:.0} a second ask and do not wait"),
+    }
+}
+
+/// One run for each limit and demand, in which everything happens one after the other.
+fn all_faults(out: &mut String) {
+    heading(
+        out,
+        "Limit, nodes, demand: a process is killed, 5 s later one stands still for 12 s, 40 s later the fleet is cut in \
+         halves for 30 s (use, share and wait: from 25 s after that on)",
+    );
+    for (rate, members) in
+        [("600/60", 10), ("20/60", 10), ("2/10", 10), ("1/10", 10), ("100/1", 50), ("10000/1", 5)]
+    {
+        for demand in [Demand::Saturated, Demand::OneHot] {
+            let mut run = Run::new(rate, members, demand, 0);
+            let (period, first) = (u64::from(run.rate.seconds()), 2 * u64::from(run.rate.seconds()) + 10);
+            let half = members / 2;
+            run.faults = vec![
+                (first * SECOND, Fault::Kill(1)),
+                ((first + 5) * SECOND, Fault::Hang(2)),
+                ((first + 17) * SECOND, Fault::Resume(2)),
+                ((first + 40) * SECOND, Fault::Split(vec![(0..half).collect(), (half..members).collect()])),
+                ((first + 70) * SECOND, Fault::Heal),
+            ];
+            run.warm_up = first + 95;
+            // Whole rounds of a small limit.
+            let units = usize::try_from(run.rate.units()).unwrap_or(usize::MAX);
+            let rounds = u64::try_from((members - 1).div_ceil(units)).unwrap_or(1);
+            run.seconds = run.warm_up + 10 * period * rounds;
+            row(out, &format!("{rate}, {members}, {}", wants(demand)), &run);
+        }
+    }
 }
 
 fn hang(seconds: u64) -> Vec<(u64, Fault)> {
@@ -165,22 +206,36 @@ fn slots(out: &mut String) {
         for transit in [(1500, 2500), (20_000, 60_000)] {
             let mut run = SlotRun::new(limit, members, message, 920);
             run.world.transit = transit;
-            let measured = run.measure();
-            let seconds = |micros: u64| micros as f64 / SECOND as f64;
             let ms = if transit.0 < 10_000 { "2 ms" } else { "20 to 60 ms" };
-            let _ = writeln!(
-                out,
-                "| {limit}, {members}, {} to {}, {ms} | {:.2} | {:.2} | {:.2} | {:.1} s | {:.1} |",
-                seconds(message.0),
-                seconds(message.1),
-                measured.most,
-                measured.used,
-                measured.least,
-                measured.longest,
-                measured.messages
-            );
+            slot_row(out, limit, members, message, ms, &run);
         }
     }
+    for (limit, members, message) in
+        [(20, 10, (200_000, 2_000_000)), (2, 10, (200_000, 1_000_000)), (100, 10, (500_000, 5_000_000))]
+    {
+        let mut run = SlotRun::new(limit, members, message, 102);
+        run.world.transit = (1500, 2500);
+        run.faults.push((40 * SECOND, Fault::Kill(0)));
+        run.warm_up = 42;
+        let what = "2 ms; a process is killed, all else: from 2 s after it on";
+        slot_row(out, limit, members, message, what, &run);
+    }
+}
+
+fn slot_row(out: &mut String, limit: u64, members: usize, message: (u64, u64), what: &str, run: &SlotRun) {
+    let measured = run.measure();
+    let seconds = |micros: u64| micros as f64 / SECOND as f64;
+    let _ = writeln!(
+        out,
+        "| {limit}, {members}, {} to {}, {what} | {:.2} | {:.2} | {:.2} | {:.1} s | {:.1} |",
+        seconds(message.0),
+        seconds(message.1),
+        measured.most,
+        measured.used,
+        measured.least,
+        measured.longest,
+        measured.messages
+    );
 }
 
 #[expect(clippy::print_stdout, reason = "a report is printed")]
