@@ -70,6 +70,18 @@ impl Monitor {
     pub fn begin(self, index: u64) -> WallTime {
         WallTime::from_unix_seconds(index.saturating_mul(u64::from(self.interval.get())))
     }
+
+    /// The weighted sliding average: an estimate of the last whole interval that does not fall to 0 at a window change.
+    ///
+    /// With so many events in the `running` window, so many in the one `before` it, and `elapsed` whole seconds since the
+    /// running one began: `(running × interval + before × (interval − elapsed)) ÷ interval`, rounded down.
+    #[must_use]
+    pub fn average(self, running: u64, before: u64, elapsed: u64) -> u64 {
+        let interval = u64::from(self.interval.get());
+        let rest = u128::from(interval.saturating_sub(elapsed));
+        let weighted = u128::from(running) * u128::from(interval) + u128::from(before) * rest;
+        u64::try_from(weighted / u128::from(interval)).unwrap_or(u64::MAX)
+    }
 }
 
 impl fmt::Display for Monitor {
@@ -99,6 +111,20 @@ impl FromStr for Monitor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn replication_a21_weighted_averages() {
+        let average = |interval, running, before, elapsed| {
+            Monitor::new(interval, 1).unwrap().average(running, before, elapsed)
+        };
+        assert_eq!(average(300, 10, 40, 75), 40);
+        assert_eq!(average(300, 3, 7, 100), 7);
+        assert_eq!(average(60, 0, 12, 59), 0);
+        assert_eq!(average(60, 5, 0, 1), 5);
+        // Whatever is told: no more than there is of it.
+        assert_eq!(average(60, 5, 7, 61), 5);
+        assert_eq!(average(1, u64::MAX, u64::MAX, 0), u64::MAX);
+    }
 
     #[test]
     fn texts() {

@@ -293,19 +293,12 @@ impl Series {
         i64::try_from(sum).unwrap_or(if sum > 0 { i64::MAX } else { i64::MIN })
     }
 
-    /// The weighted sliding average: an estimate of the last whole interval that does not fall to 0 at a window change.
-    ///
-    /// With `c` events in the running window, `p` in the one before it and `e` whole seconds since the running one
-    /// began: `(c × interval + p × (interval − e)) ÷ interval`, rounded down.
+    /// The weighted sliding average at that time; see [`Monitor::average`].
     #[must_use]
     pub fn average(&self, view: View, query: Query<'_>, now: WallTime) -> u64 {
-        let interval = u64::from(self.monitor.interval());
-        let begin = self.current.saturating_mul(interval);
-        let elapsed = now.unix_seconds().saturating_sub(begin).min(interval);
-        let running = u128::from(self.sum(view, query, Range::window(0)));
-        let before = u128::from(self.sum(view, query, Range::window(1)));
-        let weighted = running * u128::from(interval) + before * u128::from(interval - elapsed);
-        u64::try_from(weighted / u128::from(interval)).unwrap_or(u64::MAX)
+        let begin = self.current.saturating_mul(u64::from(self.monitor.interval()));
+        let sum = |window| self.sum(view, query, Range::window(window));
+        self.monitor.average(sum(0), sum(1), now.unix_seconds().saturating_sub(begin))
     }
 
     /// Forgets a key in every window and every column.

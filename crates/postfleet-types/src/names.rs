@@ -150,7 +150,7 @@ mod tests {
 
     /// Bus document, acceptance case 2; replication document, case A25.
     #[test]
-    fn bus_case_02_private_names() {
+    fn bus_case_02_replication_a25_private_names() {
         let uhalehe: NodeName = "uhalehe".parse().unwrap();
         let mx1: NodeName = "mx1".parse().unwrap();
         assert_eq!(PrivateName::main(&uhalehe, 8422).as_str(), "#ec0-08422#uhalehe");

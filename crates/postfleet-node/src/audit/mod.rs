@@ -165,15 +165,11 @@ impl Audit {
 
     /// The weighted sliding average over the last whole interval.
     pub(crate) fn average(&self, name: &str, monitor: Monitor, query: Query<'_>, of: Reading) -> u64 {
-        let interval = u64::from(monitor.interval());
-        let elapsed = clock::wall().unix_seconds() % interval;
         let count = |window| {
-            let balance = self.balance(name, monitor, query, Range::window(window), of);
-            u128::try_from(balance).unwrap_or(0)
+            u64::try_from(self.balance(name, monitor, query, Range::window(window), of)).unwrap_or(0)
         };
-        let (running, before) = (count(0), count(1));
-        let weighted = running * u128::from(interval) + before * u128::from(interval - elapsed);
-        u64::try_from(weighted / u128::from(interval)).unwrap_or(u64::MAX)
+        let elapsed = clock::wall().unix_seconds() % u64::from(monitor.interval());
+        monitor.average(count(0), count(1), elapsed)
     }
 
     /// Whether the fleet shares what a built-in series counts.
