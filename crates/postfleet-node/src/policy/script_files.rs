@@ -76,11 +76,13 @@ impl Files {
 struct Folders<'a> {
     paths: &'a Paths,
     seen: Mutex<Files>,
+    /// Modules, read once: a file that changes meanwhile is the same for all interpreters.
+    modules: Mutex<BTreeMap<String, Result<Option<Source>, String>>>,
 }
 
 impl<'a> Folders<'a> {
     fn new(paths: &'a Paths) -> Self {
-        Self { paths, seen: Mutex::default() }
+        Self { paths, seen: Mutex::default(), modules: Mutex::default() }
     }
 
     fn script(&self, name: &str, source: &str) -> Result<Source, String> {
@@ -107,9 +109,13 @@ impl<'a> Folders<'a> {
 
 impl Library for Folders<'_> {
     fn module(&self, name: &str) -> Result<Option<Source>, String> {
-        let found = first(name, name, self.paths);
-        locked(&self.seen).note(name, &found);
-        found
+        let mut modules = locked(&self.modules);
+        let found = modules.entry(name.to_owned()).or_insert_with(|| {
+            let found = first(name, name, self.paths);
+            locked(&self.seen).note(name, &found);
+            found
+        });
+        found.clone()
     }
 }
 
@@ -167,5 +173,32 @@ mod tests {
         write("c", "return 3");
         assert!(files.have_changed(&paths));
         assert!(load().0.is_ok());
+    }
+
+    #[test]
+    fn all_interpreters_have_the_same_module() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().to_owned();
+        std::fs::write(root.join("a"), "msys.registerModule('a', require('b'))").unwrap();
+        let looked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let count = Arc::clone(&looked);
+        // The module is another one at every look.
+        let paths: Paths = Arc::new(move |name: &str| {
+            if name == "b" {
+                let phase = if count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0 {
+                    "ehlo"
+                } else {
+                    "data"
+                };
+                let text = format!("return {{ validate_{phase} = function() return 0 end }}");
+                std::fs::write(root.join("b"), text).unwrap();
+            }
+            vec![root.join(name)]
+        });
+        let scripts = [("a".to_owned(), "a".to_owned())];
+        let (program, files) = load_all(&scripts, &paths, OnError::Continue, 3);
+        assert!(program.is_ok());
+        assert_eq!(looked.load(std::sync::atomic::Ordering::Relaxed), 1);
+        assert!(files.have_changed(&paths), "what is in force is what was read first");
     }
 }
