@@ -6,7 +6,7 @@ use postfleet_types::WallTime;
 use postfleet_types::calendar::CalendarTime;
 
 /// The conversions that logs use.
-const CONVERSIONS: &str = "YCymdejHkIpMSbhBaAuwFDTRszZ";
+const CONVERSIONS: &str = "YCyGgmdejUVWHkIlpMSbhBaAuwcxXrFDTRszZ";
 
 /// The local time at some moment: how far it is from universal time, and what it is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +61,10 @@ mod tests {
         assert_eq!(
             late.format(at, "%A %e %B %j %u %I %p %D %R %k"),
             "Wednesday 15 November 319 3 12 AM 11/15/23 00:13  0"
+        );
+        assert_eq!(
+            LocalTime::UTC.format(at, "%G-W%V %g %U %W|%c|%x %X|%l|%r"),
+            "2023-W46 23 46 46|Tue Nov 14 22:13:20 2023|11/14/23 22:13:20|10|10:13:20 PM"
         );
         assert_eq!(LocalTime::UTC.format(at, "%Q %% %"), "%Q % %");
         assert_eq!(newfoundland.format(WallTime::default(), "%Y"), "1970");
