@@ -110,6 +110,22 @@ fn mta_case_24_a_batch_with_three_outcomes_and_what_a_restart_remembers() {
 }
 
 #[test]
+fn who_said_what_is_told_apart_when_a_schedule_ends() {
+    let server = MailServer::start(|recipient| match recipient {
+        "third@example.net" => "451 4.2.0 try later",
+        _ => "250 2.1.5 ok",
+    });
+    let node = relay(&server, &format!("{DELIVERS}\nMax_Retries = 1\nRetry_Interval = 1"));
+    send(&node, &["third@example.net"], "x");
+    wait_until(PATIENCE, "the report arrives", || !server.all().is_empty());
+    let text = &server.all()[0].text;
+    let reply = "554 5.4.7 [internal] exceeded max retries without delivery (the last attempt: mx.example.net said: \
+                 451 4.2.0 try later)\r\n";
+    assert!(text.contains(&format!("\r\n    {reply}")), "{text}");
+    assert!(text.contains(&format!("Status: 5.4.7\r\nDiagnostic-Code: smtp; {reply}")), "{text}");
+}
+
+#[test]
 fn mta_case_21_null_mx() {
     let server = MailServer::start(|_| "250 2.1.5 ok");
     let node = relay(&server, DELIVERS);

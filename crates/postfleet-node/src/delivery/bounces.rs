@@ -123,11 +123,15 @@ async fn bounce(
                 return None;
             }
             let Verdict::Failed { reply, last, .. } = &report.verdict else { return None };
-            let reply = match last {
-                Some(last) => format!("{reply} (the last attempt: {last})"),
-                None => reply.to_string(),
-            };
-            Some((copy, reply, remote.as_deref()))
+            let remote = remote.as_deref();
+            Some(match (last, remote) {
+                (None, _) => (copy, reply.to_string(), remote),
+                // That it was the last attempt is what this node says.
+                (Some(last), None) => (copy, format!("{reply} (the last attempt: {last})"), None),
+                (Some(last), Some(host)) => {
+                    (copy, format!("{reply} (the last attempt: {host} said: {last})"), None)
+                }
+            })
         })
         .collect();
     if failures.is_empty() {
