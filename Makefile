@@ -63,8 +63,9 @@ bench: ## beside Redis, HAProxy and others; writes bench/results. ARGS="--rows 1
 bench-cores: ## what single operations of the cores take, without peers
 	$(CARGO) bench --workspace --locked --bench '*'
 
-measure: ## what a joiner and a busy fleet take, over real sockets
+measure: ## what a joiner and a busy fleet take, over real sockets; what a large series takes
 	POSTFLEET_KEYS=1000000 $(CARGO) test --release --locked --package postfleet-node --lib measurements -- --nocapture --test-threads 1
+	$(CARGO) test --release --locked --package postfleet-series --test memory -- --nocapture
 
 tables: ## measure throttles and slots in simulated fleets; writes docs/structures/throttle.md
 	$(CARGO) run --quiet --release --locked --package postfleet-throttle --example throttle_table -- docs/structures/throttle.md
