@@ -283,20 +283,48 @@ fn limit_by_reload(before: &str) {
     wait_until(PATIENCE, "nothing is held", || !shown().contains("of 2"));
 }
 
-#[test]
-fn tls_is_spoken_where_it_is_required() {
+/// A relay that offers STARTTLS, and keeps what it takes.
+fn secure_relay() -> SingleNode {
     let made = rcgen::generate_simple_self_signed(vec!["mx.test.example".to_owned()]).unwrap();
     let files = tempfile::tempdir().unwrap();
     let (certificate, key) = (files.path().join("cert"), files.path().join("key"));
     std::fs::write(&certificate, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
     let tls = format!("TLS_Certificate = \"{}\"\nTLS_Key = \"{}\"", certificate.display(), key.display());
+    SingleNode::start(ACCEPTS, &tls, "")
+}
+
+const ACCEPTS: &str = "Relay_Hosts = ( 127.0.0.0/8 )";
+
+#[test]
+fn what_is_to_be_encrypted_does_not_go_over_a_connection_from_before() {
+    let secure = secure_relay();
+    let gateway = format!(
+        "{ACCEPTS}\nSuspend_Delivery = false\nIdle_Timeout = 60\nGateway = \"{}\"\nTLS = no",
+        secure.smtp
+    );
+    let from = SingleNode::start(&gateway, "", "");
+    send(&from, &["first@example.net"], "x");
+    wait_until(PATIENCE, "the first arrives", || files_of(&secure).len() == 1);
+    wait_until(PATIENCE, "its connection stays", || {
+        from.console("count outbound 0.0.0.0/0") == "1 sessions\n"
+    });
+    from.console("config set tls required");
+    send(&from, &["second@example.net"], "x");
+    wait_until(PATIENCE, "the second arrives", || files_of(&secure).len() == 2);
+    let texts = files_of(&secure);
+    let of = |recipient: &str| texts.iter().find(|text| text.contains(recipient)).unwrap();
+    assert!(of("first@").contains("with ESMTP\r\n"), "{}", of("first@"));
+    assert!(of("second@").contains("with ESMTPS"), "{}", of("second@"));
+}
+
+#[test]
+fn tls_is_spoken_where_it_is_required() {
     // A relay of our own is the other side; one of them has no certificate.
-    let accepts = "Relay_Hosts = ( 127.0.0.0/8 )";
-    let (secure, plain) = (SingleNode::start(accepts, &tls, ""), SingleNode::start(accepts, "", ""));
+    let (secure, plain) = (secure_relay(), SingleNode::start(ACCEPTS, "", ""));
     let from = SingleNode::start(
         &format!(
-            "{accepts}\nSuspend_Delivery = false\nTLS = required\nGateway = \"{}\"\n\
+            "{ACCEPTS}\nSuspend_Delivery = false\nTLS = required\nGateway = \"{}\"\n\
              Domain \"plain.example\" {{ Gateway = \"{}\" }}",
             secure.smtp, plain.smtp
         ),

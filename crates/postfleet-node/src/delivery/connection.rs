@@ -1,6 +1,7 @@
 //! One outbound connection: moves octets between a socket and the protocol core, and messages out of the spool.
 
 use super::outgoing::{self, Outgoing};
+use super::settings::{DeliverySettings, Dialing};
 use super::source::{ConnectError, connect};
 use super::{Delivery, now};
 use crate::clock;
@@ -9,7 +10,7 @@ use crate::logs::Attempt;
 use crate::node::Node;
 use crate::notices::{Severity, notice};
 use postfleet_queue::{ConnectionId, Ended, Next, Outcome, Target};
-use postfleet_smtp::client::{self, Client, Ending, Event};
+use postfleet_smtp::client::{self, Client, ClientSettings, Ending, Event};
 use postfleet_spool::{MessageId, QueueKey};
 use postfleet_types::Monotonic;
 use std::future::pending;
@@ -37,6 +38,36 @@ pub(super) struct Opening {
     plain: bool,
     how: Ended,
     woken: Arc<Notify>,
+    made: Made,
+}
+
+/// What a connection was made with.
+struct Made {
+    /// The generation in which that was looked at last.
+    settings: Arc<DeliverySettings>,
+    client: Arc<ClientSettings>,
+    dialing: Dialing,
+}
+
+impl Made {
+    fn new(delivery: &Delivery, queue: &QueueKey, plain: bool) -> Self {
+        let settings = delivery.settings();
+        let (client, dialing) = (Arc::new(settings.client(queue, plain)), settings.dialing(queue));
+        Self { settings, client, dialing }
+    }
+
+    /// Whether a connection would be made in the same way now.
+    fn still_holds(&mut self, delivery: &Delivery, queue: &QueueKey, plain: bool) -> bool {
+        let settings = delivery.settings();
+        if Arc::ptr_eq(&settings, &self.settings) {
+            return true;
+        }
+        let holds = *self.client == settings.client(queue, plain) && self.dialing == settings.dialing(queue);
+        if holds {
+            self.settings = settings;
+        }
+        holds
+    }
 }
 
 impl Drop for Opening {
@@ -144,15 +175,15 @@ impl Opening {
     ) -> Self {
         let woken = Arc::new(Notify::new());
         locked(&delivery.waiting).insert(id, Arc::clone(&woken));
-        Self { delivery: Arc::clone(delivery), id, queue, target, plain, how: Ended::Done, woken }
+        let made = Made::new(delivery, &queue, plain);
+        Self { delivery: Arc::clone(delivery), id, queue, target, plain, how: Ended::Done, woken, made }
     }
 
     pub(super) async fn run(mut self, node: &Arc<Node>) {
         let host = self.target.host.clone();
         let _counted = node.connections.open_outbound(&self.queue, host.as_deref(), self.target.address.ip());
-        let settings = self.delivery.settings();
-        let dialing = settings.dialing(&self.queue);
-        let mut client = Client::new(Arc::new(settings.client(&self.queue, self.plain)), clock::monotonic());
+        let dialing = self.made.dialing.clone();
+        let mut client = Client::new(Arc::clone(&self.made.client), clock::monotonic());
         let mut stopping = node.stopping.subscribe();
         let connecting = tokio::time::timeout(dialing.connect, connect(&dialing.bind, self.target.address));
         let connected = tokio::select! {
@@ -294,12 +325,14 @@ impl Opening {
 
     /// Asks the queues what to send.
     async fn ask(
-        &self,
+        &mut self,
         node: &Arc<Node>,
         client: &mut Client,
         sending: &mut Option<Sending>,
     ) -> Option<Monotonic> {
-        if *node.stopping.borrow() {
+        // What is to be encrypted, say, must not go over a connection that was made when it was not.
+        let outdated = !self.made.still_holds(&self.delivery, &self.queue, self.plain);
+        if outdated || *node.stopping.borrow() {
             let _busy = client.quit(clock::monotonic());
             return None;
         }

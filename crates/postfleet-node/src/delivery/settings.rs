@@ -50,7 +50,7 @@ pub(super) enum Inline {
 }
 
 /// How connections of a queue are made and secured.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Dialing {
     pub(super) bind: String,
     pub(super) verify: bool,
