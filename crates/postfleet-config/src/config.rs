@@ -11,7 +11,7 @@ use crate::files::{Files, LoadRequest, Role};
 use crate::loader::{self, Loaded};
 use crate::merge;
 use crate::resolve::Facts;
-use crate::schema::{self, Status};
+use crate::schema::{self, Scope, Status};
 use crate::source::{Position, Sources, Span};
 use crate::tree::{InstanceId, Tree};
 use crate::value::Value;
@@ -179,9 +179,12 @@ impl Config {
     #[must_use]
     pub fn without_effect(&self) -> Vec<WithoutEffect> {
         let mut found: BTreeMap<&'static str, (Span, usize)> = BTreeMap::new();
-        let set = self.tree.instances().flat_map(|(_, instance)| instance.options());
-        let idle = set.filter(|assigned| matches!(assigned.row.status, Status::Stored | Status::Accepted));
-        for assigned in idle {
+        let set = self.tree.instances().flat_map(|(id, of)| of.options().map(move |assigned| (id, assigned)));
+        let idle = set.filter(|(id, assigned)| {
+            matches!(assigned.row.status, Status::Stored | Status::Accepted)
+                && !(*id == InstanceId::GLOBAL && serves_listeners(assigned.row.name))
+        });
+        for (_, assigned) in idle {
             found.entry(assigned.row.name).or_insert((assigned.name, 0)).1 += 1;
         }
         for (name, span, places) in self.tree.accepted() {
@@ -197,6 +200,12 @@ impl Config {
         });
         shown.collect()
     }
+}
+
+/// Whether listeners use the global value of an option, whatever else does not.
+fn serves_listeners(name: &str) -> bool {
+    schema::row(Scope::EsmtpListener, None, name)
+        .is_some_and(|of| of.status == Status::InForce && of.ends_at_global())
 }
 
 fn is_compatible(tree: &Tree) -> bool {

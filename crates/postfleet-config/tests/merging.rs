@@ -384,6 +384,15 @@ fn without_effect_is_listed() {
     assert_eq!(stored[0].position.as_ref().unwrap().to_string(), "/etc/t/ecelerity.conf:2:14");
 }
 
+/// A certificate for everything is that of listeners, if not of connections to others; one of a domain is neither.
+#[test]
+fn a_global_certificate_has_an_effect() {
+    assert!(clean("TLS_Certificate = \"/c\" TLS_Key = \"/k\"").without_effect().is_empty());
+    let of_domain = clean("Domain \"d\" { TLS_Certificate = \"/c\" TLS_Key = \"/k\" }");
+    let idle: Vec<&str> = of_domain.without_effect().iter().map(|idle| idle.option).collect();
+    assert_eq!(idle, ["TLS_Certificate", "TLS_Key"]);
+}
+
 /// Weight, path, place and text of every assignment on the way.
 fn trace(config: &Config, name: &str, facts: Facts<'_>) -> Vec<String> {
     let trace = config.trace(name, &facts).expect("the option exists");
