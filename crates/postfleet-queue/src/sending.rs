@@ -99,6 +99,15 @@ impl Scheduler {
         Next::Send { batch, messages }
     }
 
+    /// The driver ends a connection between two messages, for a reason of its own.
+    pub fn ends(&mut self, id: ConnectionId) {
+        let number = self.connections.get(&id).map(|connection| connection.queue);
+        if let Some(queue) = number.and_then(|number| self.queue_mut(number)) {
+            queue.idle.remove(&id);
+        }
+        self.leaves(id);
+    }
+
     /// A connection was told to end.
     fn leaves(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get_mut(&id).filter(|connection| !connection.leaves) else {

@@ -323,6 +323,16 @@ impl Opening {
         );
     }
 
+    /// What is to be encrypted, say, must not go over a connection that was made when it was not.
+    fn still_holds(&mut self) -> bool {
+        self.made.still_holds(&self.delivery, &self.queue, self.plain)
+    }
+
+    fn quit(&self, client: &mut Client) {
+        self.delivery.with(|scheduler, _| scheduler.ends(self.id));
+        let _busy = client.quit(clock::monotonic());
+    }
+
     /// Asks the queues what to send.
     async fn ask(
         &mut self,
@@ -330,10 +340,8 @@ impl Opening {
         client: &mut Client,
         sending: &mut Option<Sending>,
     ) -> Option<Monotonic> {
-        // What is to be encrypted, say, must not go over a connection that was made when it was not.
-        let outdated = !self.made.still_holds(&self.delivery, &self.queue, self.plain);
-        if outdated || *node.stopping.borrow() {
-            let _busy = client.quit(clock::monotonic());
+        if !self.still_holds() || *node.stopping.borrow() {
+            self.quit(client);
             return None;
         }
         loop {
@@ -364,14 +372,17 @@ impl Opening {
                             continue;
                         }
                     };
-                    match client.submit(clock::monotonic(), message) {
-                        Ok(()) => *sending = Some(Sending { messages, content, at: 0 }),
-                        Err(_) => {
-                            // The connection ended meanwhile.
-                            for message in messages {
-                                self.report(node, message, Outcome::Stays, None, &self.unsent(""));
-                            }
-                        }
+                    let holds = self.still_holds();
+                    if holds && client.submit(clock::monotonic(), message).is_ok() {
+                        *sending = Some(Sending { messages, content, at: 0 });
+                        return None;
+                    }
+                    // There was a reload meanwhile, or the connection has ended.
+                    if !holds {
+                        self.quit(client);
+                    }
+                    for message in messages {
+                        self.report(node, message, Outcome::Stays, None, &self.unsent(""));
                     }
                     return None;
                 }
