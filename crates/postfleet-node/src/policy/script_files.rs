@@ -76,20 +76,18 @@ impl Files {
 struct Folders<'a> {
     paths: &'a Paths,
     seen: Mutex<Files>,
-    /// Modules, read once: a file that changes meanwhile is the same for all interpreters.
-    modules: Mutex<BTreeMap<String, Result<Option<Source>, String>>>,
+    /// What was found, read once: a file that changes meanwhile is the same for all interpreters.
+    found: Mutex<BTreeMap<String, Result<Option<Source>, String>>>,
 }
 
 impl<'a> Folders<'a> {
     fn new(paths: &'a Paths) -> Self {
-        Self { paths, seen: Mutex::default(), modules: Mutex::default() }
+        Self { paths, seen: Mutex::default(), found: Mutex::default() }
     }
 
     fn script(&self, name: &str, source: &str) -> Result<Source, String> {
-        let found = first(name, source, self.paths);
-        locked(&self.seen).note(source, &found);
-        if let Some(found) = found? {
-            return Ok(found);
+        if let Some(found) = self.look_for(source)? {
+            return Ok(Source { name: name.to_owned(), ..found });
         }
         let looked: Vec<String> =
             (self.paths)(source).iter().map(|path| path.display().to_string()).collect();
@@ -101,6 +99,16 @@ impl<'a> Folders<'a> {
         Err(format!("script '{source}' not found; it would be {}", looked.join(" or ")))
     }
 
+    fn look_for(&self, source: &str) -> Result<Option<Source>, String> {
+        let mut found = locked(&self.found);
+        let found = found.entry(source.to_owned()).or_insert_with(|| {
+            let found = first(source, source, self.paths);
+            locked(&self.seen).note(source, &found);
+            found
+        });
+        found.clone()
+    }
+
     fn load(&self, sources: &[Source], on_error: OnError, interpreters: usize) -> Result<Program, LoadError> {
         let now_s = crate::clock::wall().unix_seconds();
         Program::load(sources, self, Limits::default(), on_error, interpreters, now_s)
@@ -109,13 +117,7 @@ impl<'a> Folders<'a> {
 
 impl Library for Folders<'_> {
     fn module(&self, name: &str) -> Result<Option<Source>, String> {
-        let mut modules = locked(&self.modules);
-        let found = modules.entry(name.to_owned()).or_insert_with(|| {
-            let found = first(name, name, self.paths);
-            locked(&self.seen).note(name, &found);
-            found
-        });
-        found.clone()
+        self.look_for(name)
     }
 }
 
