@@ -133,7 +133,7 @@ fn wants(demand: Demand) -> String {
 fn all_faults(out: &mut String) {
     heading(
         out,
-        "Limit, nodes, demand: a process is killed, 5 s later one stands still for 12 s, 40 s later the fleet is cut in \
+        "Limit, nodes, demand: a process is killed, 5 s later one stands still for 12 s, 40 s after the kill the fleet is cut in \
          halves for 30 s (use, share and wait: from 25 s after that on)",
     );
     for (rate, members) in
