@@ -166,6 +166,7 @@ pub(crate) async fn run(
     }
     node.configuration.serving().policy.stop(&node).await;
     let _told = node.store.flush_finished().await;
+    node.audit.serialize().await;
     node.audit.save().await;
     node.audit.end_period(clock::wall()).await;
     if let Some(fleet) = &node.fleet {

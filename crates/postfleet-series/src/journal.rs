@@ -67,11 +67,18 @@ impl Journal {
         cell.seen = look;
     }
 
-    /// The file of this look; `None` when nothing has changed. Windows that left the series meanwhile are forgotten.
-    pub fn text(&mut self, now: WallTime) -> Option<String> {
+    /// Forgets windows that have left the series. `true` when nothing is left.
+    pub fn age(&mut self, now: WallTime) -> bool {
         let index = self.monitor.index(now.unix_seconds());
         let oldest = self.monitor.begin(index.saturating_sub(self.monitor.number().into())).unix_seconds();
         self.known = self.known.split_off(&oldest);
+        self.known.is_empty()
+    }
+
+    /// The file of this look; `None` when nothing has changed. Windows that have left the series are forgotten: `now` is not
+    /// before the last look at it.
+    pub fn text(&mut self, now: WallTime) -> Option<String> {
+        self.age(now);
         let mut text = file::head(&self.name, self.kind, self.monitor);
         let head = text.len();
         for (begin, cells) in &self.known {
@@ -148,6 +155,9 @@ mod tests {
         journal.see(at(600), key("10.0.0.1"), 3);
         assert_eq!(lines(&mut journal, 700).len(), 1);
         assert_eq!(lines(&mut journal, 1200), [] as [String; 0]);
+        journal.see(at(1200), key("10.0.0.1"), 3);
+        assert_eq!(lines(&mut journal, 1201).len(), 1);
+        assert!(!journal.age(at(1799)) && journal.age(at(1800)));
     }
 
     #[test]

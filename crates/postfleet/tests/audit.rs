@@ -198,6 +198,10 @@ fn two_series_of_one_name_have_files_of_their_own() {
     fleet.restart(1);
     let loaded = "loaded 1 entries into 'both'\n".to_owned();
     assert_eq!(define(&fleet), [loaded.clone(), loaded]);
+    // What was written before the stop is not written again.
+    std::thread::sleep(Duration::from_millis(2500));
+    let texts = files(&directory.join("log"));
+    assert_eq!(texts.iter().filter(|text| text.contains("\t192.0.2.1\t")).count(), 2, "{texts:?}");
     for (monitor, count) in monitors.iter().zip([5, 7]) {
         let asked = format!("inbound_audit count_cidr 192.0.2.1 both {monitor} 0 1");
         assert_eq!(fleet.console(1, &asked), format!("{count}\n"));

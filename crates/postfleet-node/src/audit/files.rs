@@ -116,16 +116,15 @@ impl Audit {
     /// Writes what has changed since the last time, of series that are to be written: `<log_dir>/<series>.<timestamp>`.
     pub(crate) async fn serialize(&self) {
         let mut written = self.written.lock().await;
-        let kept = self.kept(|definition| definition.serialize);
-        written.retain(|key, _| kept.iter().any(|of| (&of.name, of.monitor) == (&key.0, key.1)));
-        for Kept { name, monitor, definition, stem, .. } in kept {
+        // Also of one that is not to be written for a while: what was written of it must not be written again.
+        written.retain(|_, journal| !journal.age(clock::wall()));
+        for Kept { name, monitor, definition, stem, .. } in self.kept(|definition| definition.serialize) {
             let key = (name, monitor);
             let mut journal =
                 written.remove(&key).unwrap_or_else(|| Journal::new(&key.0, definition.kind, monitor));
             self.look_at_own(&key.0, monitor, &mut journal).await;
-            let now = clock::wall();
-            let path = self.options().log_dir.join(file::dated(&stem, now));
-            let (journal, outcome) = write_changes(journal, path, now).await;
+            let path = self.options().log_dir.join(file::dated(&stem, clock::wall()));
+            let (journal, outcome) = write_changes(journal, path).await;
             if let Err(error) = outcome {
                 notice(
                     Severity::Error,
@@ -141,7 +140,9 @@ impl Audit {
     /// Keeps the series that are to be kept, at an orderly stop: `<serialize_dir>/<series>`.
     pub(crate) async fn save(&self) {
         let directory = self.options().serialize_dir;
-        for Kept { name, monitor, definition, stem, plain } in self.kept(|definition| definition.persist) {
+        // The shortest of a name last: its file may be the only copy that there is of another.
+        let kept = self.kept(|definition| definition.persist);
+        for Kept { name, monitor, definition, stem, plain } in kept.into_iter().rev() {
             let mut journal = Journal::new(&name, definition.kind, monitor);
             self.look_at_own(&name, monitor, &mut journal).await;
             let publication = self.published(definition).map(|own| file::publication(&own));
@@ -154,12 +155,17 @@ impl Audit {
                 text.insert_str(head.len(), publication.as_deref().unwrap_or_default());
                 write_whole(&path, &text)?;
                 match older.map(std::fs::remove_file) {
-                    Some(Err(error)) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+                    Some(Err(error)) if error.kind() != std::io::ErrorKind::NotFound => {
+                        Err(anyhow::Error::from(error).context("an older copy cannot be removed"))
+                    }
                     Some(_) | None => Ok(()),
                 }
             });
             if let Err(error) = outcome.await {
-                notice(Severity::Error, format_args!("series '{name}' is not kept: {error:#}"));
+                notice(
+                    Severity::Error,
+                    format_args!("series '{name}' is not kept as it should be: {error:#}"),
+                );
             }
         }
     }
@@ -180,28 +186,49 @@ impl Audit {
         let directory = self.options().serialize_dir;
         let (plain, beside) =
             (directory.join(file::stem(name)), directory.join(file::stem_beside(name, monitor)));
-        let same = move |text: &String| {
-            file::read(text)
-                .is_ok_and(|(header, _)| (header.kind, header.monitor) == (definition.kind, monitor))
-        };
-        let (text, other) = on_disk(move || {
-            let text = if plain.exists() { Some(read_whole(&plain)?) } else { None };
-            match text {
-                Some(text) if same(&text) => Ok((Some(text), false)),
-                other if beside.exists() => Ok((Some(read_whole(&beside)?).filter(same), other.is_some())),
-                other => Ok((None, other.is_some())),
+        let text = on_disk(move || {
+            let read = |path: &Path| -> anyhow::Result<Option<String>> {
+                if !path.exists() {
+                    return Ok(None);
+                }
+                let text = read_whole(path)?;
+                let (header, _) = file::read(&text).with_context(|| path.display().to_string())?;
+                // What was kept of another series of that name.
+                if header.monitor != monitor {
+                    return Ok(None);
+                }
+                anyhow::ensure!(
+                    header.kind == definition.kind,
+                    "{} counts by {}, the series by {}",
+                    path.display(),
+                    header.kind.word(),
+                    definition.kind.word()
+                );
+                Ok(Some(text))
+            };
+            match (read(&plain), read(&beside)) {
+                (Ok(Some(text)), _) | (_, Ok(Some(text))) => Ok(Some(text)),
+                (Err(error), _) | (_, Err(error)) => Err(error),
+                (Ok(None), Ok(None)) => Ok(None),
             }
         })
         .await?;
-        let Some(text) = text else {
-            anyhow::ensure!(
-                !other,
-                "what was kept of series '{name}' has other windows or another type; it is left alone"
-            );
-            return Ok(Loaded::default());
-        };
+        let Some(text) = text else { return Ok(Loaded::default()) };
         let before = file::published(&text);
-        self.take(SeriesId { name, kind: definition.kind, monitor }, definition.mode, &text, before.as_ref())
+        let id = SeriesId { name, kind: definition.kind, monitor };
+        // Held from here on, so that nothing of it is written in between.
+        let mut written = self.written.lock().await;
+        let loaded = self.take(id, definition.mode, &text, before.as_ref())?;
+        if definition.serialize {
+            // It was written before it was kept.
+            let journal = written
+                .entry((name.to_owned(), monitor))
+                .or_insert_with(|| Journal::new(name, definition.kind, monitor));
+            for entry in file::read(&text)?.1.flatten() {
+                journal.seed(entry.begin, entry.key.key(), entry.count);
+            }
+        }
+        Ok(loaded)
     }
 
     /// Loads a file into the own column of a series, adding to its windows.
@@ -279,11 +306,10 @@ impl Audit {
 pub(super) async fn write_changes(
     mut journal: Journal,
     path: PathBuf,
-    now: WallTime,
 ) -> (Option<Journal>, anyhow::Result<()>) {
     // Making the text of a million keys takes its time, as a disk does.
     let task = tokio::task::spawn_blocking(move || {
-        let outcome = journal.text(now).map_or(Ok(()), |text| write_whole(&path, &text));
+        let outcome = journal.text(clock::wall()).map_or(Ok(()), |text| write_whole(&path, &text));
         if outcome.is_ok() {
             journal.written();
         }

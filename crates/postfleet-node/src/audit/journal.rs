@@ -158,7 +158,7 @@ impl Audit {
         })
         .await;
         let path = directory.join(file::name(name, end));
-        let (journal, outcome) = write_changes(journal, path, end).await;
+        let (journal, outcome) = write_changes(journal, path).await;
         if let Err(error) = outcome {
             notice(
                 Severity::Error,
