@@ -3,10 +3,7 @@
 use alloc::string::String;
 
 use postfleet_types::WallTime;
-use postfleet_types::calendar::CalendarTime;
-
-/// The conversions that logs use.
-const CONVERSIONS: &str = "YCyGgmdejUVWHkIlpMSbhBaAuwcxXrFDTRszZ";
+use postfleet_types::calendar::{CONVERSIONS, CalendarTime};
 
 /// The local time at some moment: how far it is from universal time, and what it is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +18,7 @@ impl LocalTime<'_> {
     /// Universal time.
     pub const UTC: Self = Self { offset_seconds: 0, name: "UTC" };
 
-    /// The moment with the conversions of strftime that logs use, names in English. A conversion that is not one of them
+    /// The moment with conversions of strftime, names in English. A conversion that is not one of them
     /// stays as it is written.
     #[must_use]
     pub fn format(&self, at: WallTime, format: &str) -> String {
