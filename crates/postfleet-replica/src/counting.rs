@@ -45,6 +45,15 @@ pub enum Reading {
     Own,
 }
 
+impl Reading {
+    pub(crate) const fn origin(self) -> Option<Origin> {
+        match self {
+            Self::Global => None,
+            Self::Own => Some(Origin::OWN),
+        }
+    }
+}
+
 fn object(objects: &mut [Shared], kind: ObjectKind, word: MetricWord) -> Option<(&ObjectSpec, &mut Data)> {
     objects
         .iter_mut()
@@ -192,10 +201,7 @@ impl Replica {
             Some(word) if word.counts_by().is_some() => word,
             Some(_) | None => MetricWord::AuditSeries,
         };
-        let origin = match reading {
-            Reading::Global => None,
-            Reading::Own => Some(Origin::OWN),
-        };
+        let origin = reading.origin();
         let cluster = self.metrics_of(ObjectKind::Metrics, word);
         let managers = self.metrics_of(ObjectKind::EccmgrMetrics, word);
         let sum = |metrics: &Metrics| metrics.sum_of(name, monitor, origin, query, range);

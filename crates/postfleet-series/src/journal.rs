@@ -69,9 +69,7 @@ impl Journal {
 
     /// Forgets windows that have left the series. `true` when nothing is left.
     pub fn age(&mut self, now: WallTime) -> bool {
-        let index = self.monitor.index(now.unix_seconds());
-        let oldest = self.monitor.begin(index.saturating_sub(self.monitor.number().into())).unix_seconds();
-        self.known = self.known.split_off(&oldest);
+        self.known = self.known.split_off(&self.monitor.oldest(now).unix_seconds());
         self.known.is_empty()
     }
 

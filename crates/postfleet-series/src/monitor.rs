@@ -71,6 +71,12 @@ impl Monitor {
         WallTime::from_unix_seconds(index.saturating_mul(u64::from(self.interval.get())))
     }
 
+    /// When the oldest window begins that is kept at that time.
+    #[must_use]
+    pub fn oldest(self, now: WallTime) -> WallTime {
+        self.begin(self.index(now.unix_seconds()).saturating_sub(self.number.into()))
+    }
+
     /// The weighted sliding average: an estimate of the last whole interval that does not fall to 0 at a window change.
     ///
     /// With so many events in the `running` window, so many in the one `before` it, and `elapsed` whole seconds since the

@@ -7,7 +7,7 @@ use super::{Audit, Definition};
 use crate::clock;
 use crate::notices::{Severity, notice};
 use anyhow::Context as _;
-use postfleet_replica::{Key, Mode, Monitor, Place, SeriesId};
+use postfleet_replica::{Key, Mode, Monitor, Place, Reading, SeriesId};
 use postfleet_series::{Journal, file};
 use postfleet_types::{PrivateName, WallTime};
 use std::io::Write as _;
@@ -88,13 +88,16 @@ struct Kept {
 impl Audit {
     /// Tells a journal the own column of a series: what is counted here alone, and what is shared.
     async fn look_at_own(&self, name: &str, monitor: Monitor, journal: &mut Journal) {
-        look(journal, |from, visit| self.locked().local.piece_of_own(name, monitor, from, PIECE_KEYS, visit))
-            .await;
+        look(journal, |from, visit| {
+            self.locked().local.piece(Reading::Own, name, monitor, from, PIECE_KEYS, visit)
+        })
+        .await;
         let Some(fleet) = &self.fleet else { return };
         for mode in [Mode::Cluster, Mode::Managers] {
             look(journal, |from, visit| {
                 fleet.replica(|replica| {
-                    replica.shared_series(mode, name)?.piece_of_own(name, monitor, from, PIECE_KEYS, visit)
+                    let metrics = replica.shared_series(mode, name)?;
+                    metrics.piece(Reading::Own, name, monitor, from, PIECE_KEYS, visit)
                 })
             })
             .await;
@@ -206,10 +209,10 @@ impl Audit {
                 );
                 Ok(Some(text))
             };
-            match (read(&plain), read(&beside)) {
-                (Ok(Some(text)), _) | (_, Ok(Some(text))) => Ok(Some(text)),
-                (Err(error), _) | (_, Err(error)) => Err(error),
-                (Ok(None), Ok(None)) => Ok(None),
+            match read(&plain) {
+                Ok(Some(text)) => Ok(Some(text)),
+                Ok(None) => read(&beside),
+                Err(error) => read(&beside).ok().flatten().map(Some).ok_or(error),
             }
         })
         .await?;
@@ -264,10 +267,7 @@ impl Audit {
         let (_, entries) = file::read(text)?;
         let entries = entries.collect::<Result<Vec<_>, _>>()?;
         let now = clock::monotonic();
-        let oldest = {
-            let current = id.monitor.index(clock::wall().unix_seconds());
-            id.monitor.begin(current.saturating_sub(id.monitor.number().into()))
-        };
+        let oldest = id.monitor.oldest(clock::wall());
         let mut loaded = Loaded::default();
         let mut fresh = Vec::new();
         for entry in &entries {

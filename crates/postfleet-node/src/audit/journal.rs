@@ -9,7 +9,7 @@ use crate::clock;
 use crate::node::Node;
 use crate::notices::{Severity, notice};
 use postfleet_config::AsLoggerSettings;
-use postfleet_replica::{Mode, Monitor};
+use postfleet_replica::{Mode, Monitor, Reading};
 use postfleet_series::{Journal, file};
 use postfleet_types::WallTime;
 use std::collections::BTreeMap;
@@ -110,10 +110,7 @@ impl Audit {
             return journal;
         }
         let monitor = chosen.monitor;
-        let oldest = {
-            let index = monitor.index(clock::wall().unix_seconds());
-            monitor.begin(index.saturating_sub(monitor.number().into()))
-        };
+        let oldest = monitor.oldest(clock::wall());
         let (directory, name) = (directory.to_owned(), name.to_owned());
         let asked = name.clone();
         let texts = on_disk(move || texts_since(&directory, &asked, oldest)).await;
@@ -153,7 +150,7 @@ impl Audit {
         look(&mut journal, |from, visit| {
             fleet.replica(|replica| {
                 let metrics = replica.shared_series(Mode::Cluster, name)?;
-                metrics.piece_of_all(name, monitor, from, PIECE_KEYS, visit)
+                metrics.piece(Reading::Global, name, monitor, from, PIECE_KEYS, visit)
             })
         })
         .await;

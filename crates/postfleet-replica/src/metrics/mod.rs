@@ -10,6 +10,7 @@ pub(crate) mod wire;
 
 pub use wire::SeriesId;
 
+use crate::counting::Reading;
 use crate::counts::Origin;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -230,22 +231,11 @@ impl Metrics {
         shared.view(origin).map_or(0, |view| shared.series.balance(view, query, range))
     }
 
-    /// Calls `visit` for a piece of what all columns of a series have together: when the window begins, the key, the
-    /// count. Returns where to go on; `None` at the end.
-    pub fn piece_of_all(
+    /// Calls `visit` for a piece of what the own column of a series has, or all columns together: when the window begins,
+    /// the key, the count. Returns where to go on; `None` at the end.
+    pub fn piece(
         &self,
-        name: &str,
-        monitor: Monitor,
-        from: &Place,
-        limit: usize,
-        visit: &mut dyn FnMut(WallTime, Key<'_>, i64),
-    ) -> Option<Place> {
-        self.find(name, monitor)?.series.piece(View::Global, from, limit, visit)
-    }
-
-    /// As [`Metrics::piece_of_all`], of the own column.
-    pub fn piece_of_own(
-        &self,
+        of: Reading,
         name: &str,
         monitor: Monitor,
         from: &Place,
@@ -253,7 +243,7 @@ impl Metrics {
         visit: &mut dyn FnMut(WallTime, Key<'_>, i64),
     ) -> Option<Place> {
         let shared = self.find(name, monitor)?;
-        shared.series.piece(shared.view(Some(Origin::OWN))?, from, limit, visit)
+        shared.series.piece(shared.view(of.origin())?, from, limit, visit)
     }
 
     /// Every key of the own column of a series with its counts from window 0 to the oldest, ascending.
