@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use mlua::{Lua, Table, Value};
 use postfleet_datasource::{Params, Rows, Value as Cell};
 use postfleet_policy::{
-    Answer, Assign, Change, Context, Disposition, Edit, Fault, Kind, Level, LuaHost, Path, Reply, Request,
-    lifetime,
+    Answer, Assign, Change, Context, Disposition, Edit, Fault, Kind, Level, LuaHost, Nested, Path, Reply,
+    Request, lifetime,
 };
 
 use crate::arguments::{Arguments, Outcome, text_of};
@@ -45,6 +45,8 @@ pub(crate) enum Pending {
 pub(crate) enum Done {
     Values(Vec<Value>),
     Wait(Request, Pending),
+    /// A script of another language runs first.
+    Nested(Box<dyn Nested>),
 }
 
 impl Done {
@@ -167,8 +169,38 @@ impl Caller<'_> {
                 Ok(Done::NOTHING)
             }
             Op::Query(fetch) => query(&given, fetch),
+            Op::Sieve => self.sieve(host, &given),
             Op::RegisterModule | Op::Require | Op::Missing(_) => Ok(Done::NOTHING),
         }
+    }
+
+    /// What does not run is told to the script, which may go on without it.
+    fn sieve(&self, host: &mut dyn LuaHost, given: &Arguments<'_>) -> Outcome<Done> {
+        let file = given.text(0)?;
+        let phase = self.callout.phase().ok_or("there is no session here")?;
+        if let Some(name) = given.optional_text(1)?
+            && name != phase.name()
+        {
+            return Err(given.bad(1, &format!("expected {}, where the script is", phase.name())));
+        }
+        match host.sieve(phase, &file) {
+            Ok(nested) => Ok(Done::Nested(nested)),
+            Err(problem) => Ok(Done::Values(vec![Value::Boolean(false), self.string(&problem.0)?])),
+        }
+    }
+
+    /// What a script of another language decided is decided by the script that began it.
+    pub(crate) fn ended(&mut self, outcome: postfleet_policy::Outcome) -> Outcome<Vec<Value>> {
+        self.effects.hold_ms = self.effects.hold_ms.saturating_add(outcome.hold_ms);
+        match outcome.disposition {
+            Disposition::End | Disposition::Keep | Disposition::Stop => {}
+            Disposition::Failed(_) => {
+                let problem = "the Sieve script ended with an error, which is in the log";
+                return Ok(vec![Value::Boolean(false), self.string(problem)?]);
+            }
+            decided => self.effects.verdict = Some(decided),
+        }
+        Ok(vec![Value::Boolean(true)])
     }
 
     fn binding(&self, host: &mut dyn LuaHost, given: &Arguments<'_>) -> Outcome<Done> {

@@ -151,6 +151,7 @@ pub(crate) enum Op {
     Print,
     Log,
     Query(Fetch),
+    Sieve,
     RegisterModule,
     Require,
     Time,
@@ -533,12 +534,19 @@ pub const FUNCTIONS: &[Function] = &[
     row("msys.timer.after", Op::Missing(TIMER), "…", "nothing", ANY, true, &[]),
     row("msys.timer.at", Op::Missing(TIMER), "…", "nothing", ANY, true, &[]),
     row("msys.timer.every", Op::Missing(TIMER), "…", "nothing", ANY, true, &[]),
-    row("msys.runSieveScript", Op::Missing(SIEVE), "file, phase, caps", "nothing", ANY, true, &[]),
+    row(
+        "msys.runSieveScript",
+        Op::Sieve,
+        "file [, phase [, caps]]",
+        "true, or false and what is wrong",
+        ANY,
+        false,
+        &[],
+    ),
 ];
 
 const CONTROL: &str = "this version has no console commands of scripts";
 const TIMER: &str = "this version has no timers of scripts";
-const SIEVE: &str = "Lua cannot run Sieve in this version; name the file in a stanza sieve beside this one";
 
 /// Modules that `require` knows beside the packages of the functions.
 pub(crate) const PACKAGES: &[&str] = &[

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mlua::{Table, Thread, Value};
-use postfleet_policy::{Answer, Disposition, Level, LuaHost, Outcome, Reply, Request};
+use postfleet_policy::{Answer, Disposition, Level, LuaHost, Nested, NestedStep, Outcome, Reply, Request};
 
 use crate::call::{Caller, Done, Effects, Pending};
 use crate::callout::Callout;
@@ -45,6 +45,8 @@ enum Waiting {
     Paused(Vec<Value>),
     /// The callout is called anew.
     Again,
+    /// A script of another language goes on with it.
+    Nested(Box<dyn Nested>),
 }
 
 /// One callout of one module under way.
@@ -128,6 +130,11 @@ impl Execution {
                 Some((request, waiting, None)) => {
                     self.waiting = Some((request.clone(), waiting, None));
                     return Step::Wait(request);
+                }
+                Some((_, Waiting::Nested(mut nested), Some(answer))) => {
+                    nested.resume(answer);
+                    self.nested(host, loaded, nested);
+                    continue;
                 }
                 Some((_, waiting, Some(answer))) => self.take_answer(loaded, waiting, answer),
                 None => {}
@@ -217,6 +224,7 @@ impl Execution {
         let Some((running, callout, item)) = &mut self.running else { return };
         running.slice = 0;
         match waiting {
+            Waiting::Nested(_) => {}
             Waiting::Paused(values) => running.next = values,
             Waiting::Again => {
                 let (module, callout, item) = (running.module, *callout, item.clone());
@@ -289,13 +297,17 @@ impl Execution {
             Turn::Asks(number, values) => {
                 let mut caller = Caller { sandbox, callout, effects: &mut self.effects };
                 match caller.perform(host, number, &values) {
+                    Ok(Done::Nested(nested)) => {
+                        self.running = Some((running, callout, item));
+                        return self.nested(host, loaded, nested);
+                    }
                     Ok(Done::Wait(request, pending)) => {
                         self.waiting = Some((request, Waiting::Script(pending), None));
                     }
                     other => {
                         let values = other.map(|done| match done {
                             Done::Values(values) => values,
-                            Done::Wait(..) => Vec::new(),
+                            Done::Wait(..) | Done::Nested(_) => Vec::new(),
                         });
                         let values = packed(loaded, values);
                         if running.slice > limits.slice_max / 2 {
@@ -306,6 +318,19 @@ impl Execution {
                     }
                 }
                 self.running = Some((running, callout, item));
+            }
+        }
+    }
+
+    /// Lets a script of another language go on; the running one waits for its end.
+    fn nested(&mut self, host: &mut dyn LuaHost, loaded: &Loaded, mut nested: Box<dyn Nested>) {
+        let Some((running, callout, _)) = &mut self.running else { return };
+        match nested.step(host) {
+            NestedStep::Wait(request) => self.waiting = Some((request, Waiting::Nested(nested), None)),
+            NestedStep::Done(outcome) => {
+                let mut caller =
+                    Caller { sandbox: &loaded.sandbox, callout: *callout, effects: &mut self.effects };
+                running.next = packed(loaded, caller.ended(outcome));
             }
         }
     }

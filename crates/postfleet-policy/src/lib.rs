@@ -30,7 +30,7 @@ pub use host::{
     SeriesWrite, Spread, Windows,
 };
 pub use lifetime::lifetime;
-pub use lua::{Edit, Item, Level, LuaHost, NamedSeries, SeriesKey, SeriesKind};
+pub use lua::{Edit, Item, Level, LuaHost, NamedSeries, Nested, NestedStep, SeriesKey, SeriesKind};
 pub use message::Message;
 pub use need::{Need, Wanted};
 pub use outcome::{Disposition, Outcome, Reply};

@@ -1,12 +1,14 @@
 //! What only Lua asks of the node.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
 use crate::fault::Fault;
-use crate::host::{Events, Host, Path, Scope, Spread, Windows};
-use crate::outcome::Reply;
+use crate::host::{Answer, Events, Host, Path, Request, Scope, Spread, Windows};
+use crate::outcome::{Outcome, Reply};
+use crate::phase::Phase;
 use postfleet_types::Prefix;
 
 /// How urgent a line of the log is.
@@ -118,8 +120,30 @@ pub enum Edit {
     Remove,
 }
 
+/// Where a run of another language stands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum NestedStep {
+    /// It goes on with the answer.
+    Wait(Request),
+    /// It has ended.
+    Done(Outcome),
+}
+
+/// A run of a script of another language, begun by a script.
+pub trait Nested: Send {
+    /// Goes on until it has to wait or ends.
+    fn step(&mut self, host: &mut dyn Host) -> NestedStep;
+    /// Takes the answer to what it waits for.
+    fn resume(&mut self, answer: Answer);
+}
+
 /// A [`Host`] for Lua.
 pub trait LuaHost: Host {
+    /// A run of a Sieve script in this phase that has not begun.
+    ///
+    /// # Errors
+    /// The file cannot be read, or does not compile for the phase.
+    fn sieve(&mut self, phase: Phase, file: &str) -> Result<Box<dyn Nested>, Fault>;
     /// The address of the client; in `set_binding` of the client from which the message came; none where there is no
     /// connection.
     fn client(&mut self) -> Option<IpAddr>;

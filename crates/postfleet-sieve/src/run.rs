@@ -14,7 +14,7 @@ use crate::template::{Piece, Template};
 use crate::value::{HashId, Value};
 use postfleet_policy::Fault;
 use postfleet_policy::{Answer, Context, Host, Phase, Place, Request};
-use postfleet_policy::{Disposition, Outcome, Reply};
+use postfleet_policy::{Disposition, Nested, NestedStep, Outcome, Reply};
 
 /// What becomes of a run after a runtime error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,19 @@ pub enum Step {
     Wait(Request),
     /// The run has ended; stepping again says the same.
     Done(Outcome),
+}
+
+impl Nested for Execution {
+    fn step(&mut self, host: &mut dyn Host) -> NestedStep {
+        match Self::step(self, host) {
+            Step::Wait(request) => NestedStep::Wait(request),
+            Step::Done(outcome) => NestedStep::Done(outcome),
+        }
+    }
+
+    fn resume(&mut self, answer: Answer) {
+        Self::resume(self, answer);
+    }
 }
 
 /// A runtime error; a final one ends the run, also where errors are skipped: nobody is refused for it then.

@@ -264,3 +264,67 @@ fn policy_p06_p20_p24_lua_holds_refuses_edits_and_fails_as_written() {
     assert_eq!(node.console("scriptlet:t flush cache"), "flushed 1 entries from the script cache\n");
     assert!(client.command("MAIL FROM:<strict@c.example>").unwrap().starts_with("250 "));
 }
+
+/// What Lua runs of the other language decides, waits and fails as if it stood in the same place.
+#[test]
+fn lua_runs_sieve_in_its_phase() {
+    let fleet = Fleet::start(1);
+    let node = &fleet.nodes[0];
+    let write = |name: &str, text: &str| {
+        std::fs::write(node.config.parent().unwrap().join(name), text).unwrap();
+    };
+    write("refuse.sieve", "ec_action 550 \"5.7.1 not from you\";");
+    write("note.sieve", "vctx_mess_set \"seen\" \"by sieve\";");
+    write("broken.sieve", "nosuch_action;");
+    write(
+        "outer.lua",
+        r#"local mod = {}
+function mod:validate_mailfrom(str, accept, vctx)
+  if str == "refused@c.example" then
+    assert(msys.runSieveScript("refuse.sieve", "mailfrom", {}))
+  elseif str == "noted@c.example" then
+    assert(msys.runSieveScript("note.sieve"))
+    vctx:set_code(451, "4.7.0 " .. vctx:get(msys.core.VCTX_MESS, "seen"))
+  elseif str == "broken@c.example" then
+    local ok, problem = msys.runSieveScript("broken.sieve")
+    vctx:set_code(452, "4.3.0 " .. tostring(ok) .. " " .. problem:match("broken.sieve:%d+"))
+  elseif str == "missing@c.example" then
+    local ok, problem = msys.runSieveScript("nowhere.sieve")
+    vctx:set_code(453, "4.3.0 " .. tostring(ok) .. " " .. problem:match("nowhere.sieve"))
+  elseif str == "phase@c.example" then
+    local ok, problem = pcall(msys.runSieveScript, "note.sieve", "data")
+    vctx:set_code(454, "4.3.0 " .. tostring(ok) .. " " .. problem:match("expected .*"))
+  end
+  return msys.core.VALIDATE_CONT
+end
+msys.registerModule("outer", mod)
+"#,
+    );
+    let text = std::fs::read_to_string(&node.config).unwrap();
+    let folder = node.config.parent().unwrap().display().to_string();
+    let more = format!("scriptlet \"s\" {{ script \"outer\" {{ source = \"{folder}/outer\" }} }}\n");
+    std::fs::write(&node.config, format!("{text}\n{more}")).unwrap();
+    let answer = fleet.console(0, "config reload");
+    assert!(answer.ends_with("Reconfigure complete\n"), "{answer}");
+
+    let replies = [
+        ("refused@c.example", "550 5.7.1 not from you"),
+        ("noted@c.example", "451 4.7.0 by sieve"),
+        ("broken@c.example", "452 4.3.0 false broken.sieve:1"),
+        ("missing@c.example", "453 4.3.0 false nowhere.sieve"),
+        ("phase@c.example", "454 4.3.0 false expected mailfrom, where the script is"),
+        ("other@c.example", "250 "),
+    ];
+    let mut client = session(&node.smtp_proxy, "198.51.100.9");
+    for (sender, expected) in replies {
+        let reply = client.command(&format!("MAIL FROM:<{sender}>")).unwrap();
+        assert!(reply.starts_with(expected), "{sender}: {reply}");
+    }
+    // A flush reads the Sieve script anew, too.
+    write("refuse.sieve", "ec_action 551 \"5.7.1 never again\";");
+    let flushed = fleet.console(0, "scriptlet:s flush cache");
+    assert!(flushed.contains("from the script cache"), "{flushed}");
+    client.command("RSET").unwrap();
+    let reply = client.command("MAIL FROM:<refused@c.example>").unwrap();
+    assert_eq!(reply, "551 5.7.1 never again\r\n");
+}

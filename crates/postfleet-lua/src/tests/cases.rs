@@ -307,3 +307,52 @@ msys.registerModule("test", mod)
     assert_eq!((ending.outcome.disposition, ending.ends_phase), (reply("451", "4.7.1 slow down"), true));
     assert_eq!(ending.errors, Vec::<String>::new());
 }
+
+/// Sleeps once, then decides.
+struct Other(Option<postfleet_policy::Outcome>, bool);
+
+impl postfleet_policy::Nested for Other {
+    fn step(&mut self, host: &mut dyn postfleet_policy::Host) -> postfleet_policy::NestedStep {
+        if !self.1 {
+            return postfleet_policy::NestedStep::Wait(Request::Sleep { ms: 70 });
+        }
+        host.set_context(postfleet_policy::Context::Message, "ran", Some("yes"));
+        postfleet_policy::NestedStep::Done(self.0.take().expect("one end"))
+    }
+
+    fn resume(&mut self, _: postfleet_policy::Answer) {
+        self.1 = true;
+    }
+}
+
+#[test]
+fn a_script_of_another_language_waits_and_decides_in_its_place() {
+    let mut model = Model::default();
+    model.sieves = Some(|_, file| {
+        let disposition = match file {
+            "refuse" => reply("550", "no"),
+            "fail" => Disposition::Failed(Reply::policy_failure()),
+            "end" => Disposition::End,
+            _ => return Err(postfleet_policy::Fault::new("no such file")),
+        };
+        Ok(Box::new(Other(Some(postfleet_policy::Outcome { disposition, hold_ms: 30 }), false)))
+    });
+    let ending = run(
+        &mut model,
+        Callout::Mailfrom,
+        "print(msys.runSieveScript('refuse', 'mailfrom', {})) print(vctx:get(msys.core.VCTX_MESS, 'ran'))
+         print(msys.runSieveScript('end')) print(msys.runSieveScript('fail')) print(msys.runSieveScript('none'))",
+    );
+    assert_eq!(ending.errors, Vec::<String>::new());
+    assert_eq!(ending.outcome.disposition, reply("550", "no"));
+    assert_eq!(ending.outcome.hold_ms, 90);
+    assert_eq!(model.asked, vec![Request::Sleep { ms: 70 }; 3]);
+    let printed: Vec<&str> = model.printed.iter().map(|(_, line)| line.as_str()).collect();
+    let failed = "false the Sieve script ended with an error, which is in the log";
+    assert_eq!(printed, ["true", "yes", "true", failed, "false no such file"]);
+    assert_eq!(
+        failure(&mut model, Callout::Mailfrom, "msys.runSieveScript('end', 'data')"),
+        "test: validate_mailfrom: test.lua:2: bad argument #2 to 'msys.runSieveScript': expected mailfrom, where the \
+         script is"
+    );
+}

@@ -156,7 +156,10 @@ const ABOUT: &[(&str, &str)] = &[
     ("msys.timer.after", "Refused: this version has no timers of scripts."),
     ("msys.timer.at", "Refused, as `msys.timer.after`."),
     ("msys.timer.every", "Refused, as `msys.timer.after`."),
-    ("msys.runSieveScript", "Refused: name the file in a `sieve` stanza."),
+    (
+        "msys.runSieveScript",
+        "Runs a Sieve script in the phase where the call is; `phase` may say its name, and is an error where it is another one. A relative `file` starts at the folder of the configuration. What the script decides (a reply, a discard, a hold) is decided by the caller, whose own decision afterwards takes its place. `caps` is accepted: every capability is there. False with a text when the file cannot be read, does not compile for the phase, or ends with an error.",
+    ),
 ];
 
 fn phases(function: &Function) -> String {

@@ -5,8 +5,8 @@ use super::visit::Visit;
 use crate::node::Node;
 use crate::notices::{Severity, notice};
 use postfleet_policy::{
-    Assign, Binding, Change, Class, Context, Events, Fault, Host, Kind, Message, Path, Phase, Place, Scope,
-    SeriesRead, SeriesWrite, Windows, spf,
+    Assign, Binding, Change, Class, Context, Events, Fault, Host, Kind, Message, Nested, Path, Phase, Place,
+    Scope, SeriesRead, SeriesWrite, Windows, spf,
 };
 use postfleet_queue::Assigned;
 use postfleet_types::normalised;
@@ -17,6 +17,8 @@ use std::sync::Arc;
 pub(super) trait Home: Sync {
     /// How the log names it.
     fn kind(&self) -> &'static str;
+    /// A run of a Sieve script that has not begun.
+    fn sieve(&self, phase: Phase, file: &str) -> Result<Box<dyn Nested>, Fault>;
     /// One more for a counter; `slot` is such as `connect_phase1`.
     fn count(&self, slot: &str, counter: &str, class: Class);
 }

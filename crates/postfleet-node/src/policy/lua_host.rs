@@ -4,8 +4,8 @@ use super::host::LiveHost;
 use crate::clock;
 use crate::notices::{Severity, notice};
 use postfleet_policy::{
-    Edit, Events, Fault, Item, Level, LuaHost, NamedSeries, Path, Reply, Scope, SeriesKey, SeriesKind,
-    Windows,
+    Edit, Events, Fault, Item, Level, LuaHost, NamedSeries, Nested, Path, Phase, Reply, Scope, SeriesKey,
+    SeriesKind, Windows,
 };
 use postfleet_types::{Prefix, normalised};
 use std::net::{IpAddr, SocketAddr};
@@ -26,6 +26,10 @@ fn no_session() -> Fault {
 }
 
 impl LuaHost for LiveHost<'_> {
+    fn sieve(&mut self, phase: Phase, file: &str) -> Result<Box<dyn Nested>, Fault> {
+        self.home.sieve(phase, file)
+    }
+
     fn client(&mut self) -> Option<IpAddr> {
         self.visit.as_ref().map(|visit| normalised(visit.client.ip()))
     }

@@ -4,14 +4,16 @@ use super::ask::answer_without_session;
 use super::host::{Home, LiveHost};
 use super::live::Policies;
 use super::script_files::{self, Files, Paths};
+use super::sieve::Includes;
 use super::visit::Visit;
 use super::{Finding, Module, Run, Step, Verdict};
 use crate::node::Node;
 use crate::notices::{Severity, notice};
 use postfleet_datasource::Rows;
 use postfleet_lua::{Callout, Ending, Execution, OnError, Program};
-use postfleet_policy::{Answer, Class, Disposition, Phase, Request};
-use std::path::Path;
+use postfleet_policy::{Answer, Class, Disposition, Fault, Nested, Phase, Request};
+use postfleet_sieve::ErrorMode;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -27,6 +29,8 @@ pub(crate) struct ScriptletOptions {
     /// Name and `source`, in the order of the configuration.
     pub(crate) scripts: Vec<(String, String)>,
     pub(crate) paths: Paths,
+    /// Where relative names of Sieve scripts start.
+    pub(crate) directory: PathBuf,
     /// After how long it is looked whether their files are others; none: never.
     pub(crate) ttl: Option<Duration>,
 }
@@ -44,6 +48,8 @@ pub(crate) struct Scriptlet {
     /// When the files were last looked at, and what they were, whether they could be used or not. Held while scripts are
     /// read anew, so that this happens once at a time.
     looked: tokio::sync::Mutex<(Instant, Files)>,
+    /// Sieve scripts that the scripts ran.
+    sieves: Arc<Includes>,
     policies: Arc<Policies>,
 }
 
@@ -53,7 +59,8 @@ impl Scriptlet {
         let (program, files) = load(&options);
         let program = RwLock::new(Arc::new(program?));
         let looked = tokio::sync::Mutex::new((Instant::now(), files));
-        Ok(Self { options, program, looked, policies })
+        let sieves = Arc::new(Includes::new(options.directory.clone()));
+        Ok(Self { options, program, looked, sieves, policies })
     }
 
     /// How statistics are kept.
@@ -156,6 +163,7 @@ impl Scriptlet {
     /// Reads all scripts anew. When one cannot be used, or its `init` fails, what was loaded stays. Says how many there are.
     pub(crate) async fn flush(&self, node: &Arc<Node>) -> Result<usize, String> {
         let mut looked = self.looked.lock().await;
+        self.sieves.flush();
         self.replace(node, &mut looked).await
     }
 
@@ -182,6 +190,7 @@ impl Scriptlet {
             return;
         }
         looked.0 = Instant::now();
+        self.sieves.flush();
         let (paths, before) = (Arc::clone(&self.options.paths), looked.1.clone());
         let changed = tokio::task::spawn_blocking(move || before.have_changed(&paths)).await;
         if !changed.unwrap_or(false) {
@@ -206,6 +215,14 @@ impl Scriptlet {
 impl Home for Scriptlet {
     fn kind(&self) -> &'static str {
         "scriptlet"
+    }
+
+    fn sieve(&self, phase: Phase, file: &str) -> Result<Box<dyn Nested>, Fault> {
+        let mode = match self.options.on_error {
+            OnError::Continue => ErrorMode::Continue,
+            OnError::Fail => ErrorMode::Fail,
+        };
+        self.sieves.begin(phase, file, mode)
     }
 
     fn count(&self, slot: &str, counter: &str, class: Class) {

@@ -5,6 +5,7 @@ use super::live::Policies;
 use super::visit::Visit;
 use super::{Finding, Module, Run, Step, Verdict};
 use crate::notices::{Severity, notice};
+use postfleet_policy::Nested;
 use postfleet_sieve::{
     Answer, Class, Disposition, ErrorMode, Execution, Fault, Library, Limits, Phase, SCRIPT_BYTES_MAX, Script,
 };
@@ -41,8 +42,38 @@ pub(crate) struct Sieve {
     options: SieveOptions,
     /// In the order of phases, then of numbers.
     slots: Vec<Slot>,
-    includes: RwLock<BTreeMap<(Phase, String), Arc<Script>>>,
+    includes: Arc<Includes>,
     policies: Arc<Policies>,
+}
+
+/// Scripts that others name as they run, compiled once.
+pub(super) struct Includes {
+    /// Where relative names start.
+    directory: PathBuf,
+    compiled: RwLock<BTreeMap<(Phase, String), Arc<Script>>>,
+}
+
+impl Includes {
+    pub(super) fn new(directory: PathBuf) -> Self {
+        Self { directory, compiled: RwLock::default() }
+    }
+
+    /// Drops all; how many there were.
+    pub(super) fn flush(&self) -> usize {
+        std::mem::take(&mut *self.compiled.write().unwrap_or_else(PoisonError::into_inner)).len()
+    }
+
+    /// A run of a script that another language begins.
+    pub(super) fn begin(
+        self: &Arc<Self>,
+        phase: Phase,
+        file: &str,
+        mode: ErrorMode,
+    ) -> Result<Box<dyn Nested>, Fault> {
+        let script = self.script(phase, file)?;
+        let library = Arc::clone(self) as Arc<dyn Library>;
+        Ok(Box::new(Execution::new(&script, mode, Limits::default()).with_library(library)))
+    }
 }
 
 /// Reads and compiles one script.
@@ -76,7 +107,8 @@ impl Sieve {
                 script: RwLock::new(Arc::new(script)),
             });
         }
-        Ok(Self { options, slots, includes: RwLock::default(), policies })
+        let includes = Arc::new(Includes::new(options.directory.clone()));
+        Ok(Self { options, slots, includes, policies })
     }
 
     /// How statistics are kept.
@@ -87,12 +119,7 @@ impl Sieve {
     /// Drops every compiled script and reads it anew. One that does not compile any more stays as it was. Returns how
     /// many were dropped, and what is wrong with the others. Reads files.
     pub(crate) fn flush(&self) -> (usize, Vec<String>) {
-        let mut flushed = {
-            let mut includes = self.includes.write().unwrap_or_else(PoisonError::into_inner);
-            let count = includes.len();
-            includes.clear();
-            count
-        };
+        let mut flushed = self.includes.flush();
         let mut problems = Vec::new();
         for slot in &self.slots {
             match compile(slot.phase, &slot.path) {
@@ -118,20 +145,24 @@ impl Home for Sieve {
         "sieve"
     }
 
+    fn sieve(&self, phase: Phase, file: &str) -> Result<Box<dyn Nested>, Fault> {
+        self.includes.begin(phase, file, self.options.mode)
+    }
+
     fn count(&self, slot: &str, counter: &str, class: Class) {
         self.policies.count(&self.key(), &format!("{slot}:{counter}"), class);
     }
 }
 
-impl Library for Sieve {
+impl Library for Includes {
     fn script(&self, phase: Phase, uri: &str) -> Result<Arc<Script>, Fault> {
         let key = (phase, uri.to_owned());
-        if let Some(known) = self.includes.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+        if let Some(known) = self.compiled.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Ok(Arc::clone(known));
         }
-        let path = self.options.directory.join(uri.strip_prefix("file://").unwrap_or(uri));
+        let path = self.directory.join(uri.strip_prefix("file://").unwrap_or(uri));
         let script = Arc::new(blocking(|| compile(phase, &path)).map_err(Fault::new)?);
-        let mut includes = self.includes.write().unwrap_or_else(PoisonError::into_inner);
+        let mut includes = self.compiled.write().unwrap_or_else(PoisonError::into_inner);
         if includes.len() >= INCLUDES_MAX {
             includes.clear();
         }
@@ -180,7 +211,7 @@ impl Run for SieveRun {
                 self.running = Some((
                     at,
                     Execution::new(&script, self.sieve.options.mode, Limits::default())
-                        .with_library(Arc::clone(&self.sieve) as Arc<dyn Library>),
+                        .with_library(Arc::clone(&self.sieve.includes) as Arc<dyn Library>),
                 ));
             }
             let Some((at, execution)) = &mut self.running else { continue };

@@ -53,6 +53,11 @@ fn paths(config: &Config) -> Paths {
     Arc::new(move |source: &str| config.script_paths(source).into_iter().map(PathBuf::from).collect())
 }
 
+/// Where relative names of Sieve scripts start.
+fn directory(config: &Config) -> PathBuf {
+    Path::new(config.main_file()).parent().map(Path::to_path_buf).unwrap_or_default()
+}
+
 fn on_error(settings: &ScriptletSettings) -> OnError {
     if settings.errors_refuse { OnError::Fail } else { OnError::Continue }
 }
@@ -64,6 +69,7 @@ fn scriptlet_options(config: &Config, settings: ScriptletSettings) -> ScriptletO
         name: settings.name,
         scripts: settings.scripts,
         paths: paths(config),
+        directory: directory(config),
     }
 }
 
@@ -76,7 +82,7 @@ fn options(config: &Config, settings: SieveSettings) -> anyhow::Result<SieveOpti
     Ok(SieveOptions {
         name: settings.name,
         mode: if settings.errors_refuse { ErrorMode::Fail } else { ErrorMode::Continue },
-        directory: Path::new(config.main_file()).parent().map(Path::to_path_buf).unwrap_or_default(),
+        directory: directory(config),
         slots: settings.scripts.into_iter().map(slot).collect::<anyhow::Result<_>>()?,
     })
 }

@@ -1,5 +1,6 @@
 //! What only Lua asks.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -10,8 +11,9 @@ use postfleet_types::Prefix;
 use super::Model;
 use crate::fault::Fault;
 use crate::host::{Events, Path, Scope, Windows};
-use crate::lua::{Edit, Item, Level, LuaHost, NamedSeries, SeriesKey, SeriesKind};
+use crate::lua::{Edit, Item, Level, LuaHost, NamedSeries, Nested, SeriesKey, SeriesKind};
 use crate::outcome::Reply;
+use crate::phase::Phase;
 
 fn checked(address: &str) -> Result<(), Fault> {
     let wrong = address.chars().any(|c| c.is_control() || c == '<' || c == '>');
@@ -19,6 +21,11 @@ fn checked(address: &str) -> Result<(), Fault> {
 }
 
 impl LuaHost for Model {
+    fn sieve(&mut self, phase: Phase, file: &str) -> Result<Box<dyn Nested>, Fault> {
+        self.sieves
+            .map_or_else(|| Err(Fault::new(format!("{file}: no such file"))), |sieves| sieves(phase, file))
+    }
+
     fn client(&mut self) -> Option<IpAddr> {
         self.client
     }

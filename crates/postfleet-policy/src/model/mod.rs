@@ -6,6 +6,7 @@ mod keys;
 mod lua;
 mod objects;
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
@@ -19,7 +20,7 @@ use crate::binding::{Assign, Binding};
 use crate::fault::Fault;
 use crate::host::{Answer, Change, Class, Context, Event, Events, Host, Kind, Path, Place, Request};
 use crate::host::{Scope, SeriesRead, SeriesWrite, Spread, Windows};
-use crate::lua::Level;
+use crate::lua::{Level, Nested};
 use crate::message::Message;
 use crate::outcome::Reply;
 use crate::phase::Phase;
@@ -39,6 +40,9 @@ pub struct Touch {
     /// Its name.
     pub object: String,
 }
+
+/// Begins a run of a file.
+pub type Sieves = fn(Phase, &str) -> Result<Box<dyn Nested>, Fault>;
 
 /// See the module.
 pub struct Model {
@@ -96,6 +100,8 @@ pub struct Model {
     pub bindings: Vec<Binding>,
     /// Who the copy at hand is assigned to.
     pub binding: Option<Binding>,
+    /// How scripts of the other language are had.
+    pub sieves: Option<Sieves>,
     /// What databases answer.
     pub rows: Result<Rows, Fault>,
     /// What runs waited for.
@@ -140,6 +146,7 @@ impl Default for Model {
             bindings: Vec::new(),
             binding: None,
             decided: None,
+            sieves: None,
             rows: Ok(Rows::default()),
             asked: Vec::new(),
             touched: BTreeSet::new(),

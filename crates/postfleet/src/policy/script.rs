@@ -1,7 +1,7 @@
 //! A script of either language, ready to run.
 
 use postfleet_lua::{Callout, OnError, Program, Source};
-use postfleet_policy::{Fault, Phase};
+use postfleet_policy::{Fault, Nested, Phase};
 use postfleet_sieve::{ErrorMode, Limits};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,6 +32,14 @@ impl postfleet_sieve::Library for Folder {
         let compiled = postfleet_sieve::Script::compile(&path.display().to_string(), phase, &text);
         compiled.map(Arc::new).map_err(|error| Fault::new(error.to_string()))
     }
+}
+
+/// A run that a Lua script begins; relative names start where the tool does.
+pub(super) fn nested(phase: Phase, file: &str) -> Result<Box<dyn Nested>, Fault> {
+    let folder = Folder(PathBuf::new());
+    let script = postfleet_sieve::Library::script(&folder, phase, file)?;
+    let execution = postfleet_sieve::Execution::new(&script, ErrorMode::Continue, Limits::default());
+    Ok(Box::new(execution.with_library(Arc::new(folder))))
 }
 
 impl postfleet_lua::Library for Folder {

@@ -51,13 +51,14 @@ enum Fate {
 
 /// Runs a script on a record.
 pub(super) fn walk(script: &Script, record: &Record) -> Report {
-    let model = match record.fleet() {
+    let mut model = match record.fleet() {
         Ok(model) => model,
         Err(problem) => {
             let step = Step { errors: vec![problem], ..empty("record") };
             return Report { steps: vec![step] };
         }
     };
+    model.sieves = Some(super::script::nested);
     let mut walk = Walk { script, model, session: None, steps: Vec::new() };
     walk.outside(Callout::Init);
     if walk.steps.iter().all(|step| step.errors.is_empty()) {
