@@ -17,6 +17,9 @@ use crate::sandbox::Turn;
 const AGAIN_MS: u64 = 100;
 const AGAIN_MAX: u32 = 600;
 
+/// Instructions that a statement of another language is counted as: it does more than one.
+const NESTED_COST: u64 = 20;
+
 /// Where a run stands.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
@@ -325,12 +328,26 @@ impl Execution {
     /// Lets a script of another language go on; the running one waits for its end.
     fn nested(&mut self, host: &mut dyn LuaHost, loaded: &Loaded, mut nested: Box<dyn Nested>) {
         let Some((running, callout, _)) = &mut self.running else { return };
-        match nested.step(host) {
-            NestedStep::Wait(request) => self.waiting = Some((request, Waiting::Nested(nested), None)),
+        let (began, before) = (Instant::now(), nested.spent());
+        let step = nested.step(host);
+        running.computed = running.computed.saturating_add(began.elapsed());
+        let used = nested.spent().saturating_sub(before).saturating_mul(NESTED_COST);
+        running.instructions = running.instructions.saturating_add(used);
+        running.slice = running.slice.saturating_add(used);
+        match step {
+            NestedStep::Wait(request) => {
+                running.slice = 0;
+                self.waiting = Some((request, Waiting::Nested(nested), None));
+            }
             NestedStep::Done(outcome) => {
                 let mut caller =
                     Caller { sandbox: &loaded.sandbox, callout: *callout, effects: &mut self.effects };
-                running.next = packed(loaded, caller.ended(outcome));
+                let values = packed(loaded, caller.ended(outcome));
+                if running.slice > self.program.limits.slice_max / 2 {
+                    self.waiting = Some((Request::Sleep { ms: 0 }, Waiting::Paused(values), None));
+                } else {
+                    running.next = values;
+                }
             }
         }
     }

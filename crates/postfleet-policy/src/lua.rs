@@ -135,6 +135,8 @@ pub trait Nested: Send {
     fn step(&mut self, host: &mut dyn Host) -> NestedStep;
     /// Takes the answer to what it waits for.
     fn resume(&mut self, answer: Answer);
+    /// Statements, or what else its steps are, so far.
+    fn spent(&self) -> u64;
 }
 
 /// A [`Host`] for Lua.

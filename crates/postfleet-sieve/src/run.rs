@@ -72,6 +72,10 @@ impl Nested for Execution {
     fn resume(&mut self, answer: Answer) {
         Self::resume(self, answer);
     }
+
+    fn spent(&self) -> u64 {
+        self.instructions
+    }
 }
 
 /// A runtime error; a final one ends the run, also where errors are skipped: nobody is refused for it then.

@@ -323,6 +323,10 @@ impl postfleet_policy::Nested for Other {
     fn resume(&mut self, _: postfleet_policy::Answer) {
         self.1 = true;
     }
+
+    fn spent(&self) -> u64 {
+        7_000
+    }
 }
 
 #[test]
@@ -355,4 +359,33 @@ fn a_script_of_another_language_waits_and_decides_in_its_place() {
         "test: validate_mailfrom: test.lua:2: bad argument #2 to 'msys.runSieveScript': expected mailfrom, where the \
          script is"
     );
+}
+
+/// Ends at once, after so many statements.
+struct Busy(u64);
+
+impl postfleet_policy::Nested for Busy {
+    fn step(&mut self, _: &mut dyn postfleet_policy::Host) -> postfleet_policy::NestedStep {
+        self.0 = 3_000;
+        let disposition = Disposition::End;
+        postfleet_policy::NestedStep::Done(postfleet_policy::Outcome { disposition, hold_ms: 0 })
+    }
+
+    fn resume(&mut self, _: postfleet_policy::Answer) {}
+
+    fn spent(&self) -> u64 {
+        self.0
+    }
+}
+
+#[test]
+fn what_another_language_computes_is_paused_and_bounded_with_the_script() {
+    let mut model = Model::default();
+    model.sieves = Some(|_, _| Ok(Box::new(Busy(0))));
+    let text = "for i = 1, 10 do assert(msys.runSieveScript('x')) end print('done')";
+    assert_eq!(printed(&mut model, text), ["done"]);
+    // 60,000 instructions a run, 100,000 without a pause.
+    assert_eq!(model.asked, vec![Request::Sleep { ms: 0 }; 5]);
+    let error = failure(&mut model, Callout::Mailfrom, "while true do msys.runSieveScript('x') end");
+    assert!(error.contains("too many instructions"), "{error}");
 }
