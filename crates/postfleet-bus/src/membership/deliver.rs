@@ -76,7 +76,7 @@ impl Membership {
             Body::Heartbeat(heartbeat) if installed => {
                 self.heartbeats.delivered(now, from, header.epoch, &heartbeat);
                 if from == self.own {
-                    self.heartbeats.own_delivered(heartbeat.number);
+                    self.heartbeats.own_delivered(now, heartbeat.number);
                 }
                 self.check_clocks(now);
             }

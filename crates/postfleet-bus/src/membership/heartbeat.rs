@@ -16,10 +16,12 @@ use postfleet_types::{Epoch, Monotonic, NodeType, WallTime};
 /// An expulsion that did not come about is asked for again after this time.
 const AGAIN: Duration = Duration::from_secs(3);
 
-/// What one member's heartbeats told.
 /// Own heartbeats leave every second at least; one that is older than this means that the process stood still.
 const IN_TIME: Duration = Duration::from_secs(2);
+/// An own heartbeat that took longer from here to here says that those of others were late as well.
+const ORDERED_IN_TIME: Duration = Duration::from_secs(1);
 
+/// What one member's heartbeats told.
 #[derive(Debug)]
 pub(super) struct Pulse {
     pub(super) epoch: Epoch,
@@ -81,16 +83,28 @@ impl Heartbeats {
         self.number
     }
 
-    pub(super) fn own_delivered(&mut self, number: u64) {
-        if let Some(entry) = self.own.iter_mut().rev().find(|(own, _, _)| *own == number) {
-            entry.2 = true;
+    pub(super) fn own_delivered(&mut self, now: Monotonic, number: u64) {
+        let Some(entry) = self.own.iter_mut().rev().find(|(own, _, _)| *own == number) else { return };
+        entry.2 = true;
+        if now.since(entry.1) >= ORDERED_IN_TIME {
+            // The bus stood still, as while a ring is formed anew; what others sent meanwhile was late by as much.
+            self.clocks_from = now + IN_TIME;
+            self.pulses.values_mut().for_each(|pulse| pulse.wall = None);
         }
     }
 
+    /// Whether own heartbeats have not come back for so long. They come back in order; what is missing before one
+    /// that came back never will.
+    fn is_under_way_for(&self, now: Monotonic, limit: Duration) -> bool {
+        let under_way = self.own.iter().rev().take_while(|(_, _, back)| !back);
+        under_way.last().is_some_and(|(_, sent, _)| now.since(*sent) >= limit)
+    }
+
     pub(super) fn delivered(&mut self, now: Monotonic, from: RawId, epoch: Epoch, heartbeat: &Heartbeat) {
-        // A process that stood still reads at once what was sent long ago: that says nothing about clocks.
-        let in_time =
-            now >= self.clocks_from && self.clocks.is_some_and(|(own_sent, _)| now.since(own_sent) < IN_TIME);
+        // What comes after this process or the bus stood still was sent long ago: that says nothing about clocks.
+        let in_time = now >= self.clocks_from
+            && self.clocks.is_some_and(|(own_sent, _)| now.since(own_sent) < IN_TIME)
+            && !self.is_under_way_for(now, ORDERED_IN_TIME);
         if let Some(pulse) = self.pulses.get_mut(&from)
             && pulse.epoch == epoch
         {

@@ -631,3 +631,25 @@ fn old_heartbeats_say_nothing_about_clocks() {
     assert!(warnings.is_empty(), "{warnings:?}");
     assert_eq!(known(&table), 2);
 }
+
+/// A bus that stood still, as a ring that is formed anew, delivers many heartbeats at once.
+#[test]
+fn late_heartbeats_say_nothing_about_clocks() {
+    let mut table = Table::new();
+    let members = [
+        table.add(info("a", "192.0.2.1"), Options::default()),
+        table.add(info("b", "192.0.2.2"), Options::default()),
+    ];
+    table.pass(4, &members, honest);
+    table.network.set_stepwise(true);
+    table.pass(6, &members, honest);
+    table.network.set_stepwise(false);
+    table.pass(6, &members, honest);
+    for member in members {
+        let warnings: Vec<&Notice> =
+            table.notices[member].iter().filter(|n| n.text.contains("clock")).collect();
+        assert!(warnings.is_empty(), "{warnings:?}");
+        let health = table.connections[member].membership().health(table.network.now());
+        assert!(health.iter().all(|member| member.clock_offset_millis == Some(0)), "{health:?}");
+    }
+}
