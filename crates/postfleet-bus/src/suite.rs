@@ -132,6 +132,12 @@ pub trait Rig {
         wanted
     }
 
+    /// How many times as long as the suite thinks is enough it may wait for something. Where time is real, a busy machine
+    /// takes longer, and that breaks no promise; what is measured in time is measured elsewhere.
+    fn patience(&self) -> u32 {
+        1
+    }
+
     /// Worst time from a silent crash of a process to the view without it.
     fn bound(&self) -> Duration;
 }

@@ -20,6 +20,8 @@ use crate::table::{Availability, Entry, table};
 /// A checked command. Names are as typed; comparing them is the executor's business.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
+    /// Words that no command of the console begins with: a policy script may have registered the first.
+    Registered(Vec<String>),
     /// `cluster help`
     ClusterHelp,
     /// `cluster info`
@@ -400,10 +402,21 @@ fn dispatch(found: &[Word], profile: &Profile) -> Result<Command, Failure> {
             }
             Availability::Local => Err(Failure::usage(entry.grammar())),
         },
-        None => Err(module_command(first)
-            .or_else(|| incomplete(found, profile))
-            .unwrap_or_else(|| Failure::unknown_command(&first.text))),
+        None => match module_command(first).or_else(|| incomplete(found, profile)) {
+            Some(failure) => Err(failure),
+            None if profile.role == Role::Manager || is_command(&first.text) => {
+                Err(Failure::unknown_command(&first.text))
+            }
+            None => Ok(Command::Registered(found.iter().map(|word| word.text.clone()).collect())),
+        },
     }
+}
+
+/// Whether a command of the console begins with this word, in this version or a later one.
+#[must_use]
+pub fn is_command(word: &str) -> bool {
+    let begins = |entry: &Entry| entry.words.split(' ').next() == Some(word);
+    ["json", "xml"].contains(&word) || table().iter().any(begins)
 }
 
 /// The arguments when `found` begins with `words`. Command words are never quoted and match in their own case.

@@ -23,6 +23,8 @@ pub struct Names {
     pub caches: Vec<String>,
     /// Datasources.
     pub datasources: Vec<String>,
+    /// Console commands of policy scripts.
+    pub commands: Vec<String>,
     /// What may stand at the cursor in a configuration command: scopes, instances, options, values.
     pub config: Vec<String>,
 }
@@ -43,6 +45,9 @@ pub fn completions(line: &str, profile: &Profile, names: &Names) -> Vec<String> 
         Some((&("help" | "?"), rest)) => (true, rest),
         Some(_) | None => (false, typed.as_slice()),
     };
+    if given.is_empty() && !help {
+        found.extend(names.commands.iter().cloned());
+    }
     let offered = table().iter().filter(|entry| {
         matches!(entry.availability, Availability::Ready | Availability::Local)
             && exists(entry, profile)
@@ -123,6 +128,7 @@ mod tests {
             domains: Vec::new(),
             caches: ["users"].map(String::from).into(),
             datasources: ["aliases"].map(String::from).into(),
+            commands: ["greet"].map(String::from).into(),
             config: ["ESMTP_Listener", "Idle_Timeout"].map(String::from).into(),
         };
         assert_eq!(completions(line, &Profile::node("relay-0-1", "1.0.0"), &names), expected, "{line:?}");
@@ -131,6 +137,9 @@ mod tests {
     #[test]
     fn console_s1_5_completion() {
         check("cl", &["cluster"]);
+        check("gr", &["greet"]);
+        check("json gr", &["greet"]);
+        check("cluster gr", &[]);
         check("cluster s", &["shared"]);
         check("cluster shared ", &["list", "show", "why"]);
         check("cluster shared show o", &["outbound_cidr", "outbound_domains"]);

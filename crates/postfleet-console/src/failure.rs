@@ -90,6 +90,8 @@ codes! {
     NoSuchKey = "no_such_key",
     /// More than one thing is meant.
     Ambiguous = "ambiguous",
+    /// The function behind a command of a script failed.
+    ScriptFailed = "script_failed",
     /// No such node, or it has departed.
     NoSuchNode = "no_such_node",
     /// The domain is not in the route cache.

@@ -41,7 +41,7 @@ pub use audit::{AuditCommand, AuditIp, AuditMonitor, AuditScope, GaugeCommand, S
 pub use bindings::{BindingCommand, BindingFigures, SummaryOf, binding_summary};
 pub use command::{
     Command, CountKind, CountSelector, InboundService, MailqFilter, Parameters, Request, SlotCommand,
-    ThrottleCommand, canonical_object, parse,
+    ThrottleCommand, canonical_object, is_command, parse,
 };
 pub use complete::{Names, completions};
 pub use config::{

@@ -15,6 +15,7 @@ use crate::date::{Date, seconds};
 use crate::functions::{End, FUNCTIONS, Fetch, Function, Keyed, Op, context, level};
 use crate::sandbox::Sandbox;
 use crate::series;
+use crate::timers;
 
 /// The longest that a script may sleep at a time.
 const SLEEP_SECONDS_MAX: f64 = 300.0;
@@ -22,11 +23,27 @@ const SLEEP_SECONDS_MAX: f64 = 300.0;
 /// Bytes of a line that scripts print; the rest is cut.
 const LINE_BYTES_MAX: usize = 4096;
 
+/// Bytes that a console command may print.
+const OUTPUT_BYTES_MAX: usize = 1 << 20;
+
 /// What a call has done to the session so far.
 #[derive(Default)]
 pub(crate) struct Effects {
     pub(crate) verdict: Option<Disposition>,
     pub(crate) hold_ms: u64,
+    /// What a console command printed.
+    pub(crate) output: String,
+}
+
+impl Effects {
+    fn output(&mut self, line: &str) -> Outcome<()> {
+        if self.output.len().saturating_add(line.len()) >= OUTPUT_BYTES_MAX {
+            return Err(format!("the command printed more than {OUTPUT_BYTES_MAX} bytes"));
+        }
+        self.output.push_str(line);
+        self.output.push('\n');
+        Ok(())
+    }
 }
 
 /// What is done with the answer to a request.
@@ -106,20 +123,23 @@ impl Caller<'_> {
     ) -> Outcome<Done> {
         let function = function(number)?;
         let phase = self.callout.phase();
-        if let Op::Missing(reason) = function.op {
-            return Err(format!("{} is not available: {reason}", function.name));
-        }
-        if matches!(function.op, Op::RegisterModule | Op::Require) {
+        if matches!(function.op, Op::RegisterModule | Op::RegisterControl | Op::Require) {
             return Err(format!(
                 "{} belongs to the beginning of a script, outside of functions",
                 function.name
             ));
         }
-        if !function.is_permitted(phase) {
+        let permitted = match (self.callout, function.op) {
+            (callout, Op::Timer(_)) => callout == Callout::Init,
+            (Callout::Control | Callout::Timer, _) => function.needs_no_session(),
+            _ => function.is_permitted(phase),
+        };
+        if !permitted {
             let shown = function.phases.shown();
-            let init = if function.at_init { "init, " } else { "" };
+            let shown = if shown.is_empty() { "the beginning of a script" } else { &*shown };
+            let places = if function.at_init { format!("init, {shown}") } else { shown.to_owned() };
             let moment = self.callout.moment();
-            return Err(format!("'{}' is not permitted in {moment}; it is in {init}{shown}", function.name));
+            return Err(format!("'{}' is not permitted in {moment}; it is in {places}", function.name));
         }
         let given = Arguments { function, values, accept: &self.sandbox.accept };
         match function.op {
@@ -156,6 +176,9 @@ impl Caller<'_> {
                 Ok(Done::Wait(Request::Sleep { ms: milliseconds(seconds) }, Pending::Nothing))
             }
             Op::AsyncOk => Ok(Done::one(Value::Boolean(true))),
+            Op::Print if self.callout == Callout::Control => {
+                self.effects.output(&printed(values)).map(|()| Done::NOTHING)
+            }
             Op::Print => {
                 host.print(Level::Critical, &printed(values));
                 Ok(Done::NOTHING)
@@ -170,7 +193,13 @@ impl Caller<'_> {
             }
             Op::Query(fetch) => query(&given, fetch),
             Op::Sieve => self.sieve(host, &given),
-            Op::RegisterModule | Op::Require | Op::Missing(_) => Ok(Done::NOTHING),
+            Op::Timer(_) | Op::TimerStart | Op::TimerStop => {
+                if let Some((number, change)) = timers::change(&given).transpose()? {
+                    host.timer(number, change).map_err(fault)?;
+                }
+                Ok(Done::NOTHING)
+            }
+            Op::RegisterModule | Op::RegisterControl | Op::Require | Op::TimerName => Ok(Done::NOTHING),
         }
     }
 

@@ -29,10 +29,14 @@ pub enum Callout {
     SetBinding,
     /// The session ends.
     Dealloc,
+    /// A console command of the script was typed.
+    Control,
+    /// A timer of the script is due.
+    Timer,
 }
 
 impl Callout {
-    /// All, in the order of their moments.
+    /// Those that modules have functions for, in the order of their moments.
     pub const ALL: [Self; 13] = [
         Self::Init,
         Self::Deinit,
@@ -66,6 +70,8 @@ impl Callout {
             Self::EachRcpt => "validate_data_spool_each_rcpt",
             Self::SetBinding => "validate_set_binding",
             Self::Dealloc => "validate_dealloc",
+            Self::Control => "console command",
+            Self::Timer => "timer",
         }
     }
 
@@ -73,7 +79,7 @@ impl Callout {
     #[must_use]
     pub const fn phase(self) -> Option<Phase> {
         Some(match self {
-            Self::Init | Self::Deinit | Self::Dealloc => return None,
+            Self::Init | Self::Deinit | Self::Dealloc | Self::Control | Self::Timer => return None,
             Self::Connect => Phase::Connect,
             Self::Ehlo => Phase::Ehlo,
             Self::Mailfrom => Phase::Mailfrom,
@@ -109,6 +115,8 @@ impl Callout {
             Self::Init => "init",
             Self::Deinit => "deinit",
             Self::Dealloc => "dealloc",
+            Self::Control => "a console command",
+            Self::Timer => "a timer",
             _ => match self.phase() {
                 Some(phase) => phase.name(),
                 None => self.name(),

@@ -79,6 +79,12 @@ impl Function {
         }
     }
 
+    /// Whether console commands and timers may call it: what is no method of a session.
+    #[must_use]
+    pub fn needs_no_session(&self) -> bool {
+        self.at_init || !(self.name.contains(':') || self.phases.shown().is_empty())
+    }
+
     /// Whether a callout of this phase, or one without a session, may call it.
     #[must_use]
     pub fn is_permitted(&self, phase: Option<Phase>) -> bool {
@@ -99,6 +105,14 @@ pub(crate) enum Fetch {
     All,
     First,
     Execute,
+}
+
+/// When a timer calls its function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begin {
+    After,
+    At,
+    Every,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,11 +167,15 @@ pub(crate) enum Op {
     Query(Fetch),
     Sieve,
     RegisterModule,
+    RegisterControl,
+    Timer(Begin),
+    TimerStart,
+    TimerStop,
+    /// Answered without the host.
+    TimerName,
     Require,
     Time,
     Date,
-    /// Known to other servers, refused here with a reason.
-    Missing(&'static str),
 }
 
 const fn row(
@@ -170,6 +188,10 @@ const fn row(
     uses: &'static [Use],
 ) -> Function {
     Function { name, arguments, result, phases, at_init, uses, op }
+}
+
+const fn timer(name: &'static str, begin: Begin, arguments: &'static str) -> Function {
+    row(name, Op::Timer(begin), arguments, "timer", Phases::of(&[]), true, &[])
 }
 
 const fn used(object: &'static str, access: Access) -> Use {
@@ -530,10 +552,21 @@ pub const FUNCTIONS: &[Function] = &[
     row("os.date", Op::Date, "[format [, time]]", "string or table", ANY, true, &[]),
     row("msys.registerModule", Op::RegisterModule, "name, table", "nothing", Phases::of(&[]), false, &[]),
     row("require", Op::Require, "module", "the module", Phases::of(&[]), false, &[]),
-    row("msys.registerControl", Op::Missing(CONTROL), "prefix, function", "nothing", ANY, true, &[]),
-    row("msys.timer.after", Op::Missing(TIMER), "…", "nothing", ANY, true, &[]),
-    row("msys.timer.at", Op::Missing(TIMER), "…", "nothing", ANY, true, &[]),
-    row("msys.timer.every", Op::Missing(TIMER), "…", "nothing", ANY, true, &[]),
+    row(
+        "msys.registerControl",
+        Op::RegisterControl,
+        "word, function",
+        "nothing",
+        Phases::of(&[]),
+        false,
+        &[],
+    ),
+    timer("msys.timer.after", Begin::After, "seconds, function [, name]"),
+    timer("msys.timer.at", Begin::At, "time, function [, name]"),
+    timer("msys.timer.every", Begin::Every, "seconds, function [, name]"),
+    row("timer:start", Op::TimerStart, "", "nothing", ANY, true, &[]),
+    row("timer:stop", Op::TimerStop, "", "nothing", ANY, true, &[]),
+    row("timer:name", Op::TimerName, "", "string or nil", ANY, true, &[]),
     row(
         "msys.runSieveScript",
         Op::Sieve,
@@ -544,9 +577,6 @@ pub const FUNCTIONS: &[Function] = &[
         &[],
     ),
 ];
-
-const CONTROL: &str = "this version has no console commands of scripts";
-const TIMER: &str = "this version has no timers of scripts";
 
 /// Modules that `require` knows beside the packages of the functions.
 pub(crate) const PACKAGES: &[&str] = &[

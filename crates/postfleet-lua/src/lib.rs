@@ -30,6 +30,7 @@ mod program;
 mod run;
 mod sandbox;
 mod series;
+mod timers;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;

@@ -9,7 +9,7 @@ local raw_pcall, raw_xpcall, error, select, type, unpack, setmetatable =
 local raw_yield, raw_resume, raw_create, running, status =
   coroutine.yield, coroutine.resume, coroutine.create, coroutine.running, coroutine.status
 local sub, byte, concat, insert = string.sub, string.byte, table.concat, table.insert
-local tostring, tonumber, rawequal, pairs = tostring, tonumber, rawequal, pairs
+local tostring, tonumber, rawequal, rawget, pairs = tostring, tonumber, rawequal, rawget, pairs
 
 -- An error of the host is blamed on the line that called.
 local function finish(ok, ...)
@@ -215,7 +215,9 @@ end
 
 for name, operation in pairs(operations) do
   local object, method = name:match("^(%w+):([%w_]+)$")
-  if object then
+  if object == "timer" then
+    -- Below.
+  elseif object then
     local self = objects[object]
     methods[object][method] = function(me, ...)
       if not rawequal(me, self) then
@@ -239,6 +241,61 @@ for name, operation in pairs(operations) do
 end
 for name, value in pairs(constants) do
   G.msys.core[name] = value
+end
+
+-- Timers: the host keeps the time, the object here keeps the function, for as long as something refers to it.
+local NUMBER, CALL, NAME = {}, {}, {}
+local timers, made = setmetatable({}, { __mode = "v" }), 0
+local timer = {}
+local of_timers = {
+  __index = timer, __metatable = false,
+  __tostring = function(me) return "timer " .. (rawget(me, NAME) or rawget(me, NUMBER)) end,
+}
+
+local function number_of(me, method)
+  local number = type(me) == "table" and rawget(me, NUMBER)
+  if not number then error("call timer:" .. method .. "() with a colon", 3) end
+  return number
+end
+
+function timer.start(me)
+  local number = number_of(me, "start")
+  return finish(raw_yield(token, operations["timer:start"], number))
+end
+
+function timer.stop(me)
+  local number = number_of(me, "stop")
+  return finish(raw_yield(token, operations["timer:stop"], number))
+end
+
+function timer.name(me)
+  number_of(me, "name")
+  return me[NAME]
+end
+
+local function begun(me, ok, ...)
+  if not ok then error((...), 2) end
+  made = me[NUMBER]
+  timers[made] = me
+  return me
+end
+
+for _, kind in pairs({ "after", "at", "every" }) do
+  local full = "msys.timer." .. kind
+  local operation = operations[full]
+  G.msys.timer[kind] = function(when, call, name)
+    if type(call) ~= "function" then
+      error("bad argument #2 to '" .. full .. "' (function expected, got "
+        .. (call == nil and "no value" or type(call)) .. ")", 2)
+    end
+    local me = { [NUMBER] = made + 1, [CALL] = call, [NAME] = name and text(full, 3, name) }
+    return begun(setmetatable(me, of_timers), raw_yield(token, operation, when, made + 1))
+  end
+end
+
+local function timer_of(number)
+  local me = timers[number]
+  if me then return me[CALL], me[NAME] end
 end
 
 -- One for each script: modules of the operator are loaded into the script that requires them.
@@ -266,4 +323,4 @@ local function new_require()
   end
 end
 
-return G, objects.ac, objects.vctx, objects.msg, new_require
+return G, objects.ac, objects.vctx, objects.msg, new_require, timer_of

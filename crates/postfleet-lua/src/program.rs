@@ -6,6 +6,7 @@ use std::sync::{Arc, MutexGuard, PoisonError, TryLockError};
 
 use mlua::chunk::ChunkMode;
 use mlua::{Function, Table, Thread, Value};
+use postfleet_policy::TimerChange;
 
 use crate::arguments::{Arguments, Outcome};
 use crate::call::{function, printed, time};
@@ -14,9 +15,13 @@ use crate::error::{LoadError, text};
 use crate::functions::Op;
 use crate::limits::{Limits, OnError};
 use crate::sandbox::{Globals, Sandbox, Turn};
+use crate::timers;
 
 /// Bytes of one script.
 pub(crate) const SCRIPT_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of the word of a console command.
+const CONTROL_BYTES_MAX: usize = 64;
 
 /// Modules that the scripts of one program may require.
 const REQUIRED_MAX: usize = 200;
@@ -39,6 +44,9 @@ pub trait Library: Send + Sync {
     /// # Errors
     /// It is there but cannot be read.
     fn module(&self, name: &str) -> Result<Option<Source>, String>;
+
+    /// Whether the console has a command of its own that begins with this word.
+    fn is_command(&self, word: &str) -> bool;
 }
 
 /// No modules.
@@ -48,6 +56,10 @@ pub struct NoLibrary;
 impl Library for NoLibrary {
     fn module(&self, _: &str) -> Result<Option<Source>, String> {
         Ok(None)
+    }
+
+    fn is_command(&self, _: &str) -> bool {
+        false
     }
 }
 
@@ -59,11 +71,29 @@ pub(crate) struct Module {
     callouts: BTreeSet<Callout>,
 }
 
+/// A console command that a script registered.
+pub(crate) struct Control {
+    pub(crate) word: String,
+    pub(crate) function: Function,
+}
+
+/// What is called.
+#[derive(Clone)]
+pub(crate) enum Target {
+    /// A callout of this module.
+    Module(usize),
+    /// A function alone, with what messages call it.
+    Function(Function, String),
+}
+
 /// One interpreter with all scripts.
 pub(crate) struct Loaded {
     pub(crate) sandbox: Sandbox,
     scripts: Vec<Globals>,
     pub(crate) modules: Vec<Module>,
+    pub(crate) controls: Vec<Control>,
+    /// What was asked for timers as the scripts were loaded.
+    timers: Vec<(u32, TimerChange)>,
 }
 
 /// See the module.
@@ -127,6 +157,26 @@ impl Program {
             .any(|loaded| loaded.modules.iter().any(|module| module.callouts.contains(&callout)))
     }
 
+    /// Collects rubbish, so that timers that nothing refers to are gone.
+    pub fn collect(&self) {
+        for loaded in &self.loaded {
+            let _turn = loaded.turn();
+            // An error of a finaliser is a script's own; there are none here.
+            drop(loaded.sandbox.lua.gc_collect());
+        }
+    }
+
+    /// The words of the console commands that scripts registered.
+    pub fn controls(&self) -> impl Iterator<Item = &str> {
+        self.loaded.iter().take(1).flat_map(|loaded| &loaded.controls).map(|control| control.word.as_str())
+    }
+
+    /// What the scripts asked for timers as they were loaded. It is to be done when the program comes into force.
+    #[must_use]
+    pub fn timers(&self) -> &[(u32, TimerChange)] {
+        self.loaded.first().map(|loaded| loaded.timers.as_slice()).unwrap_or_default()
+    }
+
     /// An interpreter that is not running, if there is one.
     pub(crate) fn free(&self) -> usize {
         let count = self.loaded.len().max(1);
@@ -151,26 +201,46 @@ impl Loaded {
     }
 
     /// A call that has not begun: its coroutine and the globals of its own.
-    pub(crate) fn begin(&self, module: usize, callout: Callout) -> Outcome<(Thread, Table)> {
-        let missing = || "no such module".to_owned();
-        let module = self.modules.get(module).ok_or_else(missing)?;
-        let globals = self.scripts.get(module.script).ok_or_else(missing)?;
+    pub(crate) fn begin(&self, target: &Target, callout: Callout) -> Outcome<(Thread, Table)> {
+        let globals = self.script(target).ok_or_else(|| "no such script".to_owned())?;
         let made = || -> mlua::Result<(Thread, Table)> {
-            let function: Function = module.table.raw_get(callout.name())?;
+            let function = match (target, self.table(target)) {
+                (Target::Function(function, _), _) => function.clone(),
+                (Target::Module(_), Some(table)) => table.raw_get(callout.name())?,
+                (Target::Module(_), None) => return Err(mlua::Error::runtime("no such module")),
+            };
             Ok((self.sandbox.coroutine(function)?, globals.of_call(&self.sandbox.lua)?))
         };
         made().map_err(|error| text(&error))
     }
 
+    /// The globals of the script that what is called belongs to.
+    fn script(&self, target: &Target) -> Option<&Globals> {
+        match target {
+            Target::Module(module) => self.scripts.get(self.modules.get(*module)?.script),
+            Target::Function(function, _) => self.scripts.iter().find(|script| script.holds(function)),
+        }
+    }
+
     /// Puts the globals of a call in their place. The caller holds the turn.
-    pub(crate) fn enter(&self, module: usize, own: &Table) -> Outcome<()> {
-        let globals = self.modules.get(module).and_then(|module| self.scripts.get(module.script));
-        globals.map_or(Ok(()), |globals| globals.enter(own)).map_err(|error| text(&error))
+    pub(crate) fn enter(&self, target: &Target, own: &Table) -> Outcome<()> {
+        self.script(target).map_or(Ok(()), |globals| globals.enter(own)).map_err(|error| text(&error))
     }
 
     /// The table of a module, which its functions get as `self`.
-    pub(crate) fn table(&self, module: usize) -> Value {
-        self.modules.get(module).map_or(Value::Nil, |module| Value::Table(module.table.clone()))
+    pub(crate) fn table(&self, target: &Target) -> Option<&Table> {
+        match target {
+            Target::Module(module) => self.modules.get(*module).map(|module| &module.table),
+            Target::Function(..) => None,
+        }
+    }
+
+    /// As messages call it.
+    pub(crate) fn name<'a>(&'a self, target: &'a Target) -> &'a str {
+        match target {
+            Target::Module(module) => self.modules.get(*module).map_or("", |module| module.name.as_str()),
+            Target::Function(_, name) => name,
+        }
     }
 
     pub(crate) fn turn(&self) -> MutexGuard<'_, ()> {
@@ -193,12 +263,21 @@ impl Loading<'_> {
             line: None,
             problem: text(&error),
         })?;
-        let mut loaded = Loaded { sandbox, scripts: Vec::new(), modules: Vec::new() };
+        let mut loaded = Loaded {
+            sandbox,
+            scripts: Vec::new(),
+            modules: Vec::new(),
+            controls: Vec::new(),
+            timers: Vec::new(),
+        };
         for source in sources {
-            let before = loaded.modules.len();
+            let before = (loaded.modules.len(), loaded.controls.len(), loaded.timers.len());
             self.one(&mut loaded, source)?;
-            let registered = loaded.modules.get(before..).unwrap_or_default();
+            let registered = loaded.modules.get(before.0..).unwrap_or_default();
             if registered.is_empty() {
+                if (loaded.controls.len(), loaded.timers.len()) != (before.1, before.2) {
+                    continue;
+                }
                 self.notes.push(format!(
                     "{}: the script registers no module and is never called; end it with \
                      msys.registerModule(\"{}\", …)",
@@ -267,7 +346,6 @@ impl Loading<'_> {
             Op::Log => self.notes.push(given.text(1)?),
             Op::AsyncOk => return Ok(vec![Value::Boolean(false)]),
             Op::Now | Op::Time | Op::Date => return Ok(vec![time(&loaded.sandbox.lua, &given, self.now_s)?]),
-            Op::Missing(reason) => return Err(format!("{} is not available: {reason}", function.name)),
             Op::Require => {
                 let name = given.text(0)?;
                 self.required = self.required.saturating_add(1);
@@ -306,6 +384,10 @@ impl Loading<'_> {
                 }
                 loaded.modules.push(Module { name, script, table: table.clone(), callouts });
             }
+            Op::RegisterControl => loaded.controls.extend(self.control(&loaded.controls, &given)?),
+            Op::Timer(_) | Op::TimerStart | Op::TimerStop => {
+                loaded.timers.extend(timers::change(&given).transpose()?);
+            }
             _ => {
                 return Err(format!(
                     "'{}' asks a node that may not be running yet; call it in init or in a callout",
@@ -314,6 +396,28 @@ impl Loading<'_> {
             }
         }
         Ok(Vec::new())
+    }
+
+    /// A word that is taken is told of and stays with whom it has.
+    fn control(&mut self, known: &[Control], given: &Arguments<'_>) -> Outcome<Option<Control>> {
+        let word = given.text(0)?;
+        let Some(Value::Function(function)) = given.get(1) else { return Err(given.wrong(1, "function")) };
+        let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        if word.is_empty() || word.len() > CONTROL_BYTES_MAX || !word.chars().all(is_word) {
+            return Err(given.bad(
+                0,
+                &format!("expected 1 to {CONTROL_BYTES_MAX} letters, digits, '_', '-' and '.'; got '{word}'"),
+            ));
+        }
+        let taken = if self.library.is_command(&word) {
+            "the console has a command of this name"
+        } else if known.iter().any(|control| control.word == word) {
+            "it is registered already"
+        } else {
+            return Ok(Some(Control { word, function: function.clone() }));
+        };
+        self.notes.push(format!("{} \"{word}\" is refused: {taken}", given.function.name));
+        Ok(None)
     }
 }
 

@@ -10,8 +10,9 @@ use crate::call::{Caller, Done, Effects, Pending};
 use crate::callout::Callout;
 use crate::functions::{AGAIN, CONT, DONE};
 use crate::limits::OnError;
-use crate::program::{Loaded, Program, Shared};
+use crate::program::{Loaded, Program, Shared, Target};
 use crate::sandbox::Turn;
+use crate::timers;
 
 /// How long a callout that has something pending is left alone, and how often.
 const AGAIN_MS: u64 = 100;
@@ -38,6 +39,8 @@ pub struct Ending {
     pub ends_phase: bool,
     /// Scripts that failed, and how; already logged.
     pub errors: Vec<String>,
+    /// What a console command printed: lines.
+    pub output: String,
 }
 
 /// What is done when the answer has come.
@@ -52,9 +55,9 @@ enum Waiting {
     Nested(Box<dyn Nested>),
 }
 
-/// One callout of one module under way.
+/// One call under way.
 struct Running {
-    module: usize,
+    target: Target,
     thread: Thread,
     globals: Table,
     /// What the coroutine is resumed with; a `nil` in front of its arguments is the module itself.
@@ -73,8 +76,10 @@ pub struct Execution {
     callouts: Vec<Callout>,
     /// The text of the command that the moment is about.
     argument: String,
-    /// Entries of the list of recipients that are still to be shown to the running module.
-    queue: Vec<(usize, Callout, Option<String>)>,
+    /// The words of a console command.
+    words: Vec<String>,
+    /// What is still to be called, the last first; entries of the list of recipients one by one.
+    queue: Vec<(Target, Callout, Option<String>)>,
     is_queued: bool,
     running: Option<(Running, Callout, Option<String>)>,
     waiting: Option<(Request, Waiting, Option<Answer>)>,
@@ -99,6 +104,7 @@ impl Execution {
             interpreter,
             callouts: callouts.to_vec(),
             argument: argument.to_owned(),
+            words: Vec::new(),
             queue: Vec::new(),
             is_queued: false,
             running: None,
@@ -108,6 +114,31 @@ impl Execution {
             errors: Vec::new(),
             ended: false,
         }
+    }
+
+    /// The run of a console command, if a script registered its first word. It runs in the first interpreter, so that all
+    /// commands see the same variables.
+    #[must_use]
+    pub fn control(program: &Arc<Program>, words: &[String]) -> Option<Self> {
+        let first = words.first()?;
+        let control = program.loaded.first()?.controls.iter().find(|control| control.word == *first)?;
+        let target = Target::Function(control.function.clone(), control.word.clone());
+        let words = words.to_vec();
+        Some(Self { words, ..Self::of_function(program, Callout::Control, target) })
+    }
+
+    /// The run of a timer that is due, if something still refers to the timer.
+    #[must_use]
+    pub fn timer(program: &Arc<Program>, number: u32) -> Option<Self> {
+        let loaded = program.loaded.first()?;
+        let _turn = loaded.turn();
+        let (function, name) = timers::function(&loaded.sandbox.timer_of, number)?;
+        Some(Self::of_function(program, Callout::Timer, Target::Function(function, name)))
+    }
+
+    fn of_function(program: &Arc<Program>, callout: Callout, target: Target) -> Self {
+        let queue = vec![(target, callout, None)];
+        Self { queue, is_queued: true, ..Self::within(program, 0, &[callout], "") }
     }
 
     /// Answers what the run waits for; without effect if it waits for nothing. The next [`Self::step`] goes on.
@@ -153,7 +184,12 @@ impl Execution {
     fn done(&self) -> Step {
         let disposition = self.effects.verdict.clone().unwrap_or(Disposition::End);
         let outcome = Outcome { disposition, hold_ms: self.effects.hold_ms };
-        Step::Done(Ending { outcome, ends_phase: self.ends_phase, errors: self.errors.clone() })
+        Step::Done(Ending {
+            outcome,
+            ends_phase: self.ends_phase,
+            errors: self.errors.clone(),
+            output: self.effects.output.clone(),
+        })
     }
 
     /// Lists what is to be called, the last first: module after module, each with all callouts of the moment.
@@ -166,9 +202,10 @@ impl Execution {
                     continue;
                 }
                 if *callout == Callout::RcpttoList {
-                    queue.extend(host.recipients().into_iter().map(|item| (module, *callout, Some(item))));
+                    let item = |item| (Target::Module(module), *callout, Some(item));
+                    queue.extend(host.recipients().into_iter().map(item));
                 } else {
-                    queue.push((module, *callout, None));
+                    queue.push((Target::Module(module), *callout, None));
                 }
             }
         }
@@ -177,24 +214,24 @@ impl Execution {
     }
 
     fn begin(&mut self, host: &mut dyn LuaHost, loaded: &Loaded) {
-        let Some((module, callout, item)) = self.queue.pop() else {
+        let Some((target, callout, item)) = self.queue.pop() else {
             self.ended = true;
             return;
         };
-        match self.prepared(loaded, module, callout, item.as_deref()) {
+        match self.prepared(loaded, &target, callout, item.as_deref()) {
             Ok(running) => self.running = Some((running, callout, item)),
-            Err(problem) => self.failed(host, loaded, module, callout, &problem),
+            Err(problem) => self.failed(host, loaded, &target, callout, &problem),
         }
     }
 
     fn prepared(
         &self,
         loaded: &Loaded,
-        module: usize,
+        target: &Target,
         callout: Callout,
         item: Option<&str>,
     ) -> Result<Running, String> {
-        let (thread, globals) = loaded.begin(module, callout)?;
+        let (thread, globals) = loaded.begin(target, callout)?;
         let sandbox = &loaded.sandbox;
         let string = |text: &str| {
             sandbox.lua.create_string(text).map(Value::String).map_err(|error| crate::error::text(&error))
@@ -207,9 +244,10 @@ impl Execution {
         let accept = || Value::Table(sandbox.accept.clone());
         let vctx = || Value::Table(sandbox.vctx.clone());
         let msg = || Value::Table(sandbox.msg.clone());
-        let mut next = vec![loaded.table(module)];
+        let mut next: Vec<Value> = loaded.table(target).cloned().map(Value::Table).into_iter().collect();
         match callout {
-            Callout::Init | Callout::Deinit | Callout::Dealloc => {}
+            Callout::Init | Callout::Deinit | Callout::Dealloc | Callout::Timer => {}
+            Callout::Control => next.push(command(loaded, &self.words)?),
             Callout::Connect => next.extend([accept(), vctx()]),
             Callout::Ehlo | Callout::Mailfrom => next.extend([string(&self.argument)?, accept(), vctx()]),
             Callout::Rcptto => next.extend([msg(), string(&self.argument)?, accept(), vctx()]),
@@ -220,7 +258,8 @@ impl Execution {
             Callout::SetBinding => next.push(msg()),
         }
         let computed = Duration::ZERO;
-        Ok(Running { module, thread, globals, next, instructions: 0, computed, slice: 0, again: 0 })
+        let target = target.clone();
+        Ok(Running { target, thread, globals, next, instructions: 0, computed, slice: 0, again: 0 })
     }
 
     fn take_answer(&mut self, loaded: &Loaded, waiting: Waiting, answer: Answer) {
@@ -230,10 +269,10 @@ impl Execution {
             Waiting::Nested(_) => {}
             Waiting::Paused(values) => running.next = values,
             Waiting::Again => {
-                let (module, callout, item) = (running.module, *callout, item.clone());
+                let (target, callout, item) = (running.target.clone(), *callout, item.clone());
                 let (instructions, computed, again) = (running.instructions, running.computed, running.again);
                 // A callout that cannot be made anew ends as it would have without the wait.
-                if let Ok(mut anew) = self.prepared(loaded, module, callout, item.as_deref()) {
+                if let Ok(mut anew) = self.prepared(loaded, &target, callout, item.as_deref()) {
                     anew.instructions = instructions;
                     anew.computed = computed;
                     anew.again = again;
@@ -266,7 +305,7 @@ impl Execution {
                 .call_max
                 .saturating_sub(running.instructions)
                 .min(limits.slice_max.saturating_sub(running.slice));
-            let entered = loaded.enter(running.module, &running.globals);
+            let entered = loaded.enter(&running.target, &running.globals);
             let began = Instant::now();
             sandbox.meter.start(left, limits.time_max.saturating_sub(running.computed));
             let next = std::mem::take(&mut running.next);
@@ -290,9 +329,9 @@ impl Execution {
                     let count = running.instructions;
                     format!("{count} instructions, {} of them without a wait", running.slice)
                 };
-                self.failed(host, loaded, running.module, callout, &format!("{problem} ({why})"));
+                self.failed(host, loaded, &running.target, callout, &format!("{problem} ({why})"));
             }
-            Turn::Failed(problem) => self.failed(host, loaded, running.module, callout, &problem),
+            Turn::Failed(problem) => self.failed(host, loaded, &running.target, callout, &problem),
             Turn::Returned(values) => {
                 sandbox.keep(running.thread.clone());
                 self.returned(host, loaded, running, callout, item, &values);
@@ -365,11 +404,11 @@ impl Execution {
         if matches!(callout, Callout::Init | Callout::Deinit) {
             if !matches!(first, Some(Value::Boolean(true))) {
                 let problem = format!("returned {}; expected true", shown(first));
-                self.failed(host, loaded, running.module, callout, &problem);
+                self.failed(host, loaded, &running.target, callout, &problem);
             }
             return;
         }
-        if callout == Callout::Dealloc {
+        if matches!(callout, Callout::Dealloc | Callout::Control | Callout::Timer) {
             return;
         }
         match first.and_then(Value::as_integer) {
@@ -385,7 +424,7 @@ impl Execution {
             }
             Some(AGAIN) if callout != Callout::SetBinding => {
                 let problem = format!("returned VALIDATE_AGAIN more than {AGAIN_MAX} times");
-                self.failed(host, loaded, running.module, callout, &problem);
+                self.failed(host, loaded, &running.target, callout, &problem);
             }
             _ => {
                 let again = if callout == Callout::SetBinding { "" } else { ", VALIDATE_AGAIN" };
@@ -393,7 +432,7 @@ impl Execution {
                     "illegal return value {}; expected msys.core.VALIDATE_CONT, VALIDATE_DONE{again}",
                     shown(first)
                 );
-                self.failed(host, loaded, running.module, callout, &problem);
+                self.failed(host, loaded, &running.target, callout, &problem);
             }
         }
     }
@@ -402,11 +441,11 @@ impl Execution {
         &mut self,
         host: &mut dyn LuaHost,
         loaded: &Loaded,
-        module: usize,
+        target: &Target,
         callout: Callout,
         problem: &str,
     ) {
-        let name = loaded.modules.get(module).map_or("", |module| module.name.as_str());
+        let name = loaded.name(target);
         host.print(Level::Error, &format!("{} error: {problem}", callout.name()));
         host.print(Level::Error, &format!("{name} error: {problem}"));
         self.errors.push(format!("{name}: {}: {problem}", callout.name()));
@@ -417,6 +456,20 @@ impl Execution {
             self.queue.clear();
         }
     }
+}
+
+/// What a console command gets: its words, the command itself first, and how many there are.
+fn command(loaded: &Loaded, words: &[String]) -> Result<Value, String> {
+    let made = || -> mlua::Result<Value> {
+        let (command, list) = (loaded.sandbox.lua.create_table()?, loaded.sandbox.lua.create_table()?);
+        for (at, word) in words.iter().enumerate() {
+            list.raw_set(at, word.as_str())?;
+        }
+        command.raw_set("argc", words.len())?;
+        command.raw_set("argv", list)?;
+        Ok(Value::Table(command))
+    };
+    made().map_err(|error| crate::error::text(&error))
 }
 
 fn shown(value: Option<&Value>) -> String {

@@ -28,6 +28,8 @@ pub(crate) struct Sandbox {
     pub(crate) msg: Table,
     globals: Table,
     new_require: Function,
+    /// The function and the name of a timer by its number.
+    pub(crate) timer_of: Function,
     memory_max: usize,
     /// Bytes that were left when rubbish was last collected by hand.
     kept: AtomicUsize,
@@ -50,6 +52,11 @@ pub(crate) struct Globals {
 }
 
 impl Globals {
+    /// Whether a function belongs to this script.
+    pub(crate) fn holds(&self, function: &Function) -> bool {
+        function.environment().is_some_and(|environment| environment == self.proxy)
+    }
+
     /// What a script sets as it is loaded.
     pub(crate) fn enter_base(&self) -> mlua::Result<()> {
         self.enter(&self.base)
@@ -134,7 +141,7 @@ impl Sandbox {
         )?;
         let expand = lua.create_function(expand)?;
         let prelude = lua.load(include_str!("prelude.lua")).set_name("=postfleet").into_function()?;
-        let (globals, accept, vctx, msg, new_require) =
+        let (globals, accept, vctx, msg, new_require, timer_of) =
             prelude.call((&token, spent, find, expand, length_of, operations, constants, packages))?;
         Ok(Self {
             lua,
@@ -145,6 +152,7 @@ impl Sandbox {
             msg,
             globals,
             new_require,
+            timer_of,
             memory_max: limits.memory_max,
             kept: AtomicUsize::new(0),
             idle: Mutex::default(),

@@ -120,6 +120,7 @@ pub(crate) async fn run(
     settings.policy.start(&node).await.map_err(anyhow::Error::msg)?;
     Configuration::open(&node, &settings).await?;
     node.delivery.start(&node);
+    settings.policy.begin(&node);
     let mut background = JoinSet::new();
     background.spawn(Arc::clone(&node.store).watch_space());
     background.spawn(Arc::clone(&node.logs).beat());

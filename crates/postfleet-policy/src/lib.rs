@@ -30,7 +30,9 @@ pub use host::{
     SeriesWrite, Spread, Windows,
 };
 pub use lifetime::lifetime;
-pub use lua::{Edit, Item, Level, LuaHost, NamedSeries, Nested, NestedStep, SeriesKey, SeriesKind};
+pub use lua::{
+    Alarm, Edit, Item, Level, LuaHost, NamedSeries, Nested, NestedStep, SeriesKey, SeriesKind, TimerChange,
+};
 pub use message::Message;
 pub use need::{Need, Wanted};
 pub use outcome::{Disposition, Outcome, Reply};

@@ -139,6 +139,28 @@ pub trait Nested: Send {
     fn spent(&self) -> u64;
 }
 
+/// When a timer of a script calls its function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alarm {
+    /// Once, so many milliseconds after it was started.
+    After(u64),
+    /// Once, at this time in milliseconds since 1970.
+    At(u64),
+    /// Again and again, with so many milliseconds between.
+    Every(u64),
+}
+
+/// What a script wants of one of its timers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimerChange {
+    /// It is there from now on, and started.
+    Make(Alarm),
+    /// Its time begins anew.
+    Start,
+    /// It does not call any more.
+    Stop,
+}
+
 /// A [`Host`] for Lua.
 pub trait LuaHost: Host {
     /// A run of a Sieve script in this phase that has not begun.
@@ -220,6 +242,11 @@ pub trait LuaHost: Host {
     fn set_envelope(&mut self, path: Path, address: &str) -> Result<(), Fault>;
     /// What was decided to reply so far, by modules before this one.
     fn decided(&mut self) -> Option<Reply>;
+    /// Changes a timer. They are numbered by the script, in the same way in all interpreters of a program.
+    ///
+    /// # Errors
+    /// There are no timers here.
+    fn timer(&mut self, number: u32, change: TimerChange) -> Result<(), Fault>;
     /// All addresses of the list of recipients, also in a phase for one of them.
     fn recipients(&mut self) -> Vec<String>;
 }

@@ -53,6 +53,7 @@ fn serve(mut stream: impl Read + Write) {
                     Asked::Config { .. } => Some(Ok(Answer::Lines(Vec::new()))),
                     Asked::ClusterReset => return,
                     Asked::Shutdown => None,
+                    Asked::Registered(words) => Some(Err(Failure::unknown_command(&words[0]))),
                     other => Some(Err(Failure::internal(format!("{other:?}")))),
                 };
                 if let Some(result) = result {

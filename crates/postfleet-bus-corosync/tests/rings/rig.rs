@@ -149,6 +149,10 @@ impl Rig for RingRig {
         (wanted / 40).clamp(1, 3)
     }
 
+    fn patience(&self) -> u32 {
+        5
+    }
+
     fn bound(&self) -> Duration {
         self.ring.borrow().detection()
     }

@@ -114,6 +114,10 @@ impl Rig for ProcessRig {
         wanted.min(1)
     }
 
+    fn patience(&self) -> u32 {
+        5
+    }
+
     fn bound(&self) -> Duration {
         Duration::from_secs(4)
     }

@@ -57,7 +57,11 @@ fn wrong_arguments_name_function_and_place() {
     check("msys.sleep(-1)", "bad argument #1 to 'msys.sleep': expected seconds from 0 to 300");
     check("msg = nil msys.throttle.create('a', 'b')", "'b' is not a rate");
     check("vctx.x = 1", "'vctx' has no fields of its own; use a context");
-    check("msys.timer.after(1)", "msys.timer.after is not available: this version has no timers of scripts");
+    check(
+        "msys.timer.after(1, print)",
+        "'msys.timer.after' is not permitted in mailfrom; it is in init, the beginning of a script",
+    );
+    check("msys.timer.after(1)", "bad argument #2 to 'msys.timer.after' (function expected, got no value)");
 }
 
 #[test]
@@ -415,7 +419,7 @@ fn the_list_of_recipients_is_shown_entry_by_entry() {
     assert_eq!(lines, ["a@example.org", "b@example.org", "final", "data"]);
 }
 
-struct Files;
+pub(super) struct Files;
 
 impl Library for Files {
     fn module(&self, name: &str) -> Result<Option<Source>, String> {
@@ -427,6 +431,10 @@ impl Library for Files {
             _ => return Ok(None),
         };
         Ok(Some(Source { name: name.into(), file: format!("{name}.lua"), text: text.into() }))
+    }
+
+    fn is_command(&self, word: &str) -> bool {
+        word == "summary"
     }
 }
 

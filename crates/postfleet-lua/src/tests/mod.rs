@@ -1,5 +1,6 @@
 //! Scripts on the host in memory.
 
+mod alone;
 mod cases;
 mod language;
 mod reference;

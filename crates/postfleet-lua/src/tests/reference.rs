@@ -152,10 +152,22 @@ const ABOUT: &[(&str, &str)] = &[
         "Registers the callouts in a table. `name` should be that of the script in the configuration.",
     ),
     ("require", "A package of msys, or a module of the operator's own, at the beginning of a script."),
-    ("msys.registerControl", "Refused: this version has no console commands of scripts."),
-    ("msys.timer.after", "Refused: this version has no timers of scripts."),
-    ("msys.timer.at", "Refused, as `msys.timer.after`."),
-    ("msys.timer.every", "Refused, as `msys.timer.after`."),
+    (
+        "msys.registerControl",
+        "Makes a console command: a line whose first word is `word` calls the function with `cc`: `cc.argc` is the number of words, `cc.argv[0]` the command, `cc.argv[1]` and so on what follows it. What it prints is the answer, 1 MiB at most. `word`: letters, digits, `_`, `-`, `.`; a word of the console's own commands, or one that is registered already, is refused with a line in the log. Commands run in the first interpreter of the stanza.",
+    ),
+    (
+        "msys.timer.after",
+        "Calls the function once, so many seconds after the script came into force or the timer was started. The result is a timer, which runs already. A timer is gone when nothing refers to it any more: keep it in a global variable of the script or in the table of the module, not in a local one of `init`. Timers run in the first interpreter of the stanza and end with the script; one that is due while its function still runs waits for its end. 1000 timers at most.",
+    ),
+    ("msys.timer.at", "The same once at a time, in seconds since 1970; at once when it is over."),
+    (
+        "msys.timer.every",
+        "The same again and again, with so many seconds between the beginnings; 0.1 at least. What could not be called in time is left out.",
+    ),
+    ("timer:start", "The time of a timer begins anew, also of one that has called or was stopped."),
+    ("timer:stop", "The function is not called any more. A call that has begun goes on."),
+    ("timer:name", "The name that was given, which messages use, too; nil without one."),
     (
         "msys.runSieveScript",
         "Runs a Sieve script in the phase where the call is; `phase` may say its name, and is an error where it is another one. A relative `file` starts at the folder of the configuration. What the script decides (a reply, a discard, a hold) is decided by the caller, whose own decision afterwards takes its place. `caps` is accepted: every capability is there. False with a text when the file cannot be read, does not compile for the phase, or ends with an error.",
@@ -188,7 +200,8 @@ fn objects(function: &Function) -> String {
 fn page() -> String {
     let mut page = "# Functions of Lua\n\nWritten from the table that scripts are checked against; do not edit. A block of addresses is `\"192.0.2.0/24\"`,\n\
         `\"192.0.2.7\"`, `\"/24\"` (of the client), the connection, or nothing (the client); IPv6 in the same forms. A wrong argument is an error\n\
-        that names function and argument. \"own\" is what this node counted, \"global\" the sum of all nodes.\n\n\
+        that names function and argument. \"own\" is what this node counted, \"global\" the sum of all nodes. Console commands and\n\
+        timers may call whatever is no method of a session (`ac:`, `vctx:`, `msg:`).\n\n\
         ## At a glance\n\n| Function | Object | Phases |\n|---|---|---|\n"
         .to_owned();
     for function in FUNCTIONS {

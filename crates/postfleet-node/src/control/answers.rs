@@ -57,6 +57,7 @@ pub(super) async fn execute(node: &Arc<Node>, command: &Command) -> Outcome {
             Ok(Answer::Mailq(Mailq::select(queues, filter, node.fleet.is_some())))
         }
         Command::Sieve(command) => super::policy::sieve(node, command).await,
+        Command::Registered(words) => super::policy::registered(node, words).await,
         Command::Scriptlet(command) => super::policy::scriptlet(node, command).await,
         Command::PolicyRule(command) => Ok(super::policy::rules(node, command)),
         Command::Pid => Ok(Answer::Pid(std::process::id())),
@@ -88,6 +89,7 @@ pub(super) fn names(node: &Node) -> Names {
         names.nodes.sort();
         names.nodes.dedup();
     }
+    names.commands = node.configuration.serving().policy.commands();
     names.datasources = node.datasources.names();
     names.domains = node.delivery.queues().into_iter().map(|queue| queue.key.domain.to_string()).collect();
     names.domains.sort();

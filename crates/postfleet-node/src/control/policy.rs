@@ -79,6 +79,19 @@ pub(super) async fn scriptlet(node: &Arc<Node>, command: &ScriptletCommand) -> O
     }
 }
 
+/// A command that a script registered.
+pub(super) async fn registered(node: &Arc<Node>, words: &[String]) -> Outcome {
+    let policy = Arc::clone(&node.configuration.serving().policy);
+    let first = words.first().map(String::as_str).unwrap_or_default();
+    let Some(ending) = policy.command(node, words).await else { return Err(Failure::unknown_command(first)) };
+    if ending.errors.is_empty() {
+        return Ok(Answer::Lines(ending.output.lines().map(str::to_owned).collect()));
+    }
+    // What was printed before tells how far it came.
+    let text = format!("{}{}", ending.output, ending.errors.join("\n"));
+    Err(Failure::error(Code::ScriptFailed, text))
+}
+
 fn compiles(what: &str, phase: Phase) -> Answer {
     Answer::line(format_args!("{what} compiles for {}", phase.name()))
 }

@@ -6,7 +6,7 @@ use crate::node::Node;
 use crate::notices::{Severity, notice};
 use postfleet_policy::{
     Assign, Binding, Change, Class, Context, Events, Fault, Host, Kind, Message, Nested, Path, Phase, Place,
-    Scope, SeriesRead, SeriesWrite, Windows, spf,
+    Scope, SeriesRead, SeriesWrite, TimerChange, Windows, spf,
 };
 use postfleet_queue::Assigned;
 use postfleet_types::normalised;
@@ -19,6 +19,8 @@ pub(super) trait Home: Sync {
     fn kind(&self) -> &'static str;
     /// A run of a Sieve script that has not begun.
     fn sieve(&self, phase: Phase, file: &str) -> Result<Box<dyn Nested>, Fault>;
+    /// Changes a timer of the script.
+    fn timer(&self, number: u32, change: TimerChange) -> Result<(), Fault>;
     /// One more for a counter; `slot` is such as `connect_phase1`.
     fn count(&self, slot: &str, counter: &str, class: Class);
 }

@@ -24,6 +24,7 @@ pub(crate) mod rules;
 pub(crate) mod script_files;
 pub(crate) mod scriptlet;
 pub(crate) mod sieve;
+mod timers;
 mod visit;
 
 pub(crate) use ask::{Ruling, ask};
@@ -32,8 +33,11 @@ pub(crate) use rules::Rule;
 pub(crate) use visit::{Arrival, Destination, Visit};
 
 use crate::node::Node;
+use crate::notices::{Severity, notice};
+use postfleet_lua::Ending;
 use postfleet_policy::{Answer, Disposition, Phase, Request};
 use postfleet_smtp::{Questions, Reply};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -129,11 +133,7 @@ pub(crate) async fn keep_fresh(node: Arc<Node>) {
         if policy.scriptlets.is_empty() {
             continue;
         }
-        // A reload meanwhile would start other scripts, and stop these.
-        let _still = node.configuration.still().await;
-        if Arc::ptr_eq(&policy, &node.configuration.serving().policy) && !*node.stopping.borrow() {
-            policy.look_again(&node).await;
-        }
+        policy.look_again(&node).await;
     }
 }
 
@@ -151,11 +151,52 @@ pub(crate) struct Policy {
 impl Policy {
     /// Lets scripts prepare what they need. When one cannot, the policy must not come into effect.
     pub(crate) async fn start(&self, node: &Arc<Node>) -> Result<(), String> {
-        for scriptlet in &self.scriptlets {
-            let name = Module::name(scriptlet.as_ref());
-            scriptlet.start(node).await.map_err(|error| format!("CFG-6182 scriptlet \"{name}\": {error}"))?;
+        for (at, scriptlet) in self.scriptlets.iter().enumerate() {
+            if let Err(error) = scriptlet.start(node).await {
+                for started in self.scriptlets.iter().take(at) {
+                    started.stop(node).await;
+                }
+                let name = Module::name(scriptlet.as_ref());
+                return Err(format!("CFG-6182 scriptlet \"{name}\": {error}"));
+            }
         }
         Ok(())
+    }
+
+    /// The policy is in effect from now on: timers of scripts run.
+    pub(crate) fn begin(&self, node: &Arc<Node>) {
+        let mut known = BTreeMap::new();
+        for scriptlet in &self.scriptlets {
+            scriptlet.begin(node);
+            for word in scriptlet.commands() {
+                if let Some(first) = known.get(&word) {
+                    notice(
+                        Severity::Warning,
+                        format_args!(
+                            "scriptlet \"{}\": the console command \"{word}\" is that of scriptlet \"{first}\"",
+                            Module::name(scriptlet.as_ref())
+                        ),
+                    );
+                } else {
+                    known.insert(word, Module::name(scriptlet.as_ref()));
+                }
+            }
+        }
+    }
+
+    /// The words of the console commands that scripts registered.
+    pub(crate) fn commands(&self) -> Vec<String> {
+        self.scriptlets.iter().flat_map(|scriptlet| scriptlet.commands()).collect()
+    }
+
+    /// Runs a console command of a script, if there is one of this name.
+    pub(crate) async fn command(&self, node: &Arc<Node>, words: &[String]) -> Option<Ending> {
+        for scriptlet in &self.scriptlets {
+            if let Some(ending) = scriptlet.command(node, words).await {
+                return Some(ending);
+            }
+        }
+        None
     }
 
     /// Tells scripts that they are not needed any more. Sessions that began with them may still ask.

@@ -119,6 +119,10 @@ impl Library for Folders<'_> {
     fn module(&self, name: &str) -> Result<Option<Source>, String> {
         self.look_for(name)
     }
+
+    fn is_command(&self, word: &str) -> bool {
+        postfleet_console::is_command(word)
+    }
 }
 
 /// Loads scripts that are only looked at, into one interpreter.

@@ -5,16 +5,17 @@ use super::host::{Home, LiveHost};
 use super::live::Policies;
 use super::script_files::{self, Files, Paths};
 use super::sieve::Includes;
+use super::timers::{self, Timers};
 use super::visit::Visit;
 use super::{Finding, Module, Run, Step, Verdict};
 use crate::node::Node;
 use crate::notices::{Severity, notice};
 use postfleet_datasource::Rows;
 use postfleet_lua::{Callout, Ending, Execution, OnError, Program};
-use postfleet_policy::{Answer, Class, Disposition, Fault, Nested, Phase, Request};
+use postfleet_policy::{Answer, Class, Disposition, Fault, Nested, Phase, Request, TimerChange};
 use postfleet_sieve::ErrorMode;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -35,16 +36,34 @@ pub(crate) struct ScriptletOptions {
     pub(crate) ttl: Option<Duration>,
 }
 
-fn load(options: &ScriptletOptions) -> (Result<Program, String>, Files) {
+/// Scripts that are called, with their timers.
+#[derive(Clone)]
+pub(super) struct Live {
+    pub(super) program: Arc<Program>,
+    pub(super) timers: Arc<Timers>,
+}
+
+/// Which scripts are called.
+struct Force {
+    live: Live,
+    /// The stanza is one of a configuration that another one has replaced, or the node ends: scripts that are read anew
+    /// come too late.
+    is_over: bool,
+}
+
+fn load(options: &ScriptletOptions) -> (Result<Live, String>, Files) {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    script_files::load_all(&options.scripts, &options.paths, options.on_error, threads.min(INTERPRETERS_MAX))
+    let count = threads.min(INTERPRETERS_MAX);
+    let (program, files) = script_files::load_all(&options.scripts, &options.paths, options.on_error, count);
+    let live = program.map(|program| Live { program: Arc::new(program), timers: Arc::default() });
+    (live, files)
 }
 
 /// One stanza.
 pub(crate) struct Scriptlet {
     options: ScriptletOptions,
     /// Replaced when the scripts are read anew.
-    program: RwLock<Arc<Program>>,
+    force: RwLock<Force>,
     /// When the files were last looked at, and what they were, whether they could be used or not. Held while scripts are
     /// read anew, so that this happens once at a time.
     looked: tokio::sync::Mutex<(Instant, Files)>,
@@ -56,11 +75,11 @@ pub(crate) struct Scriptlet {
 impl Scriptlet {
     /// Loads all scripts of a stanza. Reads files.
     pub(crate) fn new(options: ScriptletOptions, policies: Arc<Policies>) -> Result<Self, String> {
-        let (program, files) = load(&options);
-        let program = RwLock::new(Arc::new(program?));
+        let (live, files) = load(&options);
+        let force = RwLock::new(Force { live: live?, is_over: false });
         let looked = tokio::sync::Mutex::new((Instant::now(), files));
         let sieves = Arc::new(Includes::new(options.directory.clone()));
-        Ok(Self { options, program, looked, sieves, policies })
+        Ok(Self { options, force, looked, sieves, policies })
     }
 
     /// How statistics are kept.
@@ -68,47 +87,80 @@ impl Scriptlet {
         format!("scriptlet:{}", self.options.name)
     }
 
-    fn program(&self) -> Arc<Program> {
-        Arc::clone(&self.program.read().unwrap_or_else(PoisonError::into_inner))
+    fn force(&self) -> RwLockWriteGuard<'_, Force> {
+        self.force.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn live(&self) -> Live {
+        self.force.read().unwrap_or_else(PoisonError::into_inner).live.clone()
     }
 
     /// Calls `init` of every module in every interpreter.
     pub(crate) async fn start(&self, node: &Arc<Node>) -> Result<(), String> {
-        let program = self.program();
-        self.start_program(node, &program).await
+        self.start_live(node, &self.live()).await
     }
 
-    async fn start_program(&self, node: &Arc<Node>, program: &Arc<Program>) -> Result<(), String> {
-        for note in program.notes() {
+    async fn start_live(&self, node: &Arc<Node>, live: &Live) -> Result<(), String> {
+        for note in live.program.notes() {
             notice(Severity::Notice, format_args!("scriptlet: {note}"));
         }
-        let errors = self.call_all(node, program, Callout::Init).await;
+        for (number, change) in live.program.timers() {
+            live.timers.change(*number, *change);
+        }
+        let errors = self.call_all(node, live, Callout::Init).await;
         if errors.is_empty() { Ok(()) } else { Err(errors.join("; ")) }
+    }
+
+    /// The scripts are in effect: timers run.
+    pub(super) fn begin(self: &Arc<Self>, node: &Arc<Node>) {
+        timers::begin(self, node, &self.live());
     }
 
     /// Another one takes this one's place, or the node ends.
     pub(crate) async fn stop(&self, node: &Arc<Node>) {
-        let program = self.program();
-        self.call_all(node, &program, Callout::Deinit).await;
+        let live = {
+            let mut force = self.force();
+            force.is_over = true;
+            force.live.clone()
+        };
+        self.stop_live(node, &live).await;
+    }
+
+    async fn stop_live(&self, node: &Arc<Node>, live: &Live) {
+        live.timers.end();
+        self.call_all(node, live, Callout::Deinit).await;
     }
 
     /// A session is over.
     pub(crate) async fn session_ended(&self, node: &Arc<Node>) {
-        let program = self.program();
-        if program.listens(Callout::Dealloc) {
-            let execution = Execution::new(&program, &[Callout::Dealloc], "");
-            self.finish(node, execution, Callout::Dealloc, false).await;
+        let live = self.live();
+        if live.program.listens(Callout::Dealloc) {
+            let execution = Execution::new(&live.program, &[Callout::Dealloc], "");
+            self.finish(node, &live, execution, Callout::Dealloc, false).await;
         }
     }
 
+    /// The words of its console commands.
+    pub(super) fn commands(&self) -> Vec<String> {
+        self.live().program.controls().map(str::to_owned).collect()
+    }
+
+    /// Runs a console command, if a script registered the first word.
+    pub(super) async fn command(&self, node: &Arc<Node>, words: &[String]) -> Option<Ending> {
+        let live = self.live();
+        let execution = Execution::control(&live.program, words)?;
+        Some(self.finish(node, &live, execution, Callout::Control, false).await)
+    }
+
     /// What went wrong, without repetition.
-    async fn call_all(&self, node: &Arc<Node>, program: &Arc<Program>, callout: Callout) -> Vec<String> {
+    async fn call_all(&self, node: &Arc<Node>, live: &Live, callout: Callout) -> Vec<String> {
+        let program = &live.program;
         if !program.listens(callout) {
             return Vec::new();
         }
         for interpreter in 0..program.interpreters() {
             let execution = Execution::within(program, interpreter, &[callout], "");
-            let ending = self.finish(node, execution, callout, interpreter > 0).await;
+            let ending = self.finish(node, live, execution, callout, interpreter > 0).await;
             if ending.errors.is_empty() {
                 continue;
             }
@@ -124,18 +176,20 @@ impl Scriptlet {
     }
 
     /// Runs what belongs to no session.
-    async fn finish(
+    pub(super) async fn finish(
         &self,
         node: &Arc<Node>,
+        live: &Live,
         mut execution: Execution,
         callout: Callout,
         repeats: bool,
     ) -> Ending {
+        let home = Place { scriptlet: self, timers: &live.timers };
         loop {
             let mut host = LiveHost {
                 node: Arc::clone(node),
                 visit: None,
-                home: self,
+                home: &home,
                 phase: None,
                 slot: callout.moment(),
                 repeats,
@@ -161,30 +215,45 @@ impl Scriptlet {
     }
 
     /// Reads all scripts anew. When one cannot be used, or its `init` fails, what was loaded stays. Says how many there are.
-    pub(crate) async fn flush(&self, node: &Arc<Node>) -> Result<usize, String> {
+    pub(crate) async fn flush(self: &Arc<Self>, node: &Arc<Node>) -> Result<usize, String> {
         let mut looked = self.looked.lock().await;
         self.sieves.flush();
         self.replace(node, &mut looked).await
     }
 
-    async fn replace(&self, node: &Arc<Node>, looked: &mut (Instant, Files)) -> Result<usize, String> {
+    async fn replace(
+        self: &Arc<Self>,
+        node: &Arc<Node>,
+        looked: &mut (Instant, Files),
+    ) -> Result<usize, String> {
         let options = self.options.clone();
         let (loaded, files) = tokio::task::spawn_blocking(move || load(&options))
             .await
             .map_err(|_| "the reading task ended".to_owned())?;
         *looked = (Instant::now(), files);
-        let loaded = Arc::new(loaded?);
-        self.start_program(node, &loaded).await?;
-        let old =
-            std::mem::replace(&mut *self.program.write().unwrap_or_else(PoisonError::into_inner), loaded);
-        self.call_all(node, &old, Callout::Deinit).await;
+        let loaded = loaded?;
+        // This may take a while, and the configuration may change meanwhile.
+        self.start_live(node, &loaded).await?;
+        let (old, is_late) = {
+            let mut force = self.force();
+            let next = loaded.clone();
+            if force.is_over { (next, true) } else { (std::mem::replace(&mut force.live, next), false) }
+        };
+        self.stop_live(node, &old).await;
+        if is_late {
+            return Err("the configuration has changed meanwhile".to_owned());
+        }
+        timers::begin(self, node, &loaded);
         Ok(self.options.scripts.len())
     }
 
     /// When their time is over, looks whether the files are others than before, and reads them anew then. Files that
     /// cannot be used are complained of once.
-    pub(super) async fn look_again(&self, node: &Arc<Node>) {
+    pub(super) async fn look_again(self: &Arc<Self>, node: &Arc<Node>) {
         let Some(ttl) = self.options.ttl else { return };
+        if self.force.read().unwrap_or_else(PoisonError::into_inner).is_over {
+            return;
+        }
         let mut looked = self.looked.lock().await;
         if looked.0.elapsed() < ttl {
             return;
@@ -212,21 +281,32 @@ impl Scriptlet {
     }
 }
 
-impl Home for Scriptlet {
+/// What is running.
+struct Place<'a> {
+    scriptlet: &'a Scriptlet,
+    timers: &'a Timers,
+}
+
+impl Home for Place<'_> {
     fn kind(&self) -> &'static str {
         "scriptlet"
     }
 
     fn sieve(&self, phase: Phase, file: &str) -> Result<Box<dyn Nested>, Fault> {
-        let mode = match self.options.on_error {
+        let mode = match self.scriptlet.options.on_error {
             OnError::Continue => ErrorMode::Continue,
             OnError::Fail => ErrorMode::Fail,
         };
-        self.sieves.begin(phase, file, mode)
+        self.scriptlet.sieves.begin(phase, file, mode)
+    }
+
+    fn timer(&self, number: u32, change: TimerChange) -> Result<(), Fault> {
+        self.timers.change(number, change);
+        Ok(())
     }
 
     fn count(&self, slot: &str, counter: &str, class: Class) {
-        self.policies.count(&self.key(), &format!("{slot}:{counter}"), class);
+        self.scriptlet.count(slot, counter, class);
     }
 }
 
@@ -240,7 +320,7 @@ impl Module for Scriptlet {
     }
 
     fn listens(&self, phase: Phase) -> bool {
-        let program = self.program();
+        let program = self.live().program;
         Callout::of(phase).iter().any(|callout| program.listens(*callout))
     }
 
@@ -254,17 +334,19 @@ struct ScriptletRun {
     scriptlet: Arc<Scriptlet>,
     phase: Phase,
     /// None until the first step.
-    execution: Option<Execution>,
+    execution: Option<(Execution, Live)>,
 }
 
 impl Run for ScriptletRun {
     fn step(&mut self, visit: &mut Visit) -> Step {
         let phase = self.phase;
         let scriptlet = self.scriptlet.as_ref();
-        let execution = self.execution.get_or_insert_with(|| {
-            Execution::new(&scriptlet.program(), Callout::of(phase), &visit.argument(phase))
+        let (execution, live) = self.execution.get_or_insert_with(|| {
+            let live = scriptlet.live();
+            (Execution::new(&live.program, Callout::of(phase), &visit.argument(phase)), live)
         });
-        let mut host = LiveHost::of(visit, scriptlet, phase, phase.name());
+        let home = Place { scriptlet, timers: &live.timers };
+        let mut host = LiveHost::of(visit, &home, phase, phase.name());
         match execution.step(&mut host) {
             postfleet_lua::Step::Wait(request) => Step::Wait(request),
             postfleet_lua::Step::Done(ending) => Step::Done(scriptlet.finding(phase, ending)),
@@ -272,13 +354,17 @@ impl Run for ScriptletRun {
     }
 
     fn resume(&mut self, answer: Answer) {
-        if let Some(execution) = &mut self.execution {
+        if let Some((execution, _)) = &mut self.execution {
             execution.resume(answer);
         }
     }
 }
 
 impl Scriptlet {
+    fn count(&self, slot: &str, counter: &str, class: Class) {
+        self.policies.count(&self.key(), &format!("{slot}:{counter}"), class);
+    }
+
     /// What a run came to; counted.
     fn finding(&self, phase: Phase, ending: Ending) -> Finding {
         let count = |counter: &str, class| self.count(phase.name(), counter, class);

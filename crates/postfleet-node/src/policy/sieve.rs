@@ -5,7 +5,7 @@ use super::live::Policies;
 use super::visit::Visit;
 use super::{Finding, Module, Run, Step, Verdict};
 use crate::notices::{Severity, notice};
-use postfleet_policy::Nested;
+use postfleet_policy::{Nested, TimerChange};
 use postfleet_sieve::{
     Answer, Class, Disposition, ErrorMode, Execution, Fault, Library, Limits, Phase, SCRIPT_BYTES_MAX, Script,
 };
@@ -147,6 +147,10 @@ impl Home for Sieve {
 
     fn sieve(&self, phase: Phase, file: &str) -> Result<Box<dyn Nested>, Fault> {
         self.includes.begin(phase, file, self.options.mode)
+    }
+
+    fn timer(&self, _: u32, _: TimerChange) -> Result<(), Fault> {
+        Err(Fault::new("Sieve has no timers"))
     }
 
     fn count(&self, slot: &str, counter: &str, class: Class) {

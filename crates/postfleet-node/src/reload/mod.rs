@@ -145,7 +145,11 @@ pub(crate) async fn activate(node: &Arc<Node>, proposal: Proposal) -> Result<Act
     let prepared = listeners.prepare(&settings.listeners);
     // Everything that can fail lies behind: from here on the generation comes into effect.
     let touches_esmtp = proposal.change().touches_esmtp();
-    let generation = configuration.running().activate(proposal).map_err(|_| ActivateError::Conflict)?;
+    let activated = configuration.running().activate(proposal);
+    let Ok(generation) = activated else {
+        settings.policy.stop(node).await;
+        return Err(ActivateError::Conflict);
+    };
     let before = Arc::clone(&configuration.serving().policy);
     {
         let mut serving = configuration.serving.write().unwrap_or_else(PoisonError::into_inner);
@@ -169,6 +173,7 @@ pub(crate) async fn activate(node: &Arc<Node>, proposal: Proposal) -> Result<Act
     let moved = node.delivery.adopt(settings.delivery);
     node.policies.adopt(settings.named_throttles_max);
     before.stop(node).await;
+    settings.policy.begin(node);
     let mut told = listeners.change(node, &settings.listeners, prepared).await;
     if let Some(moved) = moved {
         notice(Severity::Warning, &moved);

@@ -11,7 +11,7 @@ use postfleet_types::Prefix;
 use super::Model;
 use crate::fault::Fault;
 use crate::host::{Events, Path, Scope, Windows};
-use crate::lua::{Edit, Item, Level, LuaHost, NamedSeries, Nested, SeriesKey, SeriesKind};
+use crate::lua::{Edit, Item, Level, LuaHost, NamedSeries, Nested, SeriesKey, SeriesKind, TimerChange};
 use crate::outcome::Reply;
 use crate::phase::Phase;
 
@@ -24,6 +24,11 @@ impl LuaHost for Model {
     fn sieve(&mut self, phase: Phase, file: &str) -> Result<Box<dyn Nested>, Fault> {
         self.sieves
             .map_or_else(|| Err(Fault::new(format!("{file}: no such file"))), |sieves| sieves(phase, file))
+    }
+
+    fn timer(&mut self, number: u32, change: TimerChange) -> Result<(), Fault> {
+        self.timers.push((number, change));
+        Ok(())
     }
 
     fn client(&mut self) -> Option<IpAddr> {

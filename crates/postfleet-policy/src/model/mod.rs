@@ -20,7 +20,7 @@ use crate::binding::{Assign, Binding};
 use crate::fault::Fault;
 use crate::host::{Answer, Change, Class, Context, Event, Events, Host, Kind, Path, Place, Request};
 use crate::host::{Scope, SeriesRead, SeriesWrite, Spread, Windows};
-use crate::lua::{Level, Nested};
+use crate::lua::{Level, Nested, TimerChange};
 use crate::message::Message;
 use crate::outcome::Reply;
 use crate::phase::Phase;
@@ -64,6 +64,8 @@ pub struct Model {
     pub message: BTreeMap<String, String>,
     /// What scripts logged.
     pub logged: Vec<String>,
+    /// What scripts asked for their timers.
+    pub timers: Vec<(u32, TimerChange)>,
     /// What Lua printed.
     pub printed: Vec<(Level, String)>,
     /// What went wrong, with its place.
@@ -128,6 +130,7 @@ impl Default for Model {
             connection: BTreeMap::new(),
             message: BTreeMap::new(),
             logged: Vec::new(),
+            timers: Vec::new(),
             printed: Vec::new(),
             errors: Vec::new(),
             files: Vec::new(),

@@ -51,6 +51,10 @@ impl postfleet_lua::Library for Folder {
         let text = read(&path)?;
         Ok(Some(Source { name: name.to_owned(), file: path.display().to_string(), text }))
     }
+
+    fn is_command(&self, word: &str) -> bool {
+        postfleet_console::is_command(word)
+    }
 }
 
 fn read(path: &Path) -> Result<String, String> {
@@ -103,7 +107,9 @@ impl Script {
         match self {
             Self::Lua(program) => {
                 let called = Callout::ALL.into_iter().filter(|callout| program.listens(*callout));
-                called.map(Callout::name).collect()
+                let commands = program.controls().next().map(|_| "console commands");
+                let timers = program.timers().first().map(|_| "timers");
+                called.map(Callout::name).chain(commands).chain(timers).collect()
             }
             Self::Sieve { phases, .. } => phases.iter().map(|script| script.phase().name()).collect(),
         }

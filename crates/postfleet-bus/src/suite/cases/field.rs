@@ -124,6 +124,7 @@ impl<'r> Field<'r> {
     /// When it does not hold in time.
     #[track_caller]
     pub(crate) fn wait(&mut self, what: &str, limit: Duration, holds: impl Fn(&Self) -> bool) {
+        let limit = limit.saturating_mul(self.rig.patience());
         let until = self.rig.now() + limit;
         while !holds(self) {
             assert!(self.rig.now() < until, "after {limit:?} it is not so that {what}\n{}", self.summary());
