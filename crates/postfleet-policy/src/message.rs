@@ -45,6 +45,14 @@ impl Message {
         self.octets
     }
 
+    /// The header section without the blank line behind it.
+    #[must_use]
+    pub fn header(&self) -> &[u8] {
+        let section = self.header_section();
+        let blank = if section.ends_with(b"\r\n\r\n") { 2 } else { 0 };
+        section.get(..section.len().saturating_sub(blank)).unwrap_or_default()
+    }
+
     fn header_section(&self) -> &[u8] {
         self.kept.get(..self.header_octets).unwrap_or_default()
     }

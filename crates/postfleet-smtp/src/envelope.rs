@@ -30,6 +30,8 @@ pub struct TlsFacts {
     pub version: String,
     /// The cipher suite's name.
     pub cipher: String,
+    /// Bits of its key; 0 when unknown.
+    pub cipher_bits: u16,
     /// Subject of the client certificate, if one was presented.
     pub client_subject: Option<String>,
     /// Whether the client certificate was verified.

@@ -185,6 +185,71 @@ fn of_one_transaction_those_are_reported_whose_domain_wants_reports() {
     }
 }
 
+/// Of a message for several, copies that policy refuses are reported; of a message for those alone the client is told.
+#[test]
+fn copies_that_policy_refuses_are_reported_when_others_are_accepted() {
+    let server = MailServer::start(|_| "250 2.1.5 ok");
+    let script = "local mod = {} function mod:validate_data_spool_each_rcpt(msg, accept, vctx) local to = msg:rcptto() \
+         if to:find('^no') then vctx:set_code(550, '5.7.1 not for ' .. to) \
+         elseif to:find('^drop') then msg:discard('550 5.7.0 dropped') end return 0 end msys.registerModule('a', mod)";
+    let node = relay(&server, DELIVERS);
+    std::fs::write(node.dir.path().join("a.lua"), script).unwrap();
+    let config = node.dir.path().join("postfleet.conf");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("{text}\nscriptlet \"s\" {{ script \"a\" {{ source = \"a\" }} }}\n"))
+        .unwrap();
+    assert!(node.console("config reload").ends_with("Reconfigure complete\n"));
+
+    let mail =
+        ["no1@example.net", "yes@example.net", "no2@example.net", "drop@example.net", "no3@quiet.example"];
+    send(&node, &mail, "secret");
+    wait_until(PATIENCE, "message and report arrive", || server.all().len() == 2);
+    let (reports, messages): (Vec<_>, Vec<_>) =
+        server.all().into_iter().partition(|one| one.sender.is_empty());
+    assert_eq!((reports.len(), &messages[0].recipients[..]), (1, &["yes@example.net".to_owned()][..]));
+    let text = &reports[0].text;
+    assert_eq!(reports[0].recipients, ["sender@client.example"]);
+    for name in ["no1@example.net", "no2@example.net", "no3@quiet.example"] {
+        let part = format!(
+            "Final-Recipient: rfc822; {name}\r\nAction: failed\r\nStatus: 5.7.1\r\n\
+             Diagnostic-Code: smtp; 550 5.7.1 not for {name}\r\n"
+        );
+        assert!(text.contains(&part), "{part} in {text}");
+    }
+    for hidden in ["yes@", "drop@", "secret"] {
+        assert!(!text.contains(hidden), "{hidden} in {text}");
+    }
+    assert!(text.contains("\r\nContent-Type: text/rfc822-headers\r\n\r\nReceived: from [127."), "{text}");
+
+    // All of them: the client is told. Some that are dropped: the report is all that is made.
+    let reply = Client::connect(&node.smtp).unwrap().offer(&["no1@example.net", "no2@example.net"], "x");
+    assert_eq!(reply, "550 5.7.1 not for no2@example.net\r\n");
+    send(&node, &["no1@example.net", "drop@example.net"], "x");
+    wait_until(PATIENCE, "the report arrives", || server.all().len() == 3 && files(&node) == 0);
+    assert!(server.all()[2].text.contains("no1@example.net"));
+
+    // What cannot be told is not accepted.
+    let (drafts, away) = (node.dir.path().join("spool/tmp"), node.dir.path().join("away"));
+    std::fs::rename(&drafts, &away).unwrap();
+    let reply = Client::connect(&node.smtp).unwrap().offer(&["no1@example.net", "drop@example.net"], "x");
+    assert!(reply.starts_with("451 "), "{reply}");
+    std::fs::rename(&away, &drafts).unwrap();
+
+    for option in
+        ["Generate_Bounces = false", "Generate_Bounces_For_Multi_Recipient_Policy_Rejections = false"]
+    {
+        let text = std::fs::read_to_string(&config).unwrap();
+        std::fs::write(&config, format!("{option}\n{text}")).unwrap();
+        assert!(node.console("config reload").ends_with("Reconfigure complete\n"));
+        let before = server.all().len();
+        send(&node, &["no1@example.net", "yes@example.net"], "x");
+        wait_until(PATIENCE, "the message arrives", || server.all().len() > before && files(&node) == 0);
+        assert_eq!(server.all().len(), before + 1, "{option}");
+        std::fs::write(&config, text).unwrap();
+    }
+    assert_eq!(files(&node), 0);
+}
+
 #[test]
 fn a_report_that_cannot_be_stored_is_repeated_and_its_message_is_not() {
     let asked = Arc::new(AtomicUsize::new(0));

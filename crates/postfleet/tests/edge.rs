@@ -216,7 +216,13 @@ fn starttls_protects_the_session_and_forgets_what_was_said_before() {
     let roots = certificate(certificates.path());
     let files = certificates.path().display();
     let tls = format!("    TLS_Certificate = \"{files}/cert.pem\"\n    TLS_Key = \"{files}/key.pem\"");
-    let node = SingleNode::start("Relay_Hosts = ( 127.0.0.0/8 )", "", &tls);
+    // Policy sees what was agreed on.
+    let script = "local mod = {} function mod:validate_rcptto(msg, str, ac, vctx) if str == 'facts@d.example' then \
+         local function get(key) return tostring(vctx:get(msys.core.VCTX_CONN, key)) end vctx:set_code(450, get('tls') .. ' ' .. \
+         get('tls_cipher') .. ' ' .. get('tls_cipher_algbits') .. ' ' .. get('tls_cipher_usebits') .. ' ' .. \
+         get('tls_client_verified')) end return 0 end msys.registerModule('a', mod)";
+    let global = "Relay_Hosts = ( 127.0.0.0/8 )\nscriptlet \"s\" { script \"a\" { source = \"a\" } }";
+    let node = SingleNode::start_with(global, "", &tls, &[("a.lua".to_owned(), script.to_owned())]);
     let mut stream = TcpStream::connect(&node.smtp).unwrap();
     reply(&mut stream);
     stream.write_all(b"EHLO c.example\r\n").unwrap();
@@ -229,8 +235,15 @@ fn starttls_protects_the_session_and_forgets_what_was_said_before() {
     secure.write_all(b"EHLO c.example\r\n").unwrap();
     let offered = reply(&mut secure);
     assert!(!offered.contains("STARTTLS"), "{offered}");
-    secure.write_all(b"MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nDATA\r\n").unwrap();
-    for code in ["250", "250", "354"] {
+    secure
+        .write_all(
+            b"MAIL FROM:<a@b.example>\r\nRCPT TO:<facts@d.example>\r\nRCPT TO:<c@d.example>\r\nDATA\r\n",
+        )
+        .unwrap();
+    assert!(reply(&mut secure).starts_with("250"));
+    let facts = reply(&mut secure);
+    assert!(facts.starts_with("450 TLSv1.3 TLS13_AES_256_GCM_SHA384 256 256 nil"), "{facts}");
+    for code in ["250", "354"] {
         assert!(reply(&mut secure).starts_with(code));
     }
     secure.write_all(b"From: a\r\nDate: d\r\nMessage-ID: <x@y>\r\n\r\nhello\r\n.\r\nQUIT\r\n").unwrap();

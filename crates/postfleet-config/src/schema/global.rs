@@ -92,7 +92,7 @@ pub(super) const GLOBAL: &[Row] = &[
     g("RFC2822_Missing_Headers", Words(&["reject", "allow"]), Is("reject"), "messages without a header"),
     g("RFC2822_Date_Header", Words(&["ignore", "ifneeded", "pedantic"]), Is("ifneeded"), "a missing Date: leave it, add it, or refuse the message"),
     g("RFC2822_MessageID_Header", Words(&["ignore", "ifneeded"]), Is("ifneeded"), "a missing Message-ID: leave it or add it"),
-    g("Generate_Bounces_For_Multi_Recipient_Policy_Rejections", Bool, Is("true"), "recipients refused by policy after the data get a bounce when others were accepted").stored(),
+    g("Generate_Bounces_For_Multi_Recipient_Policy_Rejections", Bool, Is("true"), "recipients refused by policy after the data get a bounce when others were accepted"),
 ];
 
 const fn pool(name: &'static str, kind: Kind, default: Default, effect: &'static str) -> Row {

@@ -8,7 +8,9 @@ use crate::node::Node;
 use crate::notices::{Severity, notice};
 use postfleet_queue::{Report, Verdict};
 use postfleet_smtp::bounce::{Bounce, Failed, Returned};
-use postfleet_spool::{BindingGroupName, BindingName, Body, Envelope, MessageId, RecipientCopy, Ret};
+use postfleet_spool::{
+    BindingGroupName, BindingName, Body, Envelope, MessageId, QueueKey, RecipientCopy, Ret,
+};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -164,59 +166,135 @@ async fn bounce(
     } else {
         Returned::Headers(content.get(..header).unwrap_or_default())
     };
-    let list: Vec<Failed<'_>> = failures
+    let report = Told { envelope: &envelope, failures: &failures, returned, eight_bit };
+    report.store(node, &settings.hostname, &options.from).await
+}
+
+/// One recipient's failure: the copy, why, and the host that said so.
+type FailedCopy<'a> = (&'a RecipientCopy, String, Option<&'a str>);
+
+/// What is told to the sender.
+struct Told<'a> {
+    envelope: &'a Envelope,
+    failures: &'a [FailedCopy<'a>],
+    returned: Returned<'a>,
+    eight_bit: bool,
+}
+
+impl Told<'_> {
+    /// Makes the report durable.
+    async fn store(self, node: &Arc<Node>, hostname: &str, from: &str) -> Result<(), String> {
+        let Told { envelope, failures, returned, eight_bit } = self;
+        let list: Vec<Failed<'_>> = failures
+            .iter()
+            .map(|(copy, reply, remote)| Failed {
+                recipient: &copy.recipient,
+                original: copy.orcpt.as_deref(),
+                reply,
+                remote: *remote,
+            })
+            .collect();
+        let ids = node.store.draw_ids(1);
+        let id = *ids.first().ok_or("no id")?;
+        let at = clock::wall();
+        let text = Bounce {
+            hostname,
+            from,
+            to: &envelope.sender,
+            id: &id.to_string(),
+            at,
+            arrived: envelope.created,
+            envelope_id: envelope.envid.as_deref(),
+            failed: &list,
+            returned,
+            eight_bit,
+        }
+        .write();
+        let stored = Envelope {
+            batch: id,
+            created: at,
+            sender: String::new(),
+            copies: vec![RecipientCopy {
+                id,
+                recipient: envelope.sender.clone(),
+                domain: crate::edge::domain_of(&envelope.sender),
+                orcpt: None,
+                notify: None,
+                binding: BindingName::default(),
+                binding_group: BindingGroupName::default(),
+            }],
+            body: if eight_bit { Body::EightBitMime } else { Body::SevenBit },
+            smtputf8: envelope.smtputf8,
+            ret: None,
+            envid: None,
+            client: None,
+            helo: String::new(),
+            protocol: String::from("internal"),
+            connection: None,
+            context: Vec::new(),
+        };
+        let mut draft = node.store.draft(stored).map_err(|error| crate::store::chain(&error))?;
+        for piece in text.chunks(16 << 10) {
+            if draft.push(piece) {
+                draft = node.store.flush(draft).await.ok_or("the node is stopping")?;
+            }
+        }
+        node.store.store(draft).await.map_err(|error| crate::store::chain(&error))
+    }
+}
+
+/// A copy that policy refused while others of the message were accepted.
+pub(crate) struct RefusedCopy {
+    /// Its place in the envelope; none for one that policy had added.
+    pub(crate) copy: Option<usize>,
+    pub(crate) address: String,
+    pub(crate) reply: String,
+}
+
+/// Tells the sender of copies that policy refused, before the client is told that its message was accepted. The header
+/// section is all that is returned.
+pub(super) async fn tell_refused(
+    delivery: &Delivery,
+    node: &Arc<Node>,
+    envelope: &Envelope,
+    refused: &[RefusedCopy],
+    header: &[u8],
+) -> Result<(), String> {
+    let settings = delivery.settings();
+    if envelope.sender.is_empty() || !settings.tells_of_refused() {
+        return Ok(());
+    }
+    let mut options = None;
+    let copies: Vec<(RecipientCopy, String)> = refused
         .iter()
-        .map(|(copy, reply, remote)| Failed {
-            recipient: &copy.recipient,
-            original: copy.orcpt.as_deref(),
-            reply,
-            remote: *remote,
+        .filter_map(|one| {
+            let known = one.copy.and_then(|at| envelope.copies.get(at));
+            let mut copy = known.or_else(|| envelope.copies.first())?.clone();
+            if known.is_none() {
+                copy.orcpt = None;
+                copy.notify = None;
+            }
+            copy.recipient.clone_from(&one.address);
+            copy.domain = crate::edge::domain_of(&one.address);
+            let queue = QueueKey {
+                binding_group: copy.binding_group.clone(),
+                binding: copy.binding.clone(),
+                domain: copy.domain.clone().into(),
+            };
+            let bounces = settings.bounces(&queue);
+            if !bounces.generate || copy.notify.is_some_and(|notify| !notify.failure) {
+                return None;
+            }
+            options.get_or_insert(bounces);
+            Some((copy, one.reply.clone()))
         })
         .collect();
-    let ids = node.store.draw_ids(1);
-    let id = *ids.first().ok_or("no id")?;
-    let at = clock::wall();
-    let text = Bounce {
-        hostname: &settings.hostname,
-        from: &options.from,
-        to: &envelope.sender,
-        id: &id.to_string(),
-        at,
-        arrived: envelope.created,
-        envelope_id: envelope.envid.as_deref(),
-        failed: &list,
-        returned,
-        eight_bit,
-    }
-    .write();
-    let stored = Envelope {
-        batch: id,
-        created: at,
-        sender: String::new(),
-        copies: vec![RecipientCopy {
-            id,
-            recipient: envelope.sender.clone(),
-            domain: crate::edge::domain_of(&envelope.sender),
-            orcpt: None,
-            notify: None,
-            binding: BindingName::default(),
-            binding_group: BindingGroupName::default(),
-        }],
-        body: if eight_bit { Body::EightBitMime } else { Body::SevenBit },
-        smtputf8: envelope.smtputf8,
-        ret: None,
-        envid: None,
-        client: None,
-        helo: String::new(),
-        protocol: String::from("internal"),
-        connection: None,
-        context: Vec::new(),
-    };
-    let mut draft = node.store.draft(stored).map_err(|error| crate::store::chain(&error))?;
-    for piece in text.chunks(16 << 10) {
-        if draft.push(piece) {
-            draft = node.store.flush(draft).await.ok_or("the node is stopping")?;
-        }
-    }
-    node.store.store(draft).await.map_err(|error| crate::store::chain(&error))
+    let Some(options) = options else { return Ok(()) };
+    let failures: Vec<FailedCopy<'_>> =
+        copies.iter().map(|(copy, reply)| (copy, reply.clone(), None)).collect();
+    let nothing = options.inline == Inline::Nothing && envelope.ret.is_none();
+    let returned = if nothing { Returned::Nothing } else { Returned::Headers(header) };
+    let eight_bit = !nothing && !header.is_ascii();
+    let report = Told { envelope, failures: &failures, returned, eight_bit };
+    report.store(node, &settings.hostname, &options.from).await
 }

@@ -29,10 +29,11 @@ use crate::logs::{Attempt, Attempted};
 use crate::node::Node;
 use crate::notices::{Severity, notice};
 use bounces::Failures;
+pub(crate) use bounces::RefusedCopy;
 use postfleet_queue::{
     Action, Arrival, ConnectionId, Need, Now, QueueState, Report, Routing, Scheduler, Shared, Verdict,
 };
-use postfleet_spool::{BindingName, QueueKey, Stored};
+use postfleet_spool::{BindingName, Envelope, QueueKey, Stored};
 use postfleet_types::{Monotonic, Random};
 use resolver::Resolver;
 use settings::{QueueOptions, retries_passed};
@@ -206,6 +207,17 @@ impl Delivery {
                 }
             });
         }
+    }
+
+    /// Tells the sender of copies that policy refused. `Ok` once that is durable.
+    pub(crate) async fn tell_refused(
+        &self,
+        node: &Arc<Node>,
+        envelope: &Envelope,
+        refused: &[RefusedCopy],
+        header: &[u8],
+    ) -> Result<(), String> {
+        bounces::tell_refused(self, node, envelope, refused, header).await
     }
 
     fn node(&self) -> Option<Arc<Node>> {

@@ -369,6 +369,12 @@ impl DeliverySettings {
         }
     }
 
+    /// Whether senders hear of copies that policy refused when others of the message were accepted.
+    pub(super) fn tells_of_refused(&self) -> bool {
+        let global = Of { config: &self.config, facts: Facts::default() };
+        global.bool("Generate_Bounces_For_Multi_Recipient_Policy_Rejections")
+    }
+
     pub(super) fn bounces(&self, queue: &QueueKey) -> BounceSettings {
         let of = self.of(queue);
         BounceSettings {

@@ -3,6 +3,7 @@
 use super::receptions::Reception;
 use super::session::{Driver, settle};
 use crate::clock;
+use crate::delivery::RefusedCopy;
 use crate::notices::{Severity, notice};
 use crate::policy::{Destination, Ruling, Visit, ask};
 use crate::store::chain;
@@ -62,7 +63,7 @@ async fn copies(visit: &mut Visit) -> Option<Ruling> {
     }
     let list = visit.destinations();
     let mut kept = Vec::with_capacity(list.len());
-    let (mut refused, mut dropped, mut last) = (0, 0_u32, None);
+    let (mut refused, mut dropped, mut last) = (Vec::new(), 0_u32, None);
     for one in &list {
         visit.about(Some(one.address.clone()));
         let _before = visit.take_assigned();
@@ -87,7 +88,11 @@ async fn copies(visit: &mut Visit) -> Option<Ruling> {
                             reply.text()
                         ),
                     );
-                    refused += 1;
+                    refused.push(RefusedCopy {
+                        copy: one.copy,
+                        address: one.address.clone(),
+                        reply: format!("{} {}", reply.code(), reply.text().replace('\n', " ")),
+                    });
                     last = Some(reply);
                     stays = false;
                 }
@@ -106,7 +111,7 @@ async fn copies(visit: &mut Visit) -> Option<Ruling> {
     }
     visit.about(None);
     match last {
-        Some(reply) if refused == list.len() => return Some(Ruling::Refuse(reply)),
+        Some(reply) if refused.len() == list.len() => return Some(Ruling::Refuse(reply)),
         Some(_) | None => {}
     }
     // What scripts did to the list meanwhile concerns recipients that are not among those asked about.
@@ -114,7 +119,7 @@ async fn copies(visit: &mut Visit) -> Option<Ruling> {
     kept.extend(further);
     // The contexts are kept for a later choice of the binding.
     if kept != list || visit.kept_context().is_some() {
-        visit.readdress(kept, dropped);
+        visit.readdress(kept, dropped, refused);
     }
     None
 }
@@ -258,13 +263,35 @@ impl Driver<'_> {
             let context = visit.kept_context();
             Some((visit.take_destinations()?, sender, dropped, context))
         });
+        let refused = self.visit.as_mut().and_then(|visit| visit.take_refused());
+        let envelope =
+            self.incoming.as_ref().filter(|_| refused.is_some()).map(|draft| draft.envelope().clone());
+        let mut nobody_is_left = false;
         if let Some((destinations, sender, dropped, context)) = changed {
-            if destinations.is_empty() {
-                return self.discard(session, &discarding(""));
-            }
-            if let Err(failure) = self.send_to(&destinations, sender, dropped, context).await {
+            nobody_is_left = destinations.is_empty();
+            if !nobody_is_left
+                && let Err(failure) = self.send_to(&destinations, sender, dropped, context).await
+            {
                 return settle(session.message_failed(clock::monotonic(), failure));
             }
+        }
+        // The client hears that the message was accepted, so what was refused is told first: a report too many is better
+        // than one that is missing.
+        if let (Some((refused, header)), Some(envelope)) = (refused, envelope)
+            && let Err(error) =
+                self.node.delivery.tell_refused(&self.node, &envelope, &refused, &header).await
+        {
+            notice(
+                Severity::Error,
+                format_args!(
+                    "the report that policy refused copies cannot be stored, so the message is not accepted: {error}"
+                ),
+            );
+            self.abandon();
+            return settle(session.message_failed(clock::monotonic(), Failure::Spool));
+        }
+        if nobody_is_left {
+            return self.discard(session, &discarding(""));
         }
         self.end(session, said).await;
     }

@@ -38,10 +38,21 @@ impl Stream {
                 .and_then(|suite| suite.suite().as_str())
                 .unwrap_or_default()
                 .to_owned(),
+            cipher_bits: connection
+                .negotiated_cipher_suite()
+                .map(|suite| bits(suite.suite()))
+                .unwrap_or_default(),
             client_subject: None,
             client_verified: false,
         }
     }
+}
+
+/// Bits of the key. A suite that is built in uses all that its algorithm has.
+fn bits(suite: rustls::CipherSuite) -> u16 {
+    let name = suite.as_str().unwrap_or_default();
+    let known = [("AES_128", 128), ("AES_256", 256), ("CHACHA20", 256)];
+    known.into_iter().find(|(algorithm, _)| name.contains(algorithm)).map_or(0, |(_, bits)| bits)
 }
 
 one_of_streams!(Stream { Plain, Tls });

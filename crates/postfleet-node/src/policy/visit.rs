@@ -3,6 +3,7 @@
 use super::Policy;
 use super::context::{Dictionary, Pairs};
 use super::live::Held;
+use crate::delivery::RefusedCopy;
 use crate::node::Node;
 use crate::socket::Endpoint;
 use postfleet_policy::{Context, Edit, Fault, Message, Path, Phase};
@@ -90,6 +91,8 @@ pub(crate) struct Visit {
     destinations: Option<Vec<Destination>>,
     /// Copies of the complete message that were refused or swallowed.
     dropped: u32,
+    /// Copies of the complete message that were refused while others were not.
+    refused: Vec<RefusedCopy>,
     /// Scripts replaced the sender.
     sender_changed: bool,
 }
@@ -127,6 +130,7 @@ impl Visit {
             added: Vec::new(),
             destinations: None,
             dropped: 0,
+            refused: Vec::new(),
             sender_changed: false,
         }
     }
@@ -204,6 +208,11 @@ impl Visit {
     pub(crate) fn encrypted(&mut self, facts: &postfleet_smtp::TlsFacts) {
         self.connection.set("tls", &facts.version);
         self.connection.set("tls_cipher", &facts.cipher);
+        if facts.cipher_bits > 0 {
+            let bits = facts.cipher_bits.to_string();
+            self.connection.set("tls_cipher_algbits", &bits);
+            self.connection.set("tls_cipher_usebits", &bits);
+        }
         if let Some(subject) = &facts.client_subject {
             self.connection.set("tls_client_cert_subject", subject);
         }
@@ -280,6 +289,7 @@ impl Visit {
         self.added.clear();
         self.destinations = None;
         self.dropped = 0;
+        self.refused.clear();
         self.sender_changed = false;
     }
 
@@ -338,9 +348,22 @@ impl Visit {
     }
 
     /// Who gets the copies of the complete message, and how many copies were refused or swallowed.
-    pub(crate) fn readdress(&mut self, destinations: Vec<Destination>, dropped: u32) {
+    pub(crate) fn readdress(
+        &mut self,
+        destinations: Vec<Destination>,
+        dropped: u32,
+        refused: Vec<RefusedCopy>,
+    ) {
         self.destinations = Some(destinations);
         self.dropped = dropped;
+        self.refused = refused;
+    }
+
+    /// The refused copies that the sender is to be told of, and the header section of the message.
+    pub(crate) fn take_refused(&mut self) -> Option<(Vec<RefusedCopy>, Vec<u8>)> {
+        let refused = std::mem::take(&mut self.refused);
+        let header = || self.message.as_ref().map(|message| message.header().to_vec()).unwrap_or_default();
+        (!refused.is_empty()).then(|| (refused, header()))
     }
 
     /// How many copies of the complete message were refused or swallowed.
