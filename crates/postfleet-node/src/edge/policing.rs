@@ -278,8 +278,7 @@ impl Driver<'_> {
         // The client hears that the message was accepted, so what was refused is told first: a report too many is better
         // than one that is missing.
         if let (Some((refused, header)), Some(envelope)) = (refused, envelope)
-            && let Err(error) =
-                self.node.delivery.tell_refused(&self.node, &envelope, &refused, &header).await
+            && let Err(error) = self.node.delivery.tell_refused(self.node, &envelope, &refused, &header).await
         {
             notice(
                 Severity::Error,
