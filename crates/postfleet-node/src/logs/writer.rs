@@ -408,6 +408,9 @@ mod tests {
         lose(&output, &room);
         assert_eq!(next(&seen), "kept\n");
         wait_for(&output, "all is written", |figures| figures.waiting == 0 && figures.trouble.is_none());
+        // Losses are told behind the lines: once another is written, that has been done.
+        output.push("more");
+        assert_eq!(next(&seen), "more\n");
         output.set_says_lost(Some(|lost| format!("{lost} gone")));
         lose(&output, &room);
         assert_eq!([next(&seen), next(&seen)], ["kept\n", "1 gone\n"]);
