@@ -411,6 +411,7 @@ mod tests {
         // Losses are told behind the lines: once another is written, that has been done.
         output.push("more");
         assert_eq!(next(&seen), "more\n");
+        wait_for(&output, "there is room", |figures| figures.waiting == 0);
         output.set_says_lost(Some(|lost| format!("{lost} gone")));
         lose(&output, &room);
         assert_eq!([next(&seen), next(&seen)], ["kept\n", "1 gone\n"]);
