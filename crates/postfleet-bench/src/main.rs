@@ -28,7 +28,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use rounds::Effort;
 use rows::ROWS;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use table::{Line, Report};
 
 /// The comparison table. Without a command: measures.
@@ -95,29 +95,44 @@ fn measure(arguments: &Arguments) -> Result<()> {
         bail!("--rounds has to be at least 1");
     }
     let effort = Effort { rounds, quick: arguments.quick, detail: arguments.detail };
-    let mut lines: Vec<Line> = Vec::new();
+    let mut report =
+        Report { machine: machine::Machine::read(), rounds, quick: arguments.quick, lines: Vec::new() };
+    let stem = arguments.out.join(report.machine.file_stem());
     for row in ROWS.iter().filter(|row| arguments.rows.is_empty() || arguments.rows.contains(&row.number)) {
         eprintln!("row {}: {}", row.number, row.what);
         // A row that fails does not take the others with it.
-        match (row.run)(effort) {
-            Ok(measured) => lines.extend(measured.into_iter().map(|line| line.of_row(row.number))),
-            Err(error) => lines.push(Line::failed(row.what, &format!("{error:#}")).of_row(row.number)),
+        let measured = (row.run)(effort)
+            .unwrap_or_else(|error| vec![Line::failed(row.what, &format!("{error:#}"))])
+            .into_iter()
+            .map(|line| line.of_row(row.number));
+        for line in measured {
+            eprintln!("{}", line.short());
+            report.lines.push(line);
+        }
+        // After each row, so that what took an hour is not lost with what is stopped.
+        if !arguments.no_write {
+            report.machine = machine::Machine::read();
+            write(&report, &stem)?;
         }
     }
-    let report = Report { machine: machine::Machine::read(), rounds, quick: arguments.quick, lines };
+    report.machine = machine::Machine::read();
     print!("{}", report.text());
     if !arguments.no_write {
-        let stem = report.machine.file_stem();
-        std::fs::create_dir_all(&arguments.out)
-            .with_context(|| format!("cannot make {}", arguments.out.display()))?;
-        for (extension, text) in [("md", report.markdown()), ("json", report.json())] {
-            let path = arguments.out.join(format!("{stem}.{extension}"));
-            std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-            eprintln!("written: {}", path.display());
-        }
+        eprintln!("written: {0}.md and {0}.json", stem.display());
     }
     if report.lines.iter().any(|line| line.has_failed()) {
         bail!("a row could not be measured; the table says why");
+    }
+    Ok(())
+}
+
+/// The report as a page and as JSON, beside each other.
+fn write(report: &Report, stem: &Path) -> Result<()> {
+    let folder = stem.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    for (extension, text) in [("md", report.markdown()), ("json", report.json())] {
+        let path = PathBuf::from(format!("{}.{extension}", stem.display()));
+        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
 }

@@ -196,6 +196,15 @@ impl Line {
         [self.row.to_string(), self.work.clone(), shown(&self.ours), peer, name, ratio, aim, met.into()]
     }
 
+    /// What is said of it as soon as it is measured.
+    pub(crate) fn short(&self) -> String {
+        let [_, work, ours, peer, name, ratio, aim, met] = self.cells();
+        let peer = if name.is_empty() { String::new() } else { format!("; {name}: {peer}, ratio {ratio}") };
+        let aim = if aim.is_empty() { String::new() } else { format!("; aim {aim}: {met}") };
+        let note = if self.note.is_empty() { String::new() } else { format!(" ({})", self.note) };
+        format!("  {work}: {ours}{peer}{aim}{note}")
+    }
+
     fn json(&self) -> Value {
         let spread = |spread: Option<Spread>| {
             spread.map(|s| json!({ "min": s.least, "median": s.median, "max": s.greatest }))
