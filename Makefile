@@ -6,12 +6,15 @@ CARGO ?= cargo
 ARGS ?=
 # How many faults `make soak` does to a fleet.
 ROUNDS ?= 100
+# How often `make crash` kills the node, and the seed that says when.
+KILLS ?= 1000
+SEED ?= $(shell date +%s)
 # How long `make fuzz` runs each target, and which.
 SECONDS ?= 600
 TARGETS ?= $(notdir $(basename $(wildcard fuzz/fuzz_targets/*.rs)))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-corosync soak relay accuracy sim check fix bench bench-cores measure tables fuzz setup
+.PHONY: help run test test-corosync soak relay crash accuracy sim check fix bench bench-cores measure tables fuzz setup
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
@@ -37,6 +40,10 @@ soak: ## an hour of faults on the bus, then ROUNDS (100) of them on a fleet
 
 relay: ## 100,000 messages through a fleet that loses a node, within limits that hold for all nodes; twelve minutes
 	POSTFLEET_SOAK=1 $(CARGO) test --release --locked --package postfleet --test fleet_relay -- --nocapture
+
+crash: ## kill -9 of a node that takes and delivers mail, KILLS (1000) times; again with SEED=...
+	POSTFLEET_KILLS=$(KILLS) POSTFLEET_SEED=$(SEED) \
+	  $(CARGO) test --quiet --locked --package postfleet --test delivery_crash -- --nocapture
 
 accuracy: ## what clients of a real fleet get of shared rates, through faults; needs root; writes docs/limits.md
 	POSTFLEET_RINGS=1 POSTFLEET_SOAK=1 POSTFLEET_PAGE=$(CURDIR)/docs/limits.md \

@@ -320,12 +320,22 @@ impl SingleNode {
 
     /// Kills the process and starts it again.
     pub fn restart(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-        self.child = start_node(&self.dir.path().join("postfleet.conf"), &self.dir.path().join("node.log"));
+        self.kill();
+        self.start_again();
         wait_until(Duration::from_secs(20), "the node answers again", || {
             console(&self.control, "cluster info").stdout.windows(4).any(|text| text == b"[m:#")
         });
+    }
+
+    /// SIGKILL. The process is gone when this returns.
+    pub fn kill(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+
+    /// Starts the process again and does not wait for it.
+    pub fn start_again(&mut self) {
+        self.child = start_node(&self.dir.path().join("postfleet.conf"), &self.dir.path().join("node.log"));
     }
 
     pub fn console(&self, command: &str) -> String {
@@ -345,9 +355,10 @@ impl SingleNode {
 impl Drop for SingleNode {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("--- log:\n{}", self.log());
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            eprintln!("--- log:\n{}", lines[lines.len().saturating_sub(40)..].join("\n"));
         }
-        drop(self.child.kill());
-        drop(self.child.wait());
+        self.kill();
     }
 }
