@@ -95,7 +95,7 @@ impl Store {
         let mut places = PlaceJournal::open(&disk)
             .with_context(|| format!("cannot read the places of messages in the spool {}", base.display()))?;
         let second = take_stock(&disk, &mut done, &mut places, process, clock::wall());
-        let (done, places) = (Arc::new(Mutex::new(done)), Arc::new(Mutex::new(places)));
+        let journals = Arc::new(finishing::Journals { done: Mutex::new(done), places: Mutex::new(places) });
         let store = Arc::new(Self {
             disk: disk.clone(),
             ids: Mutex::new(MessageIds::new(process, second)),
@@ -116,20 +116,28 @@ impl Store {
                 .spawn(move || commit_loop(&disk, &waiting, &queue, &health, &on_stored))
                 .context("cannot start the commit thread")?;
         }
+        let (remover, removed) = mpsc::channel();
         {
-            let (disk, queue, done) = (disk.clone(), Arc::clone(&queue), Arc::clone(&done));
-            let places = Arc::clone(&places);
+            let (disk, queue, journals) = (disk.clone(), Arc::clone(&queue), Arc::clone(&journals));
+            let remover = remover.clone();
             std::thread::Builder::new()
                 .name("spool-finish".into())
-                .spawn(move || finishing::run(&disk, &finished, &queue, &done, &places))
+                .spawn(move || finishing::remove(&disk, &finished, &queue, &journals, &remover))
                 .context("cannot start the thread that takes messages out of the spool")?;
+        }
+        {
+            let (disk, journals) = (disk.clone(), Arc::clone(&journals));
+            std::thread::Builder::new()
+                .name("spool-removed".into())
+                .spawn(move || finishing::sync(&disk, &removed, &journals))
+                .context("cannot start the thread that syncs what has left the spool")?;
         }
         // What this process stores itself is told when it is stored, and may be gone when the scan comes by.
         let own = move |batch: MessageId| batch.process() == process && batch.second() >= second;
         let rate = locked(&store.options).drain_rate;
         std::thread::Builder::new()
             .name("spool-scan".into())
-            .spawn(move || scan(opened.recovery, &disk, rate, &queue, (&done, &places), own, &on_stored))
+            .spawn(move || scan(opened.recovery, &disk, rate, &queue, (&journals, &remover), own, &on_stored))
             .context("cannot start the scan of the spool")?;
         Ok(store)
     }
@@ -382,7 +390,7 @@ fn scan(
     disk: &FolderDisk,
     rate: usize,
     queue: &Mutex<Queue>,
-    (done, places): (&Mutex<DoneJournal<File>>, &Mutex<PlaceJournal<File>>),
+    (journals, remover): (&finishing::Journals, &mpsc::Sender<finishing::Removed>),
     own: impl Fn(MessageId) -> bool,
     on_stored: &OnStored,
 ) {
@@ -395,14 +403,15 @@ fn scan(
             if own(batch) {
                 continue;
             }
-            stored.envelope.copies.retain(|copy| !locked(done).contains(batch, copy.id));
+            stored.envelope.copies.retain(|copy| !locked(&journals.done).contains(batch, copy.id));
             if stored.envelope.copies.is_empty() {
                 if finishing::unlink(disk, batch) {
-                    locked(done).forget(batch);
+                    // The thread ends with the process only.
+                    drop(remover.send(finishing::Removed::gone(batch)));
                 }
                 continue;
             }
-            locked(places).apply(&mut stored);
+            locked(&journals.places).apply(&mut stored);
             messages += locked(queue).insert(&stored);
             on_stored(&stored, true);
         }

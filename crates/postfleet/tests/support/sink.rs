@@ -81,7 +81,7 @@ pub(crate) struct Seen {
 pub(crate) struct Sink {
     pub(crate) port: u16,
     pub(crate) seen: Arc<Mutex<Seen>>,
-    /// Recipients that have got a message.
+    /// Copies that have arrived, those that came again among them.
     pub(crate) count: Arc<AtomicUsize>,
 }
 
@@ -150,8 +150,23 @@ fn serve(
                 let Some(content) = content(&mut lines)? else { return Ok(()) };
                 std::thread::sleep(Duration::from_millis(random.below(HESITATION_MS_MAX)));
                 let taken = std::mem::take(&mut recipients);
-                let arrival = Arrival { began, ended: Instant::now() };
-                take(&mut seen.lock().unwrap(), &sender, &taken, &content, arrival);
+                let report = sender.is_empty();
+                let faults =
+                    if report { report_faults(&taken, &content) } else { mail_faults(&taken, &content) };
+                // What was checked above took its time, and others wait for the lock.
+                let mut seen = seen.lock().unwrap();
+                seen.faults.extend(faults);
+                if report {
+                    for recipient in failed(&content) {
+                        *seen.reported.entry(recipient.to_owned()).or_default() += 1;
+                    }
+                } else {
+                    let arrival = Arrival { began, ended: Instant::now() };
+                    for recipient in &taken {
+                        seen.arrived.entry(recipient.clone()).or_default().push(arrival);
+                    }
+                }
+                drop(seen);
                 count.fetch_add(taken.len(), Ordering::Relaxed);
                 "250 2.0.0 taken"
             }
@@ -180,35 +195,37 @@ fn content(lines: &mut BufReader<TcpStream>) -> std::io::Result<Option<String>> 
     }
 }
 
-fn take(seen: &mut Seen, sender: &str, taken: &[String], content: &str, arrival: Arrival) {
-    if sender.is_empty() {
-        return report(seen, taken, content);
-    }
+/// What is wrong with a message for these recipients.
+fn mail_faults(taken: &[String], content: &str) -> Vec<String> {
+    let mut faults = Vec::new();
     for recipient in taken {
         let known = number(recipient).filter(|number| recipients(*number).contains(recipient));
         let Some(number) = known else {
-            seen.faults.push(format!("mail for {recipient}, to whom nothing was sent"));
+            faults.push(format!("mail for {recipient}, to whom nothing was sent"));
             continue;
         };
         match content.strip_suffix(&text(number)) {
             Some(trace) if trace.starts_with("Received: ") && trace.len() <= TRACE_OCTETS_MAX => {}
-            _ => seen.faults.push(format!("{recipient} got {} octets that were not sent", content.len())),
+            _ => faults.push(format!("{recipient} got {} octets that were not sent", content.len())),
         }
-        seen.arrived.entry(recipient.clone()).or_default().push(arrival);
     }
+    faults
 }
 
-fn report(seen: &mut Seen, taken: &[String], content: &str) {
-    let about: Vec<&str> =
-        content.lines().filter_map(|line| line.strip_prefix("Final-Recipient: rfc822; ")).collect();
+/// Recipients that a report is about.
+fn failed(content: &str) -> impl Iterator<Item = &str> {
+    content.lines().filter_map(|line| line.strip_prefix("Final-Recipient: rfc822; "))
+}
+
+/// What is wrong with a report for these recipients.
+fn report_faults(taken: &[String], content: &str) -> Vec<String> {
+    let mut faults = Vec::new();
     // The last boundary of a multipart ends with two dashes.
-    if about.is_empty() || taken != ["sender@client.example"] || !content.trim_end().ends_with("--") {
-        seen.faults.push(format!("a report to {taken:?} about {about:?}, {} octets", content.len()));
+    let whole = failed(content).count() > 0 && content.trim_end().ends_with("--");
+    if !whole || taken != ["sender@client.example"] {
+        faults.push(format!("a report to {taken:?} of {} octets", content.len()));
     }
-    for recipient in about {
-        if is_taken(recipient) {
-            seen.faults.push(format!("a report about {recipient}, who takes mail"));
-        }
-        *seen.reported.entry(recipient.to_owned()).or_default() += 1;
-    }
+    let wrong = failed(content).filter(|recipient| is_taken(recipient));
+    faults.extend(wrong.map(|recipient| format!("a report about {recipient}, who takes mail")));
+    faults
 }
