@@ -6,6 +6,7 @@
 //! The format is drawn in `docs/formats/spool.md`.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use postfleet_types::{Reader, Writer};
@@ -75,7 +76,8 @@ impl<F> DoneJournal<F> {
         self.done.get(&batch).is_some_and(|copies| copies.contains(&copy))
     }
 
-    /// Records copies as done, durably.
+    /// Records copies as done. A kill of the process does not take that away; for a power cut [`Self::take_unsynced`] names
+    /// the file to sync, so that nobody has to wait for the disk here.
     ///
     /// # Errors
     /// What the disk says; the copies are taken for done in this process all the same, and the next record repeats them.
@@ -89,7 +91,17 @@ impl<F> DoneJournal<F> {
         }
         let new: Vec<Done> = copies.iter().map(|(batch, copy)| Done(*batch, *copy)).collect();
         let count = || self.done.values().map(BTreeSet::len).sum();
-        self.journal.record(disk, &new, count, all(&self.done))
+        self.journal.note(disk, &new, count, all(&self.done))
+    }
+
+    /// The file to open and sync for everything recorded to be durable; none when it is, or when it was named before.
+    pub fn take_unsynced(&mut self) -> Option<String> {
+        self.journal.take_unsynced::<Done>()
+    }
+
+    /// That file could not be synced. The next record begins another one, with all that matters.
+    pub fn not_synced(&mut self) {
+        self.journal.close();
     }
 
     /// The file of a transaction is gone, so its copies need not be remembered.

@@ -36,6 +36,8 @@ pub(crate) struct Journal<F> {
     next: u32,
     /// Files that the next one replaces.
     older: Vec<u32>,
+    /// Something was added to the file since it was synced.
+    unsynced: bool,
 }
 
 impl<F> Journal<F> {
@@ -46,7 +48,7 @@ impl<F> Journal<F> {
     ) -> Result<Self, DiskError> {
         disk.create_folder(STATE)?;
         disk.sync_folder(BASE)?;
-        let mut journal = Self { file: None, records: 0, next: 0, older: Vec::new() };
+        let mut journal = Self { file: None, records: 0, next: 0, older: Vec::new(), unsynced: false };
         let mut numbers: Vec<u32> =
             disk.list(STATE)?.iter().filter_map(|name| number_of::<R>(name)).collect();
         numbers.sort_unstable();
@@ -72,6 +74,24 @@ impl<F> Journal<F> {
         count: impl FnOnce() -> usize,
         all: impl Iterator<Item = R>,
     ) -> Result<(), DiskError> {
+        self.note(disk, new, count, all)?;
+        if core::mem::take(&mut self.unsynced)
+            && let Some(mut file) = self.file.take()
+        {
+            disk.sync_data(&mut file)?;
+            self.file = Some(file);
+        }
+        Ok(())
+    }
+
+    /// The same without a sync: a kill of the process takes nothing away, a power cut may.
+    pub(crate) fn note<D: Disk<File = F>, R: Record>(
+        &mut self,
+        disk: &D,
+        new: &[R],
+        count: impl FnOnce() -> usize,
+        all: impl Iterator<Item = R>,
+    ) -> Result<(), DiskError> {
         let more = self.records.saturating_sub(RECORDS_SPARE);
         let full = more > 0 && more > count().saturating_mul(2);
         let file = match self.file.take().filter(|_| !full) {
@@ -87,6 +107,16 @@ impl<F> Journal<F> {
         self.file = self.start(disk, all).ok();
     }
 
+    /// The file that has to be synced for everything to be durable. Whoever asks syncs it: he is not told of it again.
+    pub(crate) fn take_unsynced<R: Record>(&mut self) -> Option<String> {
+        core::mem::take(&mut self.unsynced).then(|| path::<R>(self.next.saturating_sub(1)))
+    }
+
+    /// The next record begins a new file.
+    pub(crate) fn close(&mut self) {
+        self.file = None;
+    }
+
     fn append<D: Disk<File = F>, R: Record>(
         &mut self,
         disk: &D,
@@ -96,7 +126,7 @@ impl<F> Journal<F> {
         let mut bytes = Vec::new();
         new.iter().for_each(|record| record.encode(&mut bytes));
         disk.write(&mut file, &bytes)?;
-        disk.sync_data(&mut file)?;
+        self.unsynced = true;
         self.records += new.len();
         Ok(file)
     }
@@ -121,6 +151,7 @@ impl<F> Journal<F> {
         disk.write(&mut file, &bytes)?;
         disk.sync_data(&mut file)?;
         disk.sync_folder(STATE)?;
+        self.unsynced = false;
         self.older.retain(|older| {
             // What cannot be removed is removed with the next file.
             *older == number

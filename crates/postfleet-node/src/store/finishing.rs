@@ -1,12 +1,12 @@
 //! Messages that are delivered or have failed leave the spool.
 //!
 //! ```text
-//!  finish ──► thread that removes: index, file, journals ──► thread that syncs: folders; then journals forget
+//!  finish ──► thread that removes: index, file, journal ──► thread that syncs: journal, folders; then journals forget
 //! ```
 //!
-//! A file that is unlinked stays away when the process dies, synced or not; only a power cut can bring it back. So nothing
-//! that is done waits for the sync of a folder, and a kill repeats what was done a moment before it, not all that was done
-//! while folders were being synced.
+//! A file that is unlinked stays away when the process dies, and what was written stays written, synced or not; only a power
+//! cut can undo it. So nothing that is done waits for a sync, and a kill repeats what was done a moment before it, not all
+//! that was done while the disk was busy.
 
 use super::disk::FolderDisk;
 use super::{Store, chain};
@@ -161,6 +161,7 @@ pub(super) fn sync(disk: &FolderDisk, removed: &mpsc::Receiver<Removed>, journal
             .iter()
             .filter_map(|batch| message_path(*batch).rsplit_once('/').map(|(folder, _)| folder.to_owned()))
             .collect();
+        sync_journal(disk, &journals.done);
         for folder in folders {
             if let Err(error) = disk.sync_folder(&folder) {
                 notice(
@@ -179,6 +180,27 @@ pub(super) fn sync(disk: &FolderDisk, removed: &mpsc::Receiver<Removed>, journal
         }
         for (answer, outcome) in all.answers {
             let _gone = answer.send(outcome);
+        }
+    }
+}
+
+/// Makes durable what the journal says. Nobody who records has to wait for it: the lock is not held meanwhile.
+fn sync_journal(disk: &FolderDisk, done: &Mutex<DoneJournal<File>>) {
+    let Some(path) = locked(done).take_unsynced() else { return };
+    let synced = disk.open(&path).and_then(|mut file| disk.sync_data(&mut file));
+    match synced {
+        Ok(()) => {}
+        // Another file, which was durable before this one went, has all of it.
+        Err(error) if error.kind() == DiskErrorKind::NotFound => {}
+        Err(error) => {
+            locked(done).not_synced();
+            notice(
+                Severity::Error,
+                format_args!(
+                    "deliveries that {path} in the spool records would be repeated after a power cut: {}",
+                    chain(&error)
+                ),
+            );
         }
     }
 }
