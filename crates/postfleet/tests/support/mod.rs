@@ -171,16 +171,26 @@ pub fn wait_until(patience: Duration, what: &str, mut condition: impl FnMut() ->
 
 /// Everything that is in the files of the spool.
 pub fn stored(folder: &Path) -> String {
-    let mut text = String::new();
+    let mut all = String::new();
+    each_stored(folder, &mut |text| all.push_str(text));
+    all
+}
+
+/// The same, file by file.
+pub fn each_stored(folder: &Path, see: &mut dyn FnMut(&str)) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            text.push_str(&stored(&path));
+            each_stored(&path, see);
         } else {
-            text.push_str(&String::from_utf8_lossy(&std::fs::read(path).unwrap()));
+            match std::fs::read(&path) {
+                Ok(bytes) => see(&String::from_utf8_lossy(&bytes)),
+                // It left the spool meanwhile.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => panic!("{}: {error}", path.display()),
+            }
         }
     }
-    text
 }
 
 /// One SMTP session.

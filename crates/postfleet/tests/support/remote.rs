@@ -135,6 +135,7 @@ fn serve(
     received: &Mutex<Vec<Received>>,
     held: &AtomicBool,
 ) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
     let (peer, mut helo) = (stream.peer_addr()?.ip(), String::new());
     let mut out = stream.try_clone()?;
     let mut lines = BufReader::new(stream);
@@ -199,7 +200,6 @@ fn serve(
             }
             _ => "250 2.0.0 ok".to_owned(),
         };
-        out.write_all(answer.as_bytes())?;
-        out.write_all(b"\r\n")?;
+        out.write_all(format!("{answer}\r\n").as_bytes())?;
     }
 }
