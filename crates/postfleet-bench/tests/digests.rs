@@ -6,7 +6,7 @@ use std::process::Command;
 const DIGESTS: &str = "\
 \x201 d913f23371910165
  2 fe7cdc08c8ed5fa1
- 3 d7fc920fd48e95bf
+ 3 4cfe06ebfd195f8f
  4 not built yet
  5 6841332fb27971a5
  6 b0e7825297e88984

@@ -127,8 +127,8 @@ impl SharedThrottles {
                 }
                 self.changed(index);
             }
-            Op::Claim { name, units } => {
-                self.change(now, name, true, |pool| pool.claim(now, from, *units));
+            Op::Claim { name, units, ahead } => {
+                self.change(now, name, true, |pool| pool.claim(now, from, *units, *ahead));
                 if own {
                     self.returned(name, |entry| entry.claiming = false);
                 }

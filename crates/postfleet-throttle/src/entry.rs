@@ -65,7 +65,9 @@ pub(crate) struct Entry {
     /// Of the idle ones, those that were granted and have not been used since: they were dealt by need, and to pass
     /// them on before they are used would send them round for ever.
     pub(crate) new: u64,
+    /// Since when some are looked at, and how many of them nobody has needed since.
     idle_since: Monotonic,
+    unused: u64,
     /// Taken for somebody who still waits for another throttle.
     pub(crate) held: u64,
     pub(crate) cooling: Cooling,
@@ -103,6 +105,7 @@ impl Entry {
             idle: 0,
             new: 0,
             idle_since: Monotonic::ZERO,
+            unused: 0,
             held: 0,
             cooling: Cooling::EMPTY,
             forced: Cooling::EMPTY,
@@ -148,7 +151,7 @@ impl Entry {
     /// Uses an idle unit.
     #[inline]
     pub(crate) fn use_idle(&mut self, now: Monotonic, units: u64, tick: Duration) {
-        self.idle -= units;
+        self.lose_idle(units);
         self.new = self.new.saturating_sub(units);
         self.cooling.push(now, units, tick);
         self.counters.used += units;
@@ -156,7 +159,7 @@ impl Entry {
 
     /// Keeps idle units for somebody who waits for another throttle as well.
     pub(crate) fn hold(&mut self, units: u64) {
-        self.idle -= units;
+        self.lose_idle(units);
         self.new = self.new.saturating_sub(units);
         self.held += units;
     }
@@ -165,9 +168,16 @@ impl Entry {
         if units > 0 {
             if self.idle == 0 {
                 self.idle_since = now;
+                self.unused = units;
             }
             self.idle += units;
         }
+    }
+
+    #[inline]
+    fn lose_idle(&mut self, units: u64) {
+        self.idle -= units;
+        self.unused = self.unused.min(self.idle);
     }
 
     /// Moves units that have cooled: own ones are idle, forced ones are given.
@@ -193,8 +203,16 @@ impl Entry {
         self.idle_since + self.idle_max()
     }
 
+    /// Gives what was idle for all of the time that just ended, at most so many units. Demand is never even: as many as
+    /// an eighth of those in use are kept, so that they are not claimed again a moment later.
+    pub(crate) fn give_unused(&mut self, now: Monotonic, units: u64) {
+        self.give(self.unused.saturating_sub(self.busy() / 8).min(units));
+        self.idle_since = now;
+        self.unused = self.idle;
+    }
+
     pub(crate) fn give(&mut self, units: u64) {
-        self.idle -= units;
+        self.lose_idle(units);
         self.new = self.new.min(self.idle);
         self.gives_unsent += units;
     }
@@ -256,7 +274,7 @@ impl Entry {
         // Less than is here only after a table was lost or is too small: what it forgot is forgotten here too.
         let mut less = here.saturating_sub(agreed);
         let idle = less.min(self.idle);
-        self.idle -= idle;
+        self.lose_idle(idle);
         self.new = self.new.min(self.idle);
         less -= idle;
         less -= self.cooling.forget(less);
@@ -269,6 +287,7 @@ impl Entry {
     /// The throttle is no more.
     pub(crate) fn forget_units(&mut self) {
         self.idle = 0;
+        self.unused = 0;
         self.new = 0;
         self.held = 0;
         self.cooling.clear();

@@ -197,7 +197,7 @@ mod tests {
             let op = match kind {
                 0 => Op::Create { name, rate: rate.unwrap(), epsilon: Epsilon::default() },
                 1 => Op::Rate { name, rate: rate.unwrap() },
-                2 => Op::Claim { name, units },
+                2 => Op::Claim { name, units, ahead: large % 7 },
                 3 => Op::Give { name, units },
                 4 => Op::Force { name, units },
                 5 => Op::SlotClaim { path: vec!["domain:a", "global"], units },

@@ -24,6 +24,7 @@ mod fleet;
 mod fuzz;
 mod limits;
 mod lines;
+mod marks;
 mod member;
 mod named;
 mod pool;

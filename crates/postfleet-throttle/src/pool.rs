@@ -222,12 +222,19 @@ impl Pool {
         self.used_at = now;
     }
 
-    pub(crate) fn claim(&mut self, now: Monotonic, member: MemberId, units: u64) {
+    /// A member wants units. Where they come at once, and nobody waits for what is left, it gets some `ahead` of its needs.
+    pub(crate) fn claim(&mut self, now: Monotonic, member: MemberId, units: u64, ahead: u64) {
         self.touch(now);
         self.want(now, member, units.min(self.rate.units()));
         let free = self.free();
-        if free > 0 {
-            self.deal(now, self.epsilon.of(free));
+        if free == 0 {
+            return;
+        }
+        let left = self.deal(now, self.epsilon.of(free));
+        let ahead = ahead.min(left);
+        if ahead > 0 && self.waiting == 0 {
+            self.shares.entry(member).or_default().own += ahead;
+            self.granted(now, member, ahead);
         }
     }
 
@@ -345,12 +352,13 @@ impl Pool {
         }
     }
 
-    fn deal(&mut self, now: Monotonic, units: u64) {
+    /// Deals units to those who wait; what is left.
+    fn deal(&mut self, now: Monotonic, units: u64) -> u64 {
         if units == 0 || self.waiting == 0 {
-            return;
+            return units;
         }
         let mut queue = self.queue();
-        deal(&mut queue, &mut self.next_place, units);
+        let left = deal(&mut queue, &mut self.next_place, units);
         for one in queue {
             let Some(share) = self.shares.get_mut(&one.who) else { continue };
             let got = one.own - share.own;
@@ -361,13 +369,18 @@ impl Pool {
             share.want = one.want;
             share.place = one.place;
             share.since = now;
-            self.owned += got;
             self.waiting -= usize::from(one.want == 0);
-            if self.grants.len() == GRANTS {
-                self.grants.pop_front();
-            }
-            self.grants.push_back(Grant { member: one.who, units: got, at: now });
+            self.granted(now, one.who, got);
         }
+        left
+    }
+
+    fn granted(&mut self, now: Monotonic, member: MemberId, units: u64) {
+        self.owned += units;
+        if self.grants.len() == GRANTS {
+            self.grants.pop_front();
+        }
+        self.grants.push_back(Grant { member, units, at: now });
     }
 }
 

@@ -22,7 +22,7 @@ impl SharedThrottles {
     /// Runs the rules until nothing changes any more.
     pub(crate) fn settle(&mut self, now: Monotonic) {
         loop {
-            while let Some(index) = self.dirty.pop_first() {
+            while let Some(index) = self.dirty.pop() {
                 self.run(now, index);
             }
             // With nobody else there, what is said is in force at once.
@@ -54,7 +54,7 @@ impl SharedThrottles {
     pub fn wants_to_send(&self) -> bool {
         self.fleet.has_outgoing()
             || self.fleet.is_live()
-                && (self.outgoing.iter().any(|index| self.has_ops(*index))
+                && (self.outgoing.iter().any(|index| self.has_ops(index))
                     || self.verdicts.is_unsent()
                     || self.fleet.has_quorum_to_say())
     }
@@ -98,8 +98,12 @@ impl SharedThrottles {
                         entry.give(1);
                         continue;
                     }
-                    if !merging && kept < idle && (leaving || crowded || idle_until <= now) {
-                        entry.give(idle - kept);
+                    if !merging && kept < idle {
+                        if leaving || crowded {
+                            entry.give(idle - kept);
+                        } else if idle_until <= now {
+                            entry.give_unused(now, idle - kept);
+                        }
                     }
                     break;
                 }
@@ -249,6 +253,10 @@ impl SharedThrottles {
     fn note_duties(&mut self, now: Monotonic, index: u32) {
         let first = self.fleet.is_first();
         let grace = self.fleet.grace;
+        let Some(entry) = self.entry(index) else { return };
+        if !first && entry.pool.is_some() {
+            return;
+        }
         let wanted = self.wanted(index) > 0;
         let Some(entry) = self.entry_mut(index) else { return };
         let Some(pool) = &entry.pool else {
@@ -265,9 +273,6 @@ impl SharedThrottles {
             }
             return;
         };
-        if !first {
-            return;
-        }
         for (member, gone) in pool.gone() {
             if gone_until(pool, gone, grace) <= now {
                 entry.expiring.entry(member).or_insert(Say::Unsent);
@@ -343,11 +348,9 @@ impl SharedThrottles {
         let mut writer = OpsWriter::new(self.fleet.epoch(), now);
         self.verdicts.write(self.fleet.is_first(), &mut writer);
         self.fleet.write_quorum(&mut writer);
-        while let Some(index) = self.outgoing.first().copied() {
-            if writer.len() >= bytes_max {
-                break;
-            }
-            self.outgoing.remove(&index);
+        while writer.len() < bytes_max
+            && let Some(index) = self.outgoing.pop()
+        {
             let wanted = self.claimable(index);
             let (own, registry) = (self.fleet.own, &self.fleet.registry);
             let place = usize::try_from(index).ok().and_then(|index| self.entries.get_mut(index));
@@ -370,8 +373,8 @@ fn drop_at(pool: &Pool) -> Monotonic {
     pool.used_at + pool.rate.period() + Duration::from_secs(1)
 }
 
-/// The claim that is due: the units wanted here that nobody has been asked for.
-fn claim(entry: &Entry, own: MemberId, wanted: u64) -> Option<u64> {
+/// A claim that is due: the units wanted here that nobody has been asked for, and those to get ahead of them.
+fn claim(entry: &Entry, own: MemberId, wanted: u64) -> Option<(u64, u64)> {
     if entry.claiming {
         return None;
     }
@@ -384,7 +387,9 @@ fn claim(entry: &Entry, own: MemberId, wanted: u64) -> Option<u64> {
         None => return None,
     };
     let due = if wanted > 0 { asked == 0 || free > 0 || wanted > asked.saturating_mul(2) } else { asked > 0 };
-    due.then_some(wanted)
+    // Demand that grows asks with every quarter more, not with every unit.
+    let ahead = if wanted > 0 && free > wanted { entry.cooling.units() / 4 } else { 0 };
+    due.then_some((wanted, ahead.min(free.saturating_sub(wanted))))
 }
 
 /// Writes everything that one throttle has to say.
@@ -420,8 +425,8 @@ fn say_all(
         writer.push(&Op::Give { name: &name, units: entry.gives_unsent });
         entry.gives_under_way += core::mem::take(&mut entry.gives_unsent);
     }
-    if let Some(units) = claim(entry, own, wanted) {
-        writer.push(&Op::Claim { name: &name, units });
+    if let Some((units, ahead)) = claim(entry, own, wanted) {
+        writer.push(&Op::Claim { name: &name, units, ahead });
         entry.claiming = true;
     }
     for (member, say) in entry.expiring.iter_mut().filter(|(_, say)| **say == Say::Unsent) {

@@ -3,6 +3,7 @@
 use crate::entry::{Entry, Say, ThrottleCounters};
 use crate::fleet::{Change, Configuration, Departure, Fleet};
 use crate::lines::{Lines, Ticket};
+use crate::marks::Marks;
 use crate::pool::{Departed, Pool};
 use crate::rate::{Epsilon, Rate};
 use crate::reference::Partition;
@@ -95,9 +96,9 @@ pub struct SharedThrottles {
     pub(crate) lines: Lines,
     pub(crate) granted: VecDeque<Granted>,
     /// Entries whose rules have to be run.
-    pub(crate) dirty: BTreeSet<u32>,
+    pub(crate) dirty: Marks,
     /// Entries that may have something to say.
-    pub(crate) outgoing: BTreeSet<u32>,
+    pub(crate) outgoing: Marks,
     pub(crate) due: BTreeSet<(Monotonic, u32)>,
     /// Existing throttles by their last use in the agreed order.
     pub(crate) order: BTreeMap<u64, u32>,
@@ -133,8 +134,8 @@ impl SharedThrottles {
             names: BTreeMap::new(),
             lines: Lines::default(),
             granted: VecDeque::new(),
-            dirty: BTreeSet::new(),
-            outgoing: BTreeSet::new(),
+            dirty: Marks::default(),
+            outgoing: Marks::default(),
             due: BTreeSet::new(),
             order: BTreeMap::new(),
             stamps: 0,
@@ -237,6 +238,11 @@ impl SharedThrottles {
     /// [`ThrottleError::Stale`], [`ThrottleError::BadPath`].
     pub fn take(&mut self, now: Monotonic, path: &[ThrottleId], units: u64) -> Result<u64, ThrottleError> {
         if let [id] = path
+            && self.has_nothing(now, *id)
+        {
+            return Ok(0);
+        }
+        if let [id] = path
             && let Some(taken) = self.take_at_hand(now, *id, units)
         {
             return Ok(taken);
@@ -291,6 +297,18 @@ impl SharedThrottles {
         let entry = self.entry(self.index(id)?).ok_or(ThrottleError::Stale)?;
         let free = entry.pool.as_ref().is_none_or(|pool| pool.free() > 0);
         Ok(self.fleet.is_live() && (free || entry.claiming))
+    }
+
+    /// The decision that is made most often under load: one throttle of which nothing is idle, and nothing has cooled or
+    /// come since the rules were run.
+    #[inline]
+    fn has_nothing(&self, now: Monotonic, id: ThrottleId) -> bool {
+        let place = usize::try_from(id.index).ok().and_then(|index| self.entries.get(index));
+        let Some((generation, Some(entry))) = place else { return false };
+        *generation == id.generation
+            && entry.idle == 0
+            && !entry.shadow
+            && entry.due.is_none_or(|due| due > now)
     }
 
     /// The decision that is made most often: one throttle, a unit at hand, nobody waiting here or elsewhere.
@@ -652,8 +670,6 @@ impl SharedThrottles {
                 self.due.remove(&(due, index));
             }
             self.order.remove(&entry.stamp);
-            self.dirty.remove(&index);
-            self.outgoing.remove(&index);
             self.vacant.push(index);
         }
     }

@@ -31,21 +31,64 @@ pub enum MessageError {
 /// One operation. All members apply them in the order of their delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Op<'a> {
-    Create { name: &'a str, rate: Rate, epsilon: Epsilon },
-    Rate { name: &'a str, rate: Rate },
-    Claim { name: &'a str, units: u64 },
-    Give { name: &'a str, units: u64 },
-    Force { name: &'a str, units: u64 },
-    Expire { name: &'a str, member: PrivateName },
-    Drop { name: &'a str, touched: u64 },
-    Forget { node: &'a str },
-    Certain { member: PrivateName },
+    Create {
+        name: &'a str,
+        rate: Rate,
+        epsilon: Epsilon,
+    },
+    Rate {
+        name: &'a str,
+        rate: Rate,
+    },
+    /// `ahead`: units beyond those wanted, of what nobody waits for.
+    Claim {
+        name: &'a str,
+        units: u64,
+        ahead: u64,
+    },
+    Give {
+        name: &'a str,
+        units: u64,
+    },
+    Force {
+        name: &'a str,
+        units: u64,
+    },
+    Expire {
+        name: &'a str,
+        member: PrivateName,
+    },
+    Drop {
+        name: &'a str,
+        touched: u64,
+    },
+    Forget {
+        node: &'a str,
+    },
+    Certain {
+        member: PrivateName,
+    },
     Leave,
-    Limit { key: &'a str, units: u64 },
-    SlotClaim { path: Vec<&'a str>, units: u64 },
-    SlotGive { path: Vec<&'a str>, units: u64 },
-    SlotAdopt { path: Vec<&'a str>, units: u64 },
-    Quorum { configuration: u64, held: bool },
+    Limit {
+        key: &'a str,
+        units: u64,
+    },
+    SlotClaim {
+        path: Vec<&'a str>,
+        units: u64,
+    },
+    SlotGive {
+        path: Vec<&'a str>,
+        units: u64,
+    },
+    SlotAdopt {
+        path: Vec<&'a str>,
+        units: u64,
+    },
+    Quorum {
+        configuration: u64,
+        held: bool,
+    },
 }
 
 /// A row of a table.
@@ -309,8 +352,8 @@ fn write_op(writer: &mut Writer, op: &Op<'_>) {
             write_rate(&mut content, *rate);
             2
         }
-        Op::Claim { name, units } => {
-            content.text(name).varint(*units);
+        Op::Claim { name, units, ahead } => {
+            content.text(name).varint(*units).varint(*ahead);
             3
         }
         Op::Give { name, units } => {
@@ -370,7 +413,7 @@ fn read_op<'a>(tag: u8, reader: &mut Reader<'a>) -> Result<Option<Op<'a>>, WireE
     Ok(Some(match tag {
         1 => Op::Create { name: name(reader)?, rate: rate(reader)?, epsilon: epsilon(reader)? },
         2 => Op::Rate { name: name(reader)?, rate: rate(reader)? },
-        3 => Op::Claim { name: name(reader)?, units: reader.varint()? },
+        3 => Op::Claim { name: name(reader)?, units: reader.varint()?, ahead: reader.varint()? },
         4 => Op::Give { name: name(reader)?, units: reader.varint()? },
         5 => Op::Force { name: name(reader)?, units: reader.varint()? },
         6 => Op::Expire { name: name(reader)?, member: member(reader)? },
@@ -494,7 +537,7 @@ mod tests {
         check(Body::Ops(vec![
             Op::Create { name: "bar", rate, epsilon },
             Op::Rate { name: "domain:a", rate },
-            Op::Claim { name: "global", units: 300 },
+            Op::Claim { name: "global", units: 300, ahead: 75 },
             Op::Give { name: "global", units: 3 },
             Op::Force { name: "bar", units: 1 },
             Op::Expire { name: "bar", member: relay("a") },
