@@ -4,7 +4,7 @@ use crate::entry::{Entry, Say};
 use crate::member::MemberId;
 use crate::pool::Pool;
 use crate::rate::Rate;
-use crate::shared::{Granted, SharedThrottles};
+use crate::shared::{Granted, SharedThrottles, ThrottleId};
 use crate::wire::{Op, OpsWriter};
 use core::time::Duration;
 use postfleet_types::Monotonic;
@@ -174,6 +174,48 @@ impl SharedThrottles {
         }
         // What is left here after the rules have run is this member's to use.
         entry.idle
+    }
+
+    /// The decision that is made most often under load: one throttle of which nothing is idle, and nothing has cooled or
+    /// come since the rules were run.
+    #[inline]
+    pub(crate) fn has_nothing(&self, now: Monotonic, id: ThrottleId) -> bool {
+        let place = usize::try_from(id.index).ok().and_then(|index| self.entries.get(index));
+        let Some((generation, Some(entry))) = place else { return false };
+        *generation == id.generation
+            && entry.idle == 0
+            && !entry.shadow
+            && entry.due.is_none_or(|due| due > now)
+    }
+
+    /// The decision that is made most often: one throttle, a unit at hand, nobody waiting here or elsewhere.
+    #[inline]
+    pub(crate) fn take_at_hand(&mut self, now: Monotonic, id: ThrottleId, units: u64) -> Option<u64> {
+        if !self.fleet.is_fresh(now) {
+            return None;
+        }
+        let own = self.fleet.own;
+        let shared = self.fleet.is_shared();
+        let (generation, entry) = self.entries.get_mut(usize::try_from(id.index).ok()?)?;
+        let entry = entry.as_mut().filter(|_| *generation == id.generation)?;
+        if !entry.lines.is_empty() || entry.shadow || entry.others_wait(own) {
+            return None;
+        }
+        let pool = entry.pool.as_ref()?;
+        let (rate, limit) = (pool.rate, pool.limit());
+        // Own gives that are under way only make it less: the plain test is on the safe side.
+        if pool.owned() > limit {
+            return None;
+        }
+        if entry.idle < units {
+            entry.harvest(now, shared);
+        }
+        let taken = entry.idle.min(units);
+        if taken == 0 || entry.due.is_none() {
+            return None;
+        }
+        entry.use_idle(now, taken, rate.tick());
+        Some(taken)
     }
 
     pub(crate) fn use_units(&mut self, now: Monotonic, index: u32, units: u64) {

@@ -38,8 +38,8 @@ impl Default for ThrottleOptions {
 /// A throttle of a table. Valid until the throttle is removed from the configuration or has disappeared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ThrottleId {
-    index: u32,
-    generation: u32,
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
 }
 
 /// Why an operation was not done. The caller is at fault; nothing has changed.
@@ -297,48 +297,6 @@ impl SharedThrottles {
         let entry = self.entry(self.index(id)?).ok_or(ThrottleError::Stale)?;
         let free = entry.pool.as_ref().is_none_or(|pool| pool.free() > 0);
         Ok(self.fleet.is_live() && (free || entry.claiming))
-    }
-
-    /// The decision that is made most often under load: one throttle of which nothing is idle, and nothing has cooled or
-    /// come since the rules were run.
-    #[inline]
-    fn has_nothing(&self, now: Monotonic, id: ThrottleId) -> bool {
-        let place = usize::try_from(id.index).ok().and_then(|index| self.entries.get(index));
-        let Some((generation, Some(entry))) = place else { return false };
-        *generation == id.generation
-            && entry.idle == 0
-            && !entry.shadow
-            && entry.due.is_none_or(|due| due > now)
-    }
-
-    /// The decision that is made most often: one throttle, a unit at hand, nobody waiting here or elsewhere.
-    #[inline]
-    fn take_at_hand(&mut self, now: Monotonic, id: ThrottleId, units: u64) -> Option<u64> {
-        if !self.fleet.is_fresh(now) {
-            return None;
-        }
-        let own = self.fleet.own;
-        let shared = self.fleet.is_shared();
-        let (generation, entry) = self.entries.get_mut(usize::try_from(id.index).ok()?)?;
-        let entry = entry.as_mut().filter(|_| *generation == id.generation)?;
-        if !entry.lines.is_empty() || entry.shadow || entry.others_wait(own) {
-            return None;
-        }
-        let pool = entry.pool.as_ref()?;
-        let (rate, limit) = (pool.rate, pool.limit());
-        // Own gives that are under way only make it less: the plain test is on the safe side.
-        if pool.owned() > limit {
-            return None;
-        }
-        if entry.idle < units {
-            entry.harvest(now, shared);
-        }
-        let taken = entry.idle.min(units);
-        if taken == 0 || entry.due.is_none() {
-            return None;
-        }
-        entry.use_idle(now, taken, rate.tick());
-        Some(taken)
     }
 
     /// Takes back units that were taken a moment ago and for which no message or connection was started.
