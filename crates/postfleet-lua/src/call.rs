@@ -40,7 +40,14 @@ impl Effects {
         if self.output.len().saturating_add(line.len()) >= OUTPUT_BYTES_MAX {
             return Err(format!("the command printed more than {OUTPUT_BYTES_MAX} bytes"));
         }
-        self.output.push_str(line);
+        // Scripts print what clients sent; it does not reach a terminal as it is.
+        for c in line.chars() {
+            if c.is_control() && !matches!(c, '\n' | '\t') {
+                self.output.extend(c.escape_default());
+            } else {
+                self.output.push(c);
+            }
+        }
         self.output.push('\n');
         Ok(())
     }
@@ -194,7 +201,7 @@ impl Caller<'_> {
             Op::Query(fetch) => query(&given, fetch),
             Op::Sieve => self.sieve(host, &given),
             Op::Timer(_) | Op::TimerStart | Op::TimerStop => {
-                if let Some((number, change)) = timers::change(&given).transpose()? {
+                if let Some((number, change)) = timers::change(self.lua(), &given).transpose()? {
                     host.timer(number, change).map_err(fault)?;
                 }
                 Ok(Done::NOTHING)
@@ -316,8 +323,8 @@ impl Caller<'_> {
                 Ok(Done::one(Value::Boolean(host.throttle_exceeded(kind, &name).map_err(fault)?)))
             }
             // With no session to hold it counts, and there is nothing to wait for.
-            Op::ThrottleTarpit(Kind::Shared) if !holds => {
-                host.throttle_change(Kind::Shared, &name, Change::Increment).map_err(fault)?;
+            Op::ThrottleTarpit(kind) if !holds => {
+                host.throttle_change(kind, &name, Change::Increment).map_err(fault)?;
                 Ok(Done::one(Value::Integer(0)))
             }
             Op::ThrottleTarpit(Kind::Shared) => {
@@ -325,7 +332,7 @@ impl Caller<'_> {
             }
             _ => {
                 let ms = host.throttle_tarpit(&name).map_err(fault)?;
-                if ms == 0 || !holds {
+                if ms == 0 {
                     return Ok(Done::one(Value::Integer(0)));
                 }
                 Ok(Done::Wait(Request::Sleep { ms }, Pending::Held(ms)))

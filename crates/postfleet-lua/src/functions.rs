@@ -82,7 +82,9 @@ impl Function {
     /// Whether console commands and timers may call it: what is no method of a session.
     #[must_use]
     pub fn needs_no_session(&self) -> bool {
-        self.at_init || !(self.name.contains(':') || self.phases.shown().is_empty())
+        // A script of another language is one of a phase.
+        let of_session = self.name.contains(':') || self.op == Op::Sieve || self.phases.shown().is_empty();
+        self.at_init || !of_session
     }
 
     /// Whether a callout of this phase, or one without a session, may call it.

@@ -243,9 +243,10 @@ for name, value in pairs(constants) do
   G.msys.core[name] = value
 end
 
--- Timers: the host keeps the time, the object here keeps the function, for as long as something refers to it.
-local NUMBER, CALL, NAME = {}, {}, {}
-local timers, made = setmetatable({}, { __mode = "v" }), 0
+-- Timers: the host keeps the time, the object here keeps the function, for as long as something refers to it; one that is
+-- to call once is kept until it has, or is stopped.
+local NUMBER, CALL, NAME, ONCE = {}, {}, {}, {}
+local timers, waiting, made = setmetatable({}, { __mode = "v" }), {}, 0
 local timer = {}
 local of_timers = {
   __index = timer, __metatable = false,
@@ -260,11 +261,13 @@ end
 
 function timer.start(me)
   local number = number_of(me, "start")
+  waiting[number] = me[ONCE] and me
   return finish(raw_yield(token, operations["timer:start"], number))
 end
 
 function timer.stop(me)
   local number = number_of(me, "stop")
+  waiting[number] = nil
   return finish(raw_yield(token, operations["timer:stop"], number))
 end
 
@@ -276,7 +279,7 @@ end
 local function begun(me, ok, ...)
   if not ok then error((...), 2) end
   made = me[NUMBER]
-  timers[made] = me
+  timers[made], waiting[made] = me, me[ONCE] and me
   return me
 end
 
@@ -288,13 +291,14 @@ for _, kind in pairs({ "after", "at", "every" }) do
       error("bad argument #2 to '" .. full .. "' (function expected, got "
         .. (call == nil and "no value" or type(call)) .. ")", 2)
     end
-    local me = { [NUMBER] = made + 1, [CALL] = call, [NAME] = name and text(full, 3, name) }
-    return begun(setmetatable(me, of_timers), raw_yield(token, operation, when, made + 1))
+    local me = { [NUMBER] = made + 1, [CALL] = call, [NAME] = name and text(full, 3, name), [ONCE] = kind ~= "every" }
+    return begun(setmetatable(me, of_timers), raw_yield(token, operation, when, made + 1, call))
   end
 end
 
 local function timer_of(number)
   local me = timers[number]
+  waiting[number] = nil
   if me then return me[CALL], me[NAME] end
 end
 

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use mlua::chunk::ChunkMode;
-use mlua::{Function, Table, Thread, Value};
+use mlua::{Function, Lua, Table, Thread, Value};
 use postfleet_policy::TimerChange;
 
 use crate::arguments::{Arguments, Outcome};
@@ -103,6 +103,8 @@ pub struct Program {
     pub(crate) on_error: OnError,
     notes: Vec<String>,
     next: AtomicUsize,
+    /// Scripts of which was told that they define series outside of `init`.
+    told: Mutex<BTreeSet<usize>>,
 }
 
 impl Program {
@@ -128,7 +130,8 @@ impl Program {
                 notes = said;
             }
         }
-        Ok(Self { loaded, limits, on_error, notes, next: AtomicUsize::new(0) })
+        let (next, told) = (AtomicUsize::new(0), Mutex::default());
+        Ok(Self { loaded, limits, on_error, notes, next, told })
     }
 
     /// What is to be told about the loading: lines that scripts printed, and modules without callouts.
@@ -157,10 +160,13 @@ impl Program {
             .any(|loaded| loaded.modules.iter().any(|module| module.callouts.contains(&callout)))
     }
 
-    /// Collects rubbish, so that timers that nothing refers to are gone.
+    /// Collects rubbish, so that timers that nothing refers to are gone. What the last call of a script set goes with it.
     pub fn collect(&self) {
         for loaded in &self.loaded {
             let _turn = loaded.turn();
+            for globals in &loaded.scripts {
+                drop(globals.enter_base());
+            }
             // An error of a finaliser is a script's own; there are none here.
             drop(loaded.sandbox.lua.gc_collect());
         }
@@ -175,6 +181,12 @@ impl Program {
     #[must_use]
     pub fn timers(&self) -> &[(u32, TimerChange)] {
         self.loaded.first().map(|loaded| loaded.timers.as_slice()).unwrap_or_default()
+    }
+
+    /// Whether it is the first time that the script of what is called defines a series outside of `init`.
+    pub(crate) fn is_first_define(&self, loaded: &Loaded, target: &Target) -> bool {
+        let script = loaded.number_of_script(target);
+        script.is_some_and(|script| self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(script))
     }
 
     /// An interpreter that is not running, if there is one.
@@ -209,17 +221,27 @@ impl Loaded {
                 (Target::Module(_), Some(table)) => table.raw_get(callout.name())?,
                 (Target::Module(_), None) => return Err(mlua::Error::runtime("no such module")),
             };
-            Ok((self.sandbox.coroutine(function)?, globals.of_call(&self.sandbox.lua)?))
+            let own = if callout == Callout::Init {
+                globals.of_script()
+            } else {
+                globals.of_call(&self.sandbox.lua)?
+            };
+            Ok((self.sandbox.coroutine(function)?, own))
         };
         made().map_err(|error| text(&error))
     }
 
-    /// The globals of the script that what is called belongs to.
-    fn script(&self, target: &Target) -> Option<&Globals> {
+    /// The script that what is called belongs to.
+    fn number_of_script(&self, target: &Target) -> Option<usize> {
         match target {
-            Target::Module(module) => self.scripts.get(self.modules.get(*module)?.script),
-            Target::Function(function, _) => self.scripts.iter().find(|script| script.holds(function)),
+            Target::Module(module) => Some(self.modules.get(*module)?.script),
+            Target::Function(function, _) => self.scripts.iter().position(|script| script.holds(function)),
         }
+    }
+
+    /// Its globals.
+    fn script(&self, target: &Target) -> Option<&Globals> {
+        self.scripts.get(self.number_of_script(target)?)
     }
 
     /// Puts the globals of a call in their place. The caller holds the turn.
@@ -384,9 +406,12 @@ impl Loading<'_> {
                 }
                 loaded.modules.push(Module { name, script, table: table.clone(), callouts });
             }
-            Op::RegisterControl => loaded.controls.extend(self.control(&loaded.controls, &given)?),
+            Op::RegisterControl => {
+                let control = self.control(&loaded.sandbox.lua, &loaded.controls, &given)?;
+                loaded.controls.extend(control);
+            }
             Op::Timer(_) | Op::TimerStart | Op::TimerStop => {
-                loaded.timers.extend(timers::change(&given).transpose()?);
+                loaded.timers.extend(timers::change(&loaded.sandbox.lua, &given).transpose()?);
             }
             _ => {
                 return Err(format!(
@@ -399,9 +424,12 @@ impl Loading<'_> {
     }
 
     /// A word that is taken is told of and stays with whom it has.
-    fn control(&mut self, known: &[Control], given: &Arguments<'_>) -> Outcome<Option<Control>> {
+    fn control(&mut self, lua: &Lua, known: &[Control], given: &Arguments<'_>) -> Outcome<Option<Control>> {
         let word = given.text(0)?;
         let Some(Value::Function(function)) = given.get(1) else { return Err(given.wrong(1, "function")) };
+        if !timers::is_of_a_script(lua, function) {
+            return Err(given.bad(1, timers::OF_A_SCRIPT));
+        }
         let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
         if word.is_empty() || word.len() > CONTROL_BYTES_MAX || !word.chars().all(is_word) {
             return Err(given.bad(

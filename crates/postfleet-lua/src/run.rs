@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use mlua::{Table, Thread, Value};
 use postfleet_policy::{Answer, Disposition, Level, LuaHost, Nested, NestedStep, Outcome, Reply, Request};
 
-use crate::call::{Caller, Done, Effects, Pending};
+use crate::call::{Caller, Done, Effects, Pending, function};
 use crate::callout::Callout;
-use crate::functions::{AGAIN, CONT, DONE};
+use crate::functions::{AGAIN, CONT, DONE, Op};
 use crate::limits::OnError;
 use crate::program::{Loaded, Program, Shared, Target};
 use crate::sandbox::Turn;
@@ -139,6 +139,19 @@ impl Execution {
     fn of_function(program: &Arc<Program>, callout: Callout, target: Target) -> Self {
         let queue = vec![(target, callout, None)];
         Self { queue, is_queued: true, ..Self::within(program, 0, &[callout], "") }
+    }
+
+    /// Ends a run that waits and will get no answer.
+    pub fn fail(&mut self, host: &mut dyn LuaHost, problem: &str) {
+        let program = Arc::clone(&self.program);
+        self.waiting = None;
+        self.queue.clear();
+        if let Some(loaded) = program.loaded.get(self.interpreter)
+            && let Some((running, callout, _)) = self.running.take()
+        {
+            self.failed(host, loaded, &running.target, callout, problem);
+        }
+        self.ended = true;
     }
 
     /// Answers what the run waits for; without effect if it waits for nothing. The next [`Self::step`] goes on.
@@ -337,6 +350,20 @@ impl Execution {
                 self.returned(host, loaded, running, callout, item, &values);
             }
             Turn::Asks(number, values) => {
+                let defines = function(number).is_ok_and(|function| function.op == Op::SeriesDefine);
+                if defines
+                    && callout != Callout::Init
+                    && self.program.is_first_define(loaded, &running.target)
+                {
+                    let name = loaded.name(&running.target);
+                    host.print(
+                        Level::Notice,
+                        &format!(
+                            "{name} defines an audit series in {}; init is the place for it",
+                            callout.moment()
+                        ),
+                    );
+                }
                 let mut caller = Caller { sandbox, callout, effects: &mut self.effects };
                 match caller.perform(host, number, &values) {
                     Ok(Done::Nested(nested)) => {

@@ -62,6 +62,11 @@ impl Globals {
         self.enter(&self.base)
     }
 
+    /// What `init` sets stays, as what is set outside of functions.
+    pub(crate) fn of_script(&self) -> Table {
+        self.base.clone()
+    }
+
     /// What a call sets is its own. The caller holds the turn.
     pub(crate) fn enter(&self, own: &Table) -> mlua::Result<()> {
         let address = own.to_pointer().addr();

@@ -4,7 +4,9 @@
 
 mod support;
 
+use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 use support::{SingleNode, wait_until};
 
@@ -27,13 +29,22 @@ msys.registerControl("summary", greet)
 msys.registerControl("halt", function() tick:stop() print(tick:name(), "halted") end)
 msys.registerControl("again", function() tick:start() end)
 msys.registerControl("broken", function() print("as far as this") error("broke") end)
+msys.registerControl("wait", function()
+  print("waiting", msys.throttle.tarpit("t"))
+  while true do msys.gauge_cache.inc("g", "waits") msys.sleep(0.1) end
+end)
 msys.registerControl("endless", function() while true do end end)
 tick = msys.timer.every(0.1, function() msys.gauge_cache.inc("g", "ticks") end, "tick")
 function mod:init()
-  msys.gauge_cache.define("g", 10, 0)
+  msys.gauge_cache.define("g", 20, 0)
+  msys.throttle.create("t", "100/60")
   mod.once = msys.timer.after(0.1, function() msys.gauge_cache.inc("g", "once") error("once more") end, "once")
   mod.past = msys.timer.at(1, function() msys.gauge_cache.inc("g", "past") end)
   msys.timer.every(0.1, function() msys.gauge_cache.inc("g", "lost") end)
+  msys.timer.after(0.1, function() msys.gauge_cache.inc("g", "unkept") end)
+  kept = msys.timer.every(0.1, function() msys.gauge_cache.inc("g", "kept") end)
+  mod.self = msys.timer.after(0, function() msys.gauge_cache.inc("g", "self") mod.self:start() end)
+  msys.timer.after(0, function() while true do msys.gauge_cache.inc("g", "asleep") msys.sleep(0.1) end end)
   return true
 end
 msys.registerModule("a", mod)
@@ -69,8 +80,26 @@ fn commands_and_timers_of_scripts_run_on_the_node() {
         std::thread::sleep(Duration::from_millis(200));
         ticks()
     };
+    let began = number("self");
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!(ticks(), stopped);
+    // A timer that starts itself does so ten times a second at most.
+    let selves = number("self") - began;
+    assert!((2..=8).contains(&selves), "{selves}");
+    assert_eq!(gauge("unkept"), "1\n");
+    assert!(number("kept") > 3, "init has kept it");
+
+    // A command that waits ends when the client takes it back.
+    let mut client = UnixStream::connect(&node.control).unwrap();
+    client.write_all(b"RUN 7 4\nwait").unwrap();
+    wait_until(PATIENCE, "the command waits", || number("waits") > 2);
+    client.write_all(b"CANCEL 7\nBYE\n").unwrap();
+    let mut said = String::new();
+    client.read_to_string(&mut said).unwrap();
+    assert!(said.ends_with("END 7 error cancelled\n"), "{said}");
+    let waits = number("waits");
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(number("waits"), waits);
     node.console("again");
     wait_until(PATIENCE, "it goes on", || ticks() > stopped + 2);
     assert_eq!((gauge("once"), gauge("past"), gauge("lost")), ("1\n".into(), "1\n".into(), String::new()));
@@ -90,9 +119,10 @@ fn commands_and_timers_of_scripts_run_on_the_node() {
                 t = msys.timer.every(0.1, function() msys.gauge_cache.inc('g', 'other') end)";
     std::fs::write(node.dir.path().join("a.lua"), text).unwrap();
     assert!(node.console("scriptlet:s flush cache").contains("flushed"));
-    let before = ticks();
+    let (before, asleep) = (ticks(), number("asleep"));
     wait_until(PATIENCE, "the new timer runs", || number("other") > 3);
     assert_eq!(ticks(), before);
+    assert!(asleep > 3 && number("asleep") <= asleep + 1, "what a timer does ends with its script");
     assert_eq!(node.console("other"), "here\n");
     assert!(failed("greet you").starts_with("Unknown command: greet."));
 

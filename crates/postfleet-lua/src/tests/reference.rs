@@ -154,11 +154,11 @@ const ABOUT: &[(&str, &str)] = &[
     ("require", "A package of msys, or a module of the operator's own, at the beginning of a script."),
     (
         "msys.registerControl",
-        "Makes a console command: a line whose first word is `word` calls the function with `cc`: `cc.argc` is the number of words, `cc.argv[0]` the command, `cc.argv[1]` and so on what follows it. What it prints is the answer, 1 MiB at most. `word`: letters, digits, `_`, `-`, `.`; a word of the console's own commands, or one that is registered already, is refused with a line in the log. Commands run in the first interpreter of the stanza.",
+        "Makes a console command: a line whose first word is `word` calls the function, one that the script wrote, with `cc`: `cc.argc` is the number of words, `cc.argv[0]` the command, `cc.argv[1]` and so on what follows it. What it prints is the answer, 1 MiB at most. `word`: letters, digits, `_`, `-`, `.`; a word of the console's own commands, or one that is registered already, is refused with a line in the log. Control characters in it are shown as escapes. Commands run in the first interpreter of the stanza, for 300 s at most.",
     ),
     (
         "msys.timer.after",
-        "Calls the function once, so many seconds after the script came into force or the timer was started. The result is a timer, which runs already. A timer is gone when nothing refers to it any more: keep it in a global variable of the script or in the table of the module, not in a local one of `init`. Timers run in the first interpreter of the stanza and end with the script; one that is due while its function still runs waits for its end. 1000 timers at most.",
+        "Calls the function once, so many seconds after the script came into force or the timer was started. The result is a timer, which runs already. The function is one that the script wrote. A timer that calls once is kept until it has called or is stopped; any other is gone when nothing refers to it any more: keep it in a global variable or in the table of the module, not in a local one of `init`. Timers run in the first interpreter of the stanza and end with the script, also in the middle of a wait, or after 300 s; one that is due while its function still runs waits for its end, and 0.1 s lie between two calls. 1000 timers at most.",
     ),
     ("msys.timer.at", "The same once at a time, in seconds since 1970; at once when it is over."),
     (
@@ -201,7 +201,7 @@ fn page() -> String {
     let mut page = "# Functions of Lua\n\nWritten from the table that scripts are checked against; do not edit. A block of addresses is `\"192.0.2.0/24\"`,\n\
         `\"192.0.2.7\"`, `\"/24\"` (of the client), the connection, or nothing (the client); IPv6 in the same forms. A wrong argument is an error\n\
         that names function and argument. \"own\" is what this node counted, \"global\" the sum of all nodes. Console commands and\n\
-        timers may call whatever is no method of a session (`ac:`, `vctx:`, `msg:`).\n\n\
+        timers may call whatever is no method of a session (`ac:`, `vctx:`, `msg:`), and no Sieve script; a tarpit counts there and holds nothing.\n\n\
         ## At a glance\n\n| Function | Object | Phases |\n|---|---|---|\n"
         .to_owned();
     for function in FUNCTIONS {

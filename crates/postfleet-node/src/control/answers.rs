@@ -57,7 +57,6 @@ pub(super) async fn execute(node: &Arc<Node>, command: &Command) -> Outcome {
             Ok(Answer::Mailq(Mailq::select(queues, filter, node.fleet.is_some())))
         }
         Command::Sieve(command) => super::policy::sieve(node, command).await,
-        Command::Registered(words) => super::policy::registered(node, words).await,
         Command::Scriptlet(command) => super::policy::scriptlet(node, command).await,
         Command::PolicyRule(command) => Ok(super::policy::rules(node, command)),
         Command::Pid => Ok(Answer::Pid(std::process::id())),
@@ -69,9 +68,11 @@ pub(super) async fn execute(node: &Arc<Node>, command: &Command) -> Outcome {
         }
         Command::Sysinfo => Ok(Answer::Sysinfo(sysinfo().await)),
         Command::Version => Ok(Answer::Version),
-        Command::Config { .. } | Command::ClusterHelp | Command::Help { .. } | Command::Local { .. } => {
-            Err(Failure::internal("a command that others answer reached the node"))
-        }
+        Command::Config { .. }
+        | Command::Registered(_)
+        | Command::ClusterHelp
+        | Command::Help { .. }
+        | Command::Local { .. } => Err(Failure::internal("a command that others answer reached the node")),
     }
 }
 

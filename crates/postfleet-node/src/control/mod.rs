@@ -17,7 +17,7 @@ use crate::node::Node;
 use crate::notices::{Severity, notice};
 use crate::socket::{Endpoint, Listening, Socket};
 use postfleet_config::live::Session;
-use postfleet_console::{Answer, Command, Event, Server};
+use postfleet_console::{Answer, Command, Event, Profile, RunId, Server};
 use postfleet_log::Authentication;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -100,6 +100,12 @@ async fn serve(node: &Arc<Node>, mut stream: Socket, peer: IpAddr, options: &Con
                     let shown = config::redacted(node, line);
                     notice(Severity::Info, format_args!("{user}: {shown}"));
                     config::execute(node, &mut session, line).await
+                } else if let Command::Registered(words) = &command {
+                    let run = policy::registered(node, words);
+                    match heeding(run, id, &mut server, &mut stream, &mut buffer, &profile).await {
+                        Some(result) => result,
+                        None => continue,
+                    }
                 } else {
                     answers::execute(node, &command).await
                 };
@@ -118,7 +124,7 @@ async fn serve(node: &Arc<Node>, mut stream: Socket, peer: IpAddr, options: &Con
                 server.complete(id, &profile, &names);
             }
             Some(Event::Close) => close = true,
-            // No command of this version takes long enough to be stopped half-way.
+            // A command of a script is ended where it runs; no other takes long enough to be stopped half-way.
             Some(Event::Cancelled { .. }) | None => {}
         }
         let sent = write_out(&mut server, &mut stream, options).await;
@@ -153,6 +159,34 @@ async fn serve(node: &Arc<Node>, mut stream: Socket, peer: IpAddr, options: &Con
             Ok(0) => server.receive_end(),
             Ok(count) => server.receive(buffer.get(..count).unwrap_or_default()),
             Err(_gone) => return,
+        }
+    }
+}
+
+/// Runs what may wait for long, and reads meanwhile: none when the client takes it back or is gone.
+async fn heeding(
+    run: impl Future<Output = Outcome>,
+    id: RunId,
+    server: &mut Server,
+    stream: &mut Socket,
+    buffer: &mut [u8],
+    profile: &Profile,
+) -> Option<Outcome> {
+    tokio::pin!(run);
+    loop {
+        let read = tokio::select! {
+            outcome = &mut run => return Some(outcome),
+            read = stream.read(buffer), if server.wants_input() => read.ok()?,
+        };
+        match read {
+            // Who sends nothing more may still read.
+            0 => server.receive_end(),
+            count => server.receive(buffer.get(..count).unwrap_or_default()),
+        }
+        while let Some(event) = server.poll_event(profile, clock::wall()) {
+            if event == (Event::Cancelled { id }) {
+                return None;
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// The longest that a session is held in one phase.
-const HOLD_MAX: Duration = Duration::from_secs(300);
+pub(super) const HOLD_MAX: Duration = Duration::from_secs(300);
 
 /// What was decided about a phase.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -19,6 +19,9 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// For how long what belongs to no session may wait and work, all in all: as long as a session is held in one phase.
+const RUN_MAX: Duration = super::ask::HOLD_MAX;
+
 /// Interpreters of one stanza: calls that are under way at the same moment take turns beyond.
 const INTERPRETERS_MAX: usize = 8;
 
@@ -185,6 +188,10 @@ impl Scriptlet {
         repeats: bool,
     ) -> Ending {
         let home = Place { scriptlet: self, timers: &live.timers };
+        let end = Instant::now() + RUN_MAX;
+        // Nobody waits for what a timer does, so it ends with its script.
+        let over = live.timers.over();
+        tokio::pin!(over);
         loop {
             let mut host = LiveHost {
                 node: Arc::clone(node),
@@ -201,7 +208,18 @@ impl Scriptlet {
                     execution.resume(Answer::Rows(Rows::default()));
                 }
                 postfleet_lua::Step::Wait(request) => {
-                    execution.resume(answer_without_session(node, request).await);
+                    let problem = tokio::select! {
+                        biased;
+                        () = &mut over, if callout == Callout::Timer => "ended with the script".to_owned(),
+                        () = tokio::time::sleep_until(end) => {
+                            format!("took more than {} s", RUN_MAX.as_secs())
+                        }
+                        answer = answer_without_session(node, request) => {
+                            execution.resume(answer);
+                            continue;
+                        }
+                    };
+                    execution.fail(&mut host, &problem);
                 }
             }
         }

@@ -11,36 +11,45 @@ use postfleet_policy::{Alarm, TimerChange};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 /// The longest time that is waited for at once: a clock that is set meanwhile is seen then.
 const LOOK: Duration = Duration::from_secs(60);
+
+/// How soon after one beginning the next one may be: a timer may start itself anew.
+const APART: Duration = Duration::from_millis(100);
 
 /// The timers of one program.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     state: Mutex<State>,
     changed: Notify,
+    /// Whether another program has taken the place of this one, or the node ends.
+    over: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     timers: BTreeMap<u32, Timer>,
-    /// Another program has taken the place of this one, or the node ends.
-    is_over: bool,
+    /// The program is in force: times are counted from here.
+    has_begun: bool,
 }
 
 #[derive(Debug)]
 struct Timer {
     alarm: Alarm,
     due: Option<Due>,
+    /// When it was called last.
+    called: Option<Instant>,
     /// Its function has not returned yet.
     is_running: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Due {
+    /// The alarm's time counts from when the program is in force.
+    WithBegin,
     At(Instant),
     /// Milliseconds since 1970.
     Wall(u64),
@@ -56,21 +65,39 @@ impl Due {
 
     fn wait(self, now: Instant, wall_ms: u64) -> Duration {
         match self {
+            Self::WithBegin => LOOK,
             Self::At(instant) => instant.saturating_duration_since(now),
             Self::Wall(ms) => Duration::from_millis(ms.saturating_sub(wall_ms)),
         }
     }
 }
 
+impl Timer {
+    fn wait(&self, now: Instant, wall_ms: u64) -> Option<Duration> {
+        let rest = self.called.map(|called| (called + APART).saturating_duration_since(now));
+        Some(self.due?.wait(now, wall_ms).max(rest.unwrap_or_default()))
+    }
+}
+
 impl State {
+    /// The program is in force. `false`: it was before.
+    fn begin(&mut self, now: Instant) -> bool {
+        for timer in self.timers.values_mut().filter(|timer| matches!(timer.due, Some(Due::WithBegin))) {
+            timer.due = Due::of(timer.alarm, now);
+        }
+        !std::mem::replace(&mut self.has_begun, true)
+    }
+
     fn change(&mut self, number: u32, change: TimerChange, now: Instant) {
+        let due = |alarm| if self.has_begun { Due::of(alarm, now) } else { Some(Due::WithBegin) };
         match change {
             TimerChange::Make(alarm) => {
-                self.timers.insert(number, Timer { alarm, due: Due::of(alarm, now), is_running: false });
+                let timer = Timer { alarm, due: due(alarm), called: None, is_running: false };
+                self.timers.insert(number, timer);
             }
             TimerChange::Start => {
                 if let Some(timer) = self.timers.get_mut(&number) {
-                    timer.due = Due::of(timer.alarm, now);
+                    timer.due = due(timer.alarm);
                 }
             }
             TimerChange::Stop => {
@@ -85,11 +112,12 @@ impl State {
     fn take_due(&mut self, now: Instant, wall_ms: u64) -> Vec<u32> {
         let mut taken = Vec::new();
         for (number, timer) in &mut self.timers {
-            let Some(due) = timer.due.filter(|due| !timer.is_running && due.wait(now, wall_ms).is_zero())
-            else {
+            if timer.is_running || timer.wait(now, wall_ms) != Some(Duration::ZERO) {
                 continue;
-            };
+            }
+            let Some(due) = timer.due else { continue };
             timer.is_running = true;
+            timer.called = Some(now);
             timer.due = match (timer.alarm, due) {
                 (Alarm::Every(ms), Due::At(at)) => Some(Due::At(after(at, Duration::from_millis(ms), now))),
                 _ => None,
@@ -101,8 +129,8 @@ impl State {
 
     /// How long nothing is due; none when nothing is.
     fn wait(&self, now: Instant, wall_ms: u64) -> Option<Duration> {
-        let waiting = self.timers.values().filter(|timer| !timer.is_running).filter_map(|timer| timer.due);
-        waiting.map(|due| due.wait(now, wall_ms)).min()
+        let waiting = self.timers.values().filter(|timer| !timer.is_running);
+        waiting.filter_map(|timer| timer.wait(now, wall_ms)).min()
     }
 }
 
@@ -122,10 +150,16 @@ impl Timers {
 
     /// Nothing is called any more.
     pub(super) fn end(&self) {
-        let mut state = locked(&self.state);
-        state.is_over = true;
-        state.timers.clear();
+        locked(&self.state).timers.clear();
+        self.over.send_replace(true);
         self.changed.notify_one();
+    }
+
+    /// Waits until nothing is called any more.
+    pub(super) async fn over(&self) {
+        let mut over = self.over.subscribe();
+        // The sender is here: it cannot be gone.
+        drop(over.wait_for(|over| *over).await);
     }
 
     fn take_due(&self) -> Vec<u32> {
@@ -134,13 +168,10 @@ impl Timers {
 
     /// Waits until something may be due; whether timers go on at all.
     async fn wait(&self) -> bool {
-        let wait = {
-            let state = locked(&self.state);
-            if state.is_over {
-                return false;
-            }
-            state.wait(Instant::now(), clock::wall().unix_millis())
-        };
+        if *self.over.borrow() {
+            return false;
+        }
+        let wait = locked(&self.state).wait(Instant::now(), clock::wall().unix_millis());
         // A change that comes here has left its permit.
         drop(tokio::time::timeout(wait.unwrap_or(LOOK).min(LOOK), self.changed.notified()).await);
         true
@@ -164,7 +195,8 @@ impl Timers {
 
 /// Runs the timers of a program that has come into force until another takes its place.
 pub(super) fn begin(scriptlet: &Arc<Scriptlet>, node: &Arc<Node>, live: &Live) {
-    if live.timers.is_empty() {
+    // Scripts that are read anew may come into force while a configuration does.
+    if !locked(&live.timers.state).begin(Instant::now()) || live.timers.is_empty() {
         return;
     }
     let (scriptlet, node, live) = (Arc::clone(scriptlet), Arc::clone(node), live.clone());
@@ -206,6 +238,7 @@ mod tests {
     #[test]
     fn a_timer_is_due_once_or_again_and_again_but_never_twice_at_a_time() {
         let mut state = State::default();
+        assert!(state.begin(Instant::now()));
         let start = Instant::now();
         state.change(1, TimerChange::Make(Alarm::Every(1000)), start);
         state.change(2, TimerChange::Make(Alarm::After(1500)), start);
