@@ -1,8 +1,11 @@
 //! Real nodes count connections, receptions and rejections, named series and gauge caches.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "support/remote.rs"]
+mod remote;
 mod support;
 
+use remote::{MailServer, name_server};
 use std::path::Path;
 use std::time::Duration;
 use support::{Client, Fleet, SingleNode, console, wait_until};
@@ -93,6 +96,43 @@ fn what_was_counted_is_the_same_everywhere_and_outlives_its_node() {
     wait_for(&fleet, &[0, 1, 2], "10.0.0.0/8", (9, 9, 9));
     drop(Client::connect_from(&fleet.nodes[0].smtp_proxy, "10.1.0.0".parse().unwrap()).unwrap());
     wait_for(&fleet, &[0, 1, 2], "10.0.0.0/8", (10, 9, 9));
+}
+
+/// Replication document, 10.3: one for each delivery, transient and permanent failure of any node, by domain.
+#[test]
+fn what_became_of_messages_is_counted_for_the_fleet() {
+    let server = MailServer::start(|recipient| match recipient.split('@').next() {
+        Some("later") => "450 4.2.1 later",
+        Some("never") => "550 5.1.1 nobody",
+        _ => "250 2.1.5 ok",
+    });
+    let zone = "demo.example MX 10 mx.demo.example\nclient.example MX 10 mx.demo.example\nmx.demo.example A 127.0.0.1";
+    let fleet = Fleet::start(2);
+    let resolv = fleet.dir.path().join("resolv");
+    std::fs::write(&resolv, format!("nameserver {}\n", name_server(zone))).unwrap();
+    for node in &fleet.nodes {
+        let text = std::fs::read_to_string(&node.config).unwrap();
+        let more = format!("Remote_SMTP_Port = {}\nResolv_Conf = \"{}\"\n", server.port, resolv.display());
+        std::fs::write(&node.config, text.replace("Suspend_Delivery = true\n", &more)).unwrap();
+    }
+    configure(&fleet, "delivery;transfail;permfail;snapshot");
+    for (node, recipients) in [(0, ["a", "later", "never"]), (1, ["b", "c", "later"])] {
+        let mut client = Client::connect(&fleet.nodes[node].smtp).unwrap();
+        client.command("EHLO client.example").unwrap();
+        for recipient in recipients {
+            client.message(&format!("{recipient}@demo.example"), "text").unwrap();
+        }
+    }
+    // The bounce for what failed is a delivery.
+    let row = |word: &str, count: u64| format!("{word:>60}:{count:>13}\n");
+    let all = row("delivery", 4) + &row("transfail", 2) + &row("permfail", 1);
+    for node in 0..2 {
+        wait_until(PATIENCE, "all nodes show all", || {
+            fleet.console(node, "cluster shared show metrics").ends_with(&all)
+        });
+    }
+    let own = row("delivery", 2) + &row("transfail", 1) + &row("permfail", 1);
+    assert!(fleet.console(1, "cluster shared show metrics from relay-1").ends_with(&own));
 }
 
 #[test]

@@ -144,6 +144,14 @@ impl Audit {
         }
     }
 
+    /// An attempt to deliver a message to a domain has ended. Only objects of the fleet count it: nothing on this node asks.
+    pub(crate) fn attempted(&self, word: MetricWord, domain: &str) {
+        let (now, at) = (clock::monotonic(), clock::wall());
+        if let Some(fleet) = &self.fleet {
+            fleet.counting(|replica| replica.count_event(now, word, Key::Text(domain), 1, at));
+        }
+    }
+
     /// The sum over windows of a series: the fleet's where it is shared. Never below 0.
     pub(crate) fn count(&self, name: &str, monitor: Monitor, query: Query<'_>, range: Range) -> u64 {
         u64::try_from(self.balance(name, monitor, query, range, Reading::Global)).unwrap_or(0)

@@ -33,6 +33,7 @@ pub(crate) use bounces::RefusedCopy;
 use postfleet_queue::{
     Action, Arrival, ConnectionId, Need, Now, QueueState, Report, Routing, Scheduler, Shared, Verdict,
 };
+use postfleet_replica::MetricWord;
 use postfleet_spool::{BindingName, Envelope, QueueKey, Stored};
 use postfleet_types::{Monotonic, Random};
 use resolver::Resolver;
@@ -321,6 +322,12 @@ impl Delivery {
             let message = node.store.queued(report.message).unwrap_or_default();
             node.logs.attempted(&Attempted { report: &report, attempt, message });
         }
+        let word = match &report.verdict {
+            Verdict::Delivered => MetricWord::Delivery,
+            Verdict::Delayed { .. } => MetricWord::Transfail,
+            Verdict::Failed { .. } => MetricWord::Permfail,
+        };
+        node.audit.attempted(word, &report.queue.domain);
         match &report.verdict {
             Verdict::Delivered => {
                 node.statistics.count_delivered();
