@@ -181,7 +181,10 @@ impl Replica {
         let rows = match object.structure() {
             Structure::CidrTree => Rows::Addresses(object.address_rows(of, &RowRange::SHARED)?),
             Structure::GaugeTable => Rows::Names(object.name_rows(of)?),
-            Structure::Metrics => Rows::Names(object.metric_rows(of)?),
+            Structure::Metrics => {
+                let sums = object.metric_sums(of)?.into_iter().filter(|(_, sum)| *sum > 0);
+                Rows::Names(sums.map(|(word, sum)| (String::from(word.word()), sum)).collect())
+            }
             Structure::ThrottleTable | Structure::SlotTable => object.table_rows(view),
             Structure::Cache => Rows::None,
         };
@@ -325,7 +328,10 @@ impl<'a> ObjectView<'a> {
 
     /// A row for each word of `parameters`: of a built-in series the sum over the windows of its first monitor, of the
     /// named series and of the gauge caches the sum of all.
-    fn metric_rows(&self, of: Of<'_>) -> Result<Vec<(String, u64)>, ReadError> {
+    ///
+    /// # Errors
+    /// [`ReadError::NoView`].
+    pub fn metric_sums(&self, of: Of<'_>) -> Result<Vec<(MetricWord, u64)>, ReadError> {
         let (origin, _) = self.resolve(of)?;
         let Some(metrics) = self.metrics() else { return Ok(Vec::new()) };
         let spec = &self.shared.spec;
@@ -337,9 +343,9 @@ impl<'a> ObjectView<'a> {
                 (_, Some(monitor)) => metrics.sum_of(word.word(), *monitor, origin, Query::All, all),
                 (_, None) => 0,
             };
-            (String::from(word.word()), u64::try_from(sum).unwrap_or(0))
+            (*word, u64::try_from(sum).unwrap_or(0))
         });
-        Ok(rows.filter(|(_, sum)| *sum > 0).collect())
+        Ok(rows.collect())
     }
 
     /// The sum of the counts in a block of addresses; 0 for an object that counts by name.

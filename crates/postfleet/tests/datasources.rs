@@ -109,6 +109,8 @@ fn metrics_are_served_in_the_prometheus_text_format() {
     let node = SingleNode::start(
         &format!(
             "Datasource \"a\\\"b\" {{ uri = \"null:\" }}\n\
+             inbound_audit {{ monitors = ( \"300,6\" ) }}\n\
+             cluster {{ Replicate \"shared_named_throttles\" {{}} Replicate \"metrics\" {{ parameters = \"connect;delivery\" }} }}\n\
              Metrics_Listener {{ Listen \"{port}\" {{}} Listen \"{closed}\" {{ Peer \"192.0.2.1\" {{}} }} Timeout = 5 }}"
         ),
         "",
@@ -116,6 +118,8 @@ fn metrics_are_served_in_the_prometheus_text_format() {
     );
     let address = port.to_string();
     let _session = support::Client::connect(&node.smtp).unwrap();
+    node.console("throttle create t 5/60");
+    assert!(node.console("json throttle take t 3").contains("\"taken\":3"));
     let ask = |line: &str| get(&address, &format!("{line} HTTP/1.1\nHost: x\nConnection: close\n\n"));
     let page = || {
         let answer = ask("GET /metrics");
@@ -127,11 +131,18 @@ fn metrics_are_served_in_the_prometheus_text_format() {
     wait_until(Duration::from_secs(10), "the heartbeat shows", || {
         page().contains_key("postfleet_bus_heartbeat_age_seconds{conn=\"main\",node=\"solo\"}")
     });
+    wait_until(Duration::from_secs(10), "units that nobody asked for again are given back", || {
+        page().get("postfleet_throttle_units{object=\"shared_named_throttles\"}") == Some(&3.0)
+    });
     let samples = page();
     for (sample, value) in [
         ("postfleet_connections{service=\"SMTP\"}", 1.0),
         ("postfleet_object_sum{object=\"inbound_cidr\"}", 1.0),
         ("postfleet_object_count{object=\"inbound_cidr\",node=\"solo\"}", 1.0),
+        ("postfleet_metrics_sum{object=\"metrics\",word=\"connect\"}", 1.0),
+        ("postfleet_metrics_sum{object=\"metrics\",word=\"delivery\"}", 0.0),
+        ("postfleet_messages_delivered_total", 0.0),
+        ("postfleet_messages_failed_total", 0.0),
         ("postfleet_bus_connected{conn=\"main\"}", 1.0),
         ("postfleet_bus_view_members{conn=\"shared\"}", 1.0),
         ("postfleet_datasource_lookups_total{datasource=\"a\\\"b\",result=\"miss\"}", 0.0),

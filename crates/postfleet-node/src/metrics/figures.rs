@@ -8,7 +8,7 @@ use crate::logs::Figures;
 use crate::node::Node;
 use postfleet_bus::membership::OWN_DELIVERY_BOUNDS_MICROS;
 use postfleet_console::InboundService;
-use postfleet_replica::{ColumnPhase, Of, Replica};
+use postfleet_replica::{ColumnPhase, ListRow, Of, Replica, Structure};
 use std::time::Duration;
 
 /// What a figure does as time passes.
@@ -53,6 +53,8 @@ figures! {
     CONNECTIONS = Gauge "postfleet_connections" "Open connections to this node, by service.";
     RECEIVED = Counter "postfleet_messages_received_total" "Messages accepted, a copy for each recipient domain; `summary reset` begins anew.";
     REJECTED = Counter "postfleet_messages_rejected_total" "Messages and recipients refused; `summary reset` begins anew.";
+    DELIVERED = Counter "postfleet_messages_delivered_total" "Copies of messages delivered; `summary reset` begins anew.";
+    FAILED = Counter "postfleet_messages_failed_total" "Copies of messages that failed for good; `summary reset` begins anew.";
     QUEUE = Gauge "postfleet_queue_messages" "Messages in the queues, active or delayed.";
     BUS_CONNECTED = Gauge "postfleet_bus_connected" "1 while a view is installed on the connection.";
     BUS_QUORATE = Gauge "postfleet_bus_quorate" "1 while this side has the majority.";
@@ -86,6 +88,9 @@ figures! {
     REPLICA_COLUMNS = Counter "postfleet_replica_columns_received_total" "Whole columns received from other members.";
     TABLE_MESSAGES = Counter "postfleet_replica_table_messages_total" "Messages of throttles, slots and caches, sent or received.";
     TABLE_BYTES = Counter "postfleet_replica_table_bytes_sent_total" "Bytes of the messages of throttles, slots and caches that were sent.";
+    THROTTLE_UNITS = Gauge "postfleet_throttle_units" "Units of all throttles of a table that the fleet has used or holds.";
+    SLOTS = Gauge "postfleet_slots" "Connection slots of all keys of a table that the fleet holds; a connection holds one of each key of its path.";
+    SERIES_SUM = Gauge "postfleet_metrics_sum" "Events of a metrics object over all windows, by word; of named series and gauge caches the sum of all.";
     CACHE_PAIRS = Gauge "postfleet_cache_keys" "Keys that a replicated cache holds on this node, those included whose value has just expired.";
     SOURCE_ELEMENTS = Gauge "postfleet_datasource_elements" "Answers that a datasource remembers.";
     SOURCE_LOOKUPS = Counter "postfleet_datasource_lookups_total" "Look-ups: answered from memory, asked, or waited for somebody else's question.";
@@ -120,6 +125,8 @@ fn about_node(page: &mut Page, node: &Node) {
     }
     page.figure(&RECEIVED).put(&[], node.statistics.received());
     page.figure(&REJECTED).put(&[], node.statistics.rejected());
+    page.figure(&DELIVERED).put(&[], node.statistics.delivered());
+    page.figure(&FAILED).put(&[], node.statistics.failed());
     let queues = node.delivery.queues();
     page.figure(&QUEUE)
         .put(&[("state", "active")], queues.iter().map(|queue| queue.active).sum::<u64>())
@@ -262,10 +269,35 @@ fn about_objects(page: &mut Page, replica: &Replica) {
         messages.put(&[("direction", direction)], count);
     }
     page.figure(&TABLE_BYTES).put(&[], counters.table_bytes_sent);
+    about_limits_and_series(page, replica, &list);
     let mut caches = page.figure(&CACHE_PAIRS);
     for row in &list {
         if let Some(cache) = replica.cache(&row.name) {
             caches.put(&[("cache", &row.name)], cache.len());
+        }
+    }
+}
+
+/// What all nodes together have in tables and series: one sample for each, or for each word.
+fn about_limits_and_series(page: &mut Page, replica: &Replica, list: &[ListRow]) {
+    let mut units = page.figure(&THROTTLE_UNITS);
+    for row in list {
+        if let Some(table) = replica.throttles(&row.name) {
+            units.put(&[("object", &row.name)], table.rows().map(|throttle| throttle.used).sum::<u64>());
+        }
+    }
+    let mut slots = page.figure(&SLOTS);
+    for row in list {
+        if let Some(table) = replica.slots(&row.name) {
+            slots.put(&[("object", &row.name)], table.rows().map(|key| key.owned).sum::<u64>());
+        }
+    }
+    let mut sums = page.figure(&SERIES_SUM);
+    for row in list.iter().filter(|row| row.structure == Structure::Metrics) {
+        for (word, sum) in
+            replica.object(&row.name).and_then(|object| object.metric_sums(Of::Global)).unwrap_or_default()
+        {
+            sums.put(&[("object", &row.name), ("word", word.word())], sum);
         }
     }
 }
