@@ -131,6 +131,13 @@ fn what_became_of_messages_is_counted_for_the_fleet() {
             fleet.console(node, "cluster shared show metrics").ends_with(&all)
         });
     }
+    let all = server.all();
+    let bounces: Vec<_> = all.iter().filter(|message| message.sender.is_empty()).collect();
+    assert!(
+        all.len() == 4 && bounces.len() == 1 && bounces[0].text.contains("never@demo.example"),
+        "{all:?}"
+    );
+    assert!(bounces[0].recipients[0].ends_with("@client.example"), "{bounces:?}");
     let own = row("delivery", 2) + &row("transfail", 1) + &row("permfail", 1);
     assert!(fleet.console(1, "cluster shared show metrics from relay-1").ends_with(&own));
 }
