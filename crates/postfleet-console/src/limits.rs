@@ -24,8 +24,8 @@ pub struct SharedWhy {
     pub limit: Option<u64>,
     /// Of a throttle the rate, such as `20/60`.
     pub rate: Option<String>,
-    /// The option that says so, and where it is written.
-    pub source: Option<String>,
+    /// The option that says so, and the path of the stanza where it is written; empty at the global scope.
+    pub source: Option<(String, String)>,
     /// The limit in force on this side of the fleet.
     pub in_force: Option<u64>,
     /// So many of so many nodes are here, and the limit in force follows from it.
@@ -139,8 +139,9 @@ pub(crate) fn text_why(out: &mut String, why: &SharedWhy) {
         (None, Some(limit)) => put(out, format_args!(" of {limit}")),
         (None, None) => {}
     }
-    if let Some(source) = &why.source {
-        put(out, format_args!(" ({source})"));
+    if let Some((option, scope)) = &why.source {
+        let scope = if scope.is_empty() { "the global scope" } else { scope };
+        put(out, format_args!(" ({option} at {scope})"));
     }
     if let (Some(in_force), Some((here, all))) = (why.in_force, why.part)
         && why.limit != Some(in_force)
@@ -206,21 +207,22 @@ pub(crate) fn describe_why(fields: &mut Fields<'_>, why: &SharedWhy) {
     fields.whole("value", why.value);
     fields.maybe_whole("limit", why.limit);
     fields.maybe_text("rate", why.rate.as_deref());
-    fields.maybe_text("source", why.source.as_deref());
+    fields.maybe_text("option", why.source.as_ref().map(|(option, _)| option.as_str()));
+    fields.maybe_text("scope", why.source.as_ref().map(|(_, scope)| scope.as_str()));
     fields.maybe_whole("in_force", why.in_force);
-    fields.maybe_whole("nodes_here", why.part.map(|(here, _)| here));
-    fields.maybe_whole("nodes", why.part.map(|(_, all)| all));
+    fields.maybe_whole("seats_here", why.part.map(|(here, _)| here));
+    fields.maybe_whole("seats", why.part.map(|(_, all)| all));
     fields.truth("shadow", why.shadow.is_some());
     fields.maybe_whole("shadowed", why.shadow);
     fields.truth("cut_off", why.cut_off);
-    fields.records("members", "Member", &why.members, |member, fields| {
+    fields.records("nodes", "Node", &why.members, |member, fields| {
         fields.text("node", &member.node);
         fields.text("private_name", &member.private_name);
         fields.whole("used", member.used);
         fields.maybe_whole("held", member.held);
         fields.maybe_whole("wanted", member.wanted);
         seconds(fields, "waiting", member.waiting);
-        seconds(fields, "seen", member.seen);
+        seconds(fields, "seen_ago", member.seen);
     });
     fields.records("gone", "Gone", &why.gone, |gone, fields| {
         fields.text("node", &gone.node);
@@ -289,7 +291,7 @@ mod tests {
             value: 20,
             limit: Some(20),
             rate: None,
-            source: Some("Cluster_Max_Outbound_Connections at Domain:aol.com:".into()),
+            source: Some(("Cluster_Max_Outbound_Connections".into(), "Domain:aol.com:".into())),
             in_force: Some(20),
             part: Some((2, 2)),
             shadow: None,

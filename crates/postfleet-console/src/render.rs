@@ -90,7 +90,7 @@ const fn element(answer: &Answer) -> &'static str {
         Answer::NodeAddress(_) => "NodeAddr",
         Answer::SharedList(_) => "SharedObjects",
         Answer::SharedShow(_) => "SharedObject",
-        Answer::SharedWhy(_) => "SharedKey",
+        Answer::SharedWhy(_) => "Why",
         Answer::Throttle(_) => "Throttle",
         Answer::Slot(_) => "Slots",
         Answer::AuditIp(_) => "Audit",
@@ -224,13 +224,15 @@ fn describe_show(fields: &mut Fields<'_>, show: &SharedShow) {
             fields.whole("count", *count);
         }),
         SharedRows::Throttles(rows) => fields.records("rows", "Row", rows, |(name, used, rate), fields| {
+            let (limit, window) = rate.split_once('/').unwrap_or((rate, ""));
             fields.text("key", name);
-            fields.whole("count", *used);
-            fields.text("rate", rate);
+            fields.whole("used", *used);
+            fields.maybe_whole("limit", limit.parse::<u64>().ok());
+            fields.maybe_whole("window", window.parse::<u64>().ok());
         }),
         SharedRows::Slots(rows) => fields.records("rows", "Row", rows, |(key, owned, limit), fields| {
             fields.text("key", key);
-            fields.whole("count", *owned);
+            fields.whole("used", *owned);
             fields.whole("limit", *limit);
         }),
     }

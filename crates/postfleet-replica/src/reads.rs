@@ -333,19 +333,20 @@ impl<'a> ObjectView<'a> {
     /// [`ReadError::NoView`].
     pub fn metric_sums(&self, of: Of<'_>) -> Result<Vec<(MetricWord, u64)>, ReadError> {
         let (origin, _) = self.resolve(of)?;
-        let Some(metrics) = self.metrics() else { return Ok(Vec::new()) };
-        let spec = &self.shared.spec;
-        let all = Range::new(0, u16::MAX);
-        let rows = spec.words.iter().map(|word| {
-            let sum = match (word, spec.monitors(*word).first()) {
-                (MetricWord::AuditSeries, _) => metrics.named_total(origin, MetricWord::names_series),
-                (MetricWord::GaugeCache, _) => metrics.gauges_total(origin),
-                (_, Some(monitor)) => metrics.sum_of(word.word(), *monitor, origin, Query::All, all),
-                (_, None) => 0,
-            };
-            (*word, u64::try_from(sum).unwrap_or(0))
-        });
-        Ok(rows.collect())
+        Ok(self.shared.spec.words.iter().map(|word| (*word, self.metric_sum(origin, *word))).collect())
+    }
+
+    fn metric_sum(&self, origin: Option<Origin>, word: MetricWord) -> u64 {
+        let Some(metrics) = self.metrics() else { return 0 };
+        let sum = match (word, self.shared.spec.monitors(word).first()) {
+            (MetricWord::AuditSeries, _) => metrics.named_total(origin, MetricWord::names_series),
+            (MetricWord::GaugeCache, _) => metrics.gauges_total(origin),
+            (_, Some(monitor)) => {
+                metrics.sum_of(word.word(), *monitor, origin, Query::All, Range::new(0, u16::MAX))
+            }
+            (_, None) => 0,
+        };
+        u64::try_from(sum).unwrap_or(0)
     }
 
     /// The sum of the counts in a block of addresses; 0 for an object that counts by name.
@@ -475,6 +476,11 @@ impl<'a> ObjectView<'a> {
     #[must_use]
     pub fn columns_of_name(&self, name: &str) -> Vec<ColumnStatus> {
         self.columns(|origin| self.count_of(Some(origin), name))
+    }
+
+    /// What every member's column has of a word of series, by age of the members, this one included.
+    pub(crate) fn columns_of_word(&self, word: MetricWord) -> Vec<ColumnStatus> {
+        self.columns(|origin| self.metric_sum(Some(origin), word))
     }
 
     /// The totals of every member's column, by age of the members, this one included.

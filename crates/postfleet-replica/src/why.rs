@@ -1,6 +1,6 @@
 //! Why somebody waits: everything that is known here about one key of an object.
 
-use crate::object::Structure;
+use crate::object::{MetricWord, Structure};
 use crate::ordered::Table;
 use crate::reads::{ColumnPhase, ColumnStatus, ReadError};
 use crate::replica::Replica;
@@ -86,7 +86,7 @@ impl From<WhyGrant<'_>> for WhyGranted {
 
 impl Replica {
     /// What is known about a key: of an object that counts by address a block, of a throttle table a throttle's
-    /// name, of a slot table a limit's key, else a name.
+    /// name, of a slot table a limit's key, of series a word, else a name. A cache has no parts.
     ///
     /// # Errors
     /// [`ReadError::UnknownObject`], [`ReadError::NoKey`]: nothing is counted or limited under that key.
@@ -99,7 +99,11 @@ impl Replica {
             }
             Structure::GaugeTable => Some(self.why_counts(now, found.columns_of_name(key))),
             Structure::ThrottleTable | Structure::SlotTable => self.why_table(now, found.name(), key),
-            Structure::Metrics | Structure::Cache => None,
+            Structure::Metrics => {
+                let word = MetricWord::from_word(key);
+                word.map(|word| self.why_counts(now, found.columns_of_word(word)))
+            }
+            Structure::Cache => None,
         };
         why.ok_or_else(|| ReadError::NoKey { object: String::from(object), key: String::from(key) })
     }

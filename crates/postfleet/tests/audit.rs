@@ -131,6 +131,12 @@ fn what_became_of_messages_is_counted_for_the_fleet() {
             fleet.console(node, "cluster shared show metrics").ends_with(&all)
         });
     }
+    let why = fleet.console(0, "cluster shared why metrics transfail");
+    assert!(
+        why.starts_with("metrics 'transfail': 2\n  relay-1: 1 used, ? held, ? wanted, seen 0.0 s ago\n"),
+        "{why}"
+    );
+    assert!(why.contains("\n  relay-2: 1 used, ? held, ? wanted, seen "), "{why}");
     let all = server.all();
     let bounces: Vec<_> = all.iter().filter(|message| message.sender.is_empty()).collect();
     assert!(

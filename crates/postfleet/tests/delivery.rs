@@ -295,6 +295,17 @@ fn connections_are_counted_and_kept_within_the_limit_of_the_fleet() {
     });
     assert!(shown("outbound_slots").contains("2 of 2"), "{}", shown("outbound_slots"));
     assert_eq!(node.console("count outbound 127.0.0.1/32"), "2 sessions\n");
+    // Of a count the slots say who waits; of both the configuration says which option it is.
+    for (object, key) in [("outbound_domains", "example.net"), ("outbound_slots", "domain:example.net")] {
+        let why = node.console(&format!("cluster shared why {object} {key}"));
+        let mut lines = why.lines();
+        let first =
+            format!("{object} '{key}': 2 of 2 (Cluster_Max_Outbound_Connections at the global scope)");
+        assert_eq!(lines.next(), Some(first.as_str()), "{why}");
+        let solo = lines.next().unwrap();
+        assert!(solo.starts_with("  solo: 2 used, 0 held, ") && solo.contains(" wanted since "), "{why}");
+        assert!(lines.next().unwrap().starts_with("  granted 1 to solo, "), "{why}");
+    }
     server.held.store(false, Ordering::SeqCst);
     wait_until(PATIENCE, "all arrive", || server.all().len() == 20);
     assert_eq!(server.peak.load(Ordering::SeqCst), 2);

@@ -26,7 +26,7 @@ fn open(fleet: &Fleet, node: usize) -> u64 {
     // Wanting no more changes nothing and tells how many there are.
     let why = json(fleet, node, &format!("cluster shared why {SLOTS} {KEY}"));
     let name = &fleet.nodes[node].name;
-    let members = why["data"]["members"].as_array().unwrap().clone();
+    let members = why["data"]["nodes"].as_array().unwrap().clone();
     members.iter().find(|member| member["node"] == name.as_str()).unwrap()["used"].as_u64().unwrap()
 }
 
@@ -56,10 +56,10 @@ fn a_throttle_driven_from_all_nodes_admits_what_one_node_would() {
     assert_eq!(all, 20, "{taken:?}");
     let shown = rows(&fleet, &[0, 1, 2], "shared_named_throttles");
     assert!(shown.iter().all(|rows| *rows == shown[0]), "{shown:?}");
-    assert_eq!(shown[0][0]["rate"], "20/60");
+    assert_eq!((&shown[0][0]["limit"], &shown[0][0]["window"]), (&20.into(), &60.into()));
     let text = fleet.console(1, "cluster shared show shared_named_throttles");
     let header = "lazy, snapped throttle table 'shared_named_throttles', view 'global'\n";
-    let used = shown[0][0]["count"].as_u64().unwrap();
+    let used = shown[0][0]["used"].as_u64().unwrap();
     assert_eq!(text, format!("{header}{:>60}:{used:>13} of 20/60\n", "bulk"));
     let why = fleet.console(2, "cluster shared why shared_named_throttles bulk");
     assert!(why.starts_with(&format!("shared_named_throttles 'bulk': {used} of 20/60\n")), "{why}");
@@ -109,7 +109,7 @@ fn slots_of_a_killed_node_are_used_by_the_others() {
     wait_until(Duration::from_secs(30), "30 are open", || {
         let shown = rows(&fleet, &[0, 1, 2], SLOTS);
         // Whoever was first hands over at message boundaries.
-        shown.iter().all(|rows| rows[0]["count"] == 30)
+        shown.iter().all(|rows| rows[0]["used"] == 30)
             && total(&fleet, &[0, 1, 2]) == 30
             && (0..3).all(|node| open(&fleet, node) > 0)
     });
@@ -121,7 +121,7 @@ fn slots_of_a_killed_node_are_used_by_the_others() {
     fleet.kill(1);
     let took = wait_until(Duration::from_secs(10), "the others use its slots", || {
         let shown = rows(&fleet, &[0, 2], SLOTS);
-        shown.iter().all(|rows| rows[0]["count"] == 30) && total(&fleet, &[0, 2]) == 30
+        shown.iter().all(|rows| rows[0]["used"] == 30) && total(&fleet, &[0, 2]) == 30
     });
     assert!(took < Duration::from_secs(4), "{took:?} for {before} slots");
     let control = &fleet.nodes[0].control;

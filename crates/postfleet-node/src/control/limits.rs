@@ -1,7 +1,7 @@
 //! What console commands about limits read and do.
 
 use super::Outcome;
-use crate::fleet::{Fleet, LimitError, NAMED, TrialState};
+use crate::fleet::{Fleet, LimitError, NAMED, SLOTS, TrialState};
 use crate::node::Node;
 use crate::notices::{Severity, notice};
 use postfleet_config::{Config, Origin, Value};
@@ -19,37 +19,93 @@ fn fleet(node: &Node) -> Result<&Arc<Fleet>, Failure> {
 
 /// `cluster shared why`
 pub(super) fn why(node: &Node, typed: &str, key: &str) -> Outcome {
-    let mut why = fleet(node)?.shared_why(typed, key)?;
+    let fleet = fleet(node)?;
+    let mut why = fleet.shared_why(typed, key)?;
     let config = node.configuration.running().configured().clone();
+    if let Some(slots) = slot_key(&why.object, key)
+        && let Ok(slots) = fleet.shared_why(SLOTS, &slots)
+    {
+        add_slots(&mut why, slots);
+    }
     say_limit(&config, &mut why);
     Ok(Answer::SharedWhy(why))
 }
 
-/// Adds the limit that the configuration sets for a key, and where. Of counts by domain and by host the limit is the
-/// option's; tables know theirs.
-fn say_limit(config: &Config, why: &mut SharedWhy) {
-    let key = why.key.clone();
-    let (option, facts) = match why.object.as_str() {
-        "outbound_domains" => {
-            ("Cluster_Max_Outbound_Connections", Facts { domain: Some(&key), ..Facts::default() })
+/// The key of the slots that limit what an object counts.
+fn slot_key(object: &str, key: &str) -> Option<String> {
+    match object {
+        "outbound_domains" => Some(format!("domain:{key}")),
+        "outbound_hosts" => Some(format!("host:{key}")),
+        _ => None,
+    }
+}
+
+/// A count is of open connections; who holds and wants slots for more, and who got some, the table of slots knows.
+fn add_slots(why: &mut SharedWhy, slots: SharedWhy) {
+    for member in &mut why.members {
+        if let Some(part) = slots.members.iter().find(|part| part.node == member.node) {
+            (member.held, member.wanted, member.waiting) = (part.held, part.wanted, part.waiting);
         }
-        "OBTM" => ("Cluster_Outbound_Throttle_Messages", throttle_facts(&key)),
-        "OBTC" => ("Cluster_Outbound_Throttle_Connections", throttle_facts(&key)),
+    }
+    why.limit = slots.limit;
+    why.in_force = slots.in_force;
+    why.part = slots.part;
+    why.gone = slots.gone;
+    why.grants = slots.grants;
+    why.awaited.extend(slots.awaited);
+    why.awaited.sort_unstable();
+    why.awaited.dedup();
+    why.cut_off |= slots.cut_off;
+}
+
+/// Adds the limit that the configuration sets for a key, and where. Of counts by domain and by host the limit is the
+/// option's; tables know theirs, and only where it is written is added.
+fn say_limit(config: &Config, why: &mut SharedWhy) {
+    const MAX: &str = "Cluster_Max_Outbound_Connections";
+    const SERVER: &str = "Cluster_Server_Max_Outbound_Connections";
+    const SCOPE: &str = "Cluster_Scope_Max_Outbound_Connections";
+    let key = why.key.clone();
+    let knows_limit = why.limit;
+    let (options, facts): (&[&str], Facts<'_>) = match why.object.as_str() {
+        "outbound_domains" => (&[MAX], Facts { domain: Some(&key), ..Facts::default() }),
+        "outbound_hosts" => (&[MAX, SCOPE], Facts { host: Some(&key), ..Facts::default() }),
+        SLOTS => (&[MAX, SERVER, SCOPE], slot_facts(&key)),
+        "OBTM" => (&["Cluster_Outbound_Throttle_Messages"], throttle_facts(&key)),
+        "OBTC" => (&["Cluster_Outbound_Throttle_Connections"], throttle_facts(&key)),
         _ => return,
     };
-    let Some(Resolved { row, value, origin: Origin::Set { path, .. } }) = config.eval(option, &facts) else {
-        return;
-    };
-    let place = if path.is_empty() { "the global scope" } else { &path };
-    let source = format!("{} at {place}", row.name);
-    match value {
-        Some(Value::Int(limit)) if limit > 0 => {
-            why.limit = u64::try_from(limit).ok();
-            why.source = Some(source);
+    for option in options {
+        let Some(Resolved { row, value, origin: Origin::Set { path, .. } }) = config.eval(option, &facts)
+        else {
+            continue;
+        };
+        let limit = match value {
+            Some(Value::Int(limit)) if limit > 0 => u64::try_from(limit).ok(),
+            Some(Value::Throttle(_)) => knows_limit,
+            Some(_) | None => continue,
+        };
+        // Of several options the one is meant whose value the table has.
+        if knows_limit.is_none_or(|known| limit == Some(known)) {
+            why.limit = limit;
+            why.source = Some((row.name.to_owned(), path));
+            return;
         }
-        Some(Value::Throttle(_)) => why.source = Some(source),
-        Some(_) | None => {}
     }
+}
+
+/// The place of the option behind a key of slots.
+fn slot_facts(key: &str) -> Facts<'_> {
+    let mut facts = Facts::default();
+    for part in key.split("::") {
+        match part.split_once(':') {
+            Some(("domain", name)) => facts.domain = Some(name),
+            Some(("host", name)) => facts.host = Some(name),
+            Some(("binding", name)) => facts.binding = Some(name),
+            Some(("group", name)) => facts.binding_group = Some(name),
+            _ => {}
+        }
+    }
+    facts
 }
 
 /// The place of the option behind the name of a throttle.

@@ -21,7 +21,7 @@ mod works;
 
 pub(crate) use caches::SetError;
 pub(crate) use connection::{Class, run};
-pub(crate) use limits::{LimitError, LimitSettings, NAMED, TrialState};
+pub(crate) use limits::{LimitError, LimitSettings, NAMED, SLOTS, TrialState};
 pub(crate) use shown::{ConfiguredObject, ConnectionState, Listed, ShownMember, bytes_text};
 pub(crate) use works::{Report, ReportOf};
 

@@ -3,8 +3,8 @@
 use postfleet_bus::event::{BusStatus, Member};
 use postfleet_bus::membership::Counters;
 use postfleet_console::{
-    Failure, SharedKind, SharedList, SharedObject, SharedRows, SharedShow, SharedView, SharedWhy, WhyGone,
-    WhyGrant, WhyMember,
+    Code, Failure, SharedKind, SharedList, SharedObject, SharedRows, SharedShow, SharedView, SharedWhy,
+    WhyGone, WhyGrant, WhyMember,
 };
 use postfleet_replica::{ObjectSpec, Of, ReadError, Replica, Rows, Structure};
 use postfleet_types::{Monotonic, NodeName, PrivateName, ViewId};
@@ -148,6 +148,12 @@ pub(crate) fn bytes_text(bytes: &[u8]) -> String {
 }
 
 pub(super) fn why(replica: &Replica, now: Monotonic, typed: &str, key: &str) -> Result<SharedWhy, Failure> {
+    if replica.cache(typed).is_some() {
+        let text = format!(
+            "'{typed}' is a cache: all nodes have the same pairs; 'cluster shared show {typed}' lists them"
+        );
+        return Err(Failure::error(Code::NoSuchKey, text));
+    }
     let why = replica.why(now, typed, key).map_err(|error| match error {
         ReadError::UnknownObject(_) => Failure::unknown_object(typed),
         ReadError::NoView { node, .. } => Failure::no_view(typed, &node),
@@ -155,7 +161,7 @@ pub(super) fn why(replica: &Replica, now: Monotonic, typed: &str, key: &str) -> 
     })?;
     let object = replica.object(typed).map(|object| (object.name().to_owned(), object.structure()));
     let (object, structure) = object.map_err(|_| Failure::unknown_object(typed))?;
-    let counts = matches!(structure, Structure::CidrTree | Structure::GaugeTable);
+    let counts = matches!(structure, Structure::CidrTree | Structure::GaugeTable | Structure::Metrics);
     if counts && why.value == 0 {
         return Err(Failure::no_such_shared_key(typed, key));
     }
