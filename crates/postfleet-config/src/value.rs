@@ -143,6 +143,13 @@ impl Value {
         if let Self::Int(value) = self { Some(*value) } else { None }
     }
 
+    /// Whether it is a list that names an option, in any case of letters, or all of them with `*`.
+    #[must_use]
+    pub fn names_option(&self, option: &str) -> bool {
+        let Self::List(names) = self else { return false };
+        names.iter().filter_map(Self::as_text).any(|name| name == "*" || name.eq_ignore_ascii_case(option))
+    }
+
     /// The decimal number.
     #[must_use]
     pub const fn as_float(&self) -> Option<f64> {

@@ -6,6 +6,7 @@ use crate::clock;
 use crate::lock::locked;
 use crate::logs::Logs;
 use crate::zone;
+use postfleet_throttle::Shadowed;
 pub(crate) use postfleet_types::Severity;
 use postfleet_types::WallTime;
 use std::collections::VecDeque;
@@ -71,6 +72,15 @@ pub(crate) fn log_to(logs: Option<Arc<Logs>>) {
 #[track_caller]
 pub(crate) fn notice(severity: Severity, text: impl fmt::Display) {
     tell(severity, &text, Origin::of(Location::caller().file()));
+}
+
+/// Tells what a limit that only watches would have done.
+pub(crate) fn shadowed(told: &Shadowed) {
+    let Shadowed { option, scope, count } = told;
+    let place = if scope.is_empty() { "the global scope" } else { scope };
+    let text =
+        format!("{option} at {place} would have held back {count} more; Shadow_Limits has it watch only");
+    tell(Severity::Notice, &text, Origin::of(file!()));
 }
 
 /// Tells of the start or the end of the node.

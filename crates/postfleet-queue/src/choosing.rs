@@ -66,7 +66,12 @@ impl Scheduler {
     }
 
     /// Every limit of this node that a connection counts for, with its key.
-    fn each_limit(&self, queue: &Queue, target: &Target, mut visit: impl FnMut(&LimitKey, &LocalLimit)) {
+    pub(crate) fn each_limit(
+        &self,
+        queue: &Queue,
+        target: &Target,
+        mut visit: impl FnMut(&LimitKey, &LocalLimit),
+    ) {
         queue.settings.limits.iter().for_each(|limit| visit(&limit.key, limit));
         if let Some(settings) = self.host_settings(queue, target) {
             settings.limits.iter().for_each(|limit| visit(&limit.key, limit));

@@ -9,7 +9,7 @@ use postfleet_throttle::{LimitKey, Throttle};
 use postfleet_types::Monotonic;
 
 use crate::choosing::Choice;
-use crate::connection::{Connection, Phase};
+use crate::connection::{Connection, Phase, Target};
 use crate::report::Action;
 use crate::scheduler::{Now, RETEST, Scheduler};
 use crate::settings::{LocalRate, Shared};
@@ -129,6 +129,8 @@ impl Scheduler {
             return waits(Wait::Throttle { option, scope, until: at + RETEST });
         }
         self.use_up(at, &settings.connection_rates, 1);
+        let shadowed = shared.shadowed(&key, target.host.as_deref());
+        self.note_full_shadows(at, number, &target, shadowed);
         let Some(queue) = self.queue_mut(number) else { return Err((None, None)) };
         queue.connections.insert(connection);
         queue.opening += 1;
@@ -203,7 +205,7 @@ impl Scheduler {
     /// The throttle that has no unit for the longest time, when one has none now.
     pub(crate) fn exhausted(&mut self, now: Monotonic, rates: &[LocalRate]) -> Option<(Wait, Monotonic)> {
         let mut longest: Option<(&LocalRate, Monotonic)> = None;
-        for rate in rates {
+        for rate in rates.iter().filter(|rate| !rate.shadow) {
             let throttle = self.throttle(rate);
             if throttle.free(now) == 0 {
                 let until = throttle.next_free(now);
@@ -216,13 +218,52 @@ impl Scheduler {
 
     /// How many units all of these throttles have.
     pub(crate) fn units(&mut self, now: Monotonic, rates: &[LocalRate], wanted: u64) -> u64 {
-        rates.iter().fold(wanted, |units, rate| units.min(self.throttle(rate).free(now)))
+        let rates = rates.iter().filter(|rate| !rate.shadow);
+        rates.fold(wanted, |units, rate| units.min(self.throttle(rate).free(now)))
     }
 
-    /// Takes so many units of each.
+    /// Takes so many units of each; of a throttle that only watches those that it has.
     pub(crate) fn use_up(&mut self, now: Monotonic, rates: &[LocalRate], units: u64) {
         for rate in rates {
-            self.throttle(rate).take(now, units);
+            let throttle = self.throttle(rate);
+            if rate.shadow {
+                let taken = throttle.take(now, units);
+                self.shadowed(now, rate.option, &rate.scope, units.saturating_sub(taken));
+            } else {
+                throttle.take(now, units);
+            }
         }
+    }
+
+    /// A connection starts that limits in shadow mode would have held back: those of this node, and these of the fleet.
+    fn note_full_shadows(
+        &mut self,
+        now: Monotonic,
+        number: u32,
+        target: &Target,
+        fleet: Vec<(&'static str, String)>,
+    ) {
+        let mut full = fleet;
+        if let Some(queue) = self.queue(number) {
+            self.each_limit(queue, target, |key, limit| {
+                if limit.shadow && self.open_for(key) >= limit.most {
+                    full.push((limit.option, limit.scope.clone()));
+                }
+            });
+        }
+        for (option, scope) in full {
+            self.shadowed(now, option, &scope, 1);
+        }
+    }
+
+    fn shadowed(&mut self, now: Monotonic, option: &'static str, scope: &str, count: u64) {
+        if let Some(told) = self.shadows.note(now, option, scope, count) {
+            self.actions.push_back(Action::Shadowed(told));
+        }
+    }
+
+    /// What limits in shadow mode would have held back since the start: option, scope, connections or messages.
+    pub fn shadows(&self) -> impl Iterator<Item = (&'static str, &str, u64)> {
+        self.shadows.counts()
     }
 }

@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 use core::net::SocketAddr;
 
 use postfleet_spool::{MessageId, QueueKey};
+use postfleet_throttle::Shadowed;
 use postfleet_types::{Monotonic, WallTime};
 
 use crate::connection::{ConnectionId, Target};
@@ -33,6 +34,8 @@ pub enum Action {
     Wake(ConnectionId),
     /// What became of a message without a connection.
     Report(Report),
+    /// A limit that only watches would have held something back.
+    Shadowed(Shadowed),
 }
 
 /// What became of a message.

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use postfleet_spool::{BindingName, MessageId, QueueKey};
-use postfleet_throttle::{LimitKey, Throttle, Through, To};
+use postfleet_throttle::{LimitKey, Shadows, Throttle, Through, To};
 use postfleet_types::{Monotonic, Random, WallTime};
 
 use crate::connection::{Connection, ConnectionId};
@@ -119,6 +119,7 @@ pub struct Scheduler {
     /// Connections by what limits count.
     pub(crate) open: BTreeMap<LimitKey, Open>,
     pub(crate) throttles: BTreeMap<(&'static str, String), Throttle>,
+    pub(crate) shadows: Shadows,
     pub(crate) hosts: Hosts,
     /// What bindings did since the start.
     pub(crate) tallies: BTreeMap<BindingName, Tally>,
@@ -150,6 +151,7 @@ impl Scheduler {
             next_connection: 0,
             open: BTreeMap::new(),
             throttles: BTreeMap::new(),
+            shadows: Shadows::default(),
             hosts: Hosts::default(),
             tallies: BTreeMap::new(),
             line: VecDeque::new(),

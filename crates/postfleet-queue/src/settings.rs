@@ -40,6 +40,8 @@ pub struct LocalRate {
     pub scope: String,
     /// The rate.
     pub rate: Rate,
+    /// It is counted, and holds nothing back.
+    pub shadow: bool,
 }
 
 /// What holds for one queue.
@@ -112,6 +114,12 @@ pub trait Shared {
     fn may_connect(&mut self, queue: &QueueKey, host: Option<&str>, wanted: u64) -> Result<(), Blocked>;
     /// Takes the slot for a connection that starts now. `false`: it has gone meanwhile.
     fn take_slot(&mut self, connection: ConnectionId, queue: &Arc<QueueKey>, host: Option<&str>) -> bool;
+    /// Limits of the fleet that only watch, and of which such a connection, which starts now, is one too many: option and
+    /// scope.
+    fn shadowed(&mut self, queue: &QueueKey, host: Option<&str>) -> Vec<(&'static str, String)> {
+        let _ = (queue, host);
+        Vec::new()
+    }
     /// The connection has ended, or was not started after all.
     fn give_slot(&mut self, connection: ConnectionId);
     /// Whether a connection between two messages has to end, so that others get its slot.

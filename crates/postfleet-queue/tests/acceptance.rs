@@ -6,7 +6,7 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use postfleet_queue::{HostSettings, Outcome, QueueSettings, Routed, Verdict};
+use postfleet_queue::{HostSettings, LocalLimit, LocalRate, Outcome, QueueSettings, Routed, Verdict};
 use postfleet_throttle::{Through, To};
 use support::{Asked, Bench, Config, config, defaults, hosts, key, limit, pair, rate};
 
@@ -102,6 +102,35 @@ fn mta_case_16_a_scope_limit_holds_for_all_its_domains_together() {
     let (open, _) =
         run(|queue| QueueSettings { limits: vec![pair(queue, 3)], connections_max: Some(3), ..defaults() });
     assert_eq!(open, [3, 3]);
+}
+
+#[test]
+fn configuration_8_4_limits_that_only_watch_hold_nothing_back_and_are_counted() {
+    let mut bench = Bench::new(config(|queue| {
+        let limits = vec![LocalLimit { shadow: true, ..pair(queue, 2) }];
+        let rates = rate("3/60", "s").map(|rate| LocalRate { shadow: true, ..rate });
+        QueueSettings {
+            limits,
+            connections_max: None,
+            message_rates: rates.into_iter().collect(),
+            ..defaults()
+        }
+    }));
+    let queue = key("default", "default", "a.example");
+    (0..10).for_each(|_| _ = bench.mail(&queue, 1));
+    bench.pass(Duration::from_secs(3));
+    let open = bench.peak[&queue];
+    while bench.reports.len() < 10 {
+        bench.settle(|_| Outcome::Delivered);
+        bench.open.keys().copied().collect::<Vec<_>>().into_iter().for_each(|id| bench.ask(id));
+    }
+    assert!(open > 2 && bench.reports.len() == 10, "{open} connections, {} messages", bench.reports.len());
+    let counts: Vec<_> = bench.scheduler.shadows().collect();
+    let over = u64::try_from(open - 2).unwrap();
+    let place = "binding:default::domain:a.example";
+    assert_eq!(counts, [("Max_Outbound_Connections", place, over), ("Outbound_Throttle_Messages", "s", 7)]);
+    // Told of when it begins, and once a minute.
+    assert_eq!(bench.shadowed.iter().map(|told| told.count).collect::<Vec<_>>(), [1, 1]);
 }
 
 /// Sent in each of five seconds, by binding.

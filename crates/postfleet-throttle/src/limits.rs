@@ -158,6 +158,14 @@ pub struct Refusal<'a> {
     pub asked: bool,
 }
 
+impl Limits {
+    /// Whether some of them only watch.
+    #[must_use]
+    pub fn has_shadows(&self) -> bool {
+        self.all.iter().any(|(_, limit)| limit.shadow)
+    }
+}
+
 /// The answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision<'a> {

@@ -18,12 +18,17 @@ const ZONE: &str = "example.net MX 10 mx.example.net\nclient.example MX 10 mx.ex
 
 /// A node that takes mail for anybody from this machine, and delivers to the server.
 fn relay(server: &MailServer, more: &str) -> SingleNode {
+    relay_with(server, more, "")
+}
+
+/// The same, with options of the listener.
+fn relay_with(server: &MailServer, more: &str, listener: &str) -> SingleNode {
     let node = SingleNode::start(
         &format!(
             "Relay_Hosts = ( 127.0.0.0/8 )\nRemote_SMTP_Port = {}\nResolv_Conf = \"{{dir}}/resolv\"\n{more}",
             server.port
         ),
-        "",
+        listener,
         "",
     );
     std::fs::write(node.dir.path().join("resolv"), format!("nameserver {}\n", name_server(ZONE))).unwrap();
@@ -312,6 +317,49 @@ fn connections_are_counted_and_kept_within_the_limit_of_the_fleet() {
     wait_until(PATIENCE, "the slots are given back", || {
         server.open.load(Ordering::SeqCst) == 0 && !shown("outbound_domains").contains(" 2\n")
     });
+}
+
+/// Configuration document, 8.4: `Shadow_Limits`.
+#[test]
+fn limits_that_only_watch_refuse_nothing_and_say_what_they_would() {
+    let server = MailServer::start(|_| "250 2.1.5 ok");
+    server.held.store(true, Ordering::SeqCst);
+    let node = relay_with(
+        &server,
+        "Suspend_Delivery = false\nIdle_Timeout = 1\nConnection_Allocation_Aggressiveness = high\n\
+         Max_Outbound_Connections = 1\nCluster_Max_Outbound_Connections = 1\n\
+         Cluster_Outbound_Throttle_Messages = 2/60\nShadow_Limits = ( \"*\" )\n\
+         cluster { Replicate \"outbound_domains\" {} Replicate \"OBTM\" {} }",
+        "Service_Sessions = 1",
+    );
+    // A second session is one more than the listener's limit.
+    let sessions: Vec<Client> = (0..2).map(|_| Client::connect(&node.smtp).unwrap()).collect();
+    for number in 0..8 {
+        send(&node, &[&format!("r{number}@example.net")], "x");
+    }
+    wait_until(PATIENCE, "more than one connection is open", || server.open.load(Ordering::SeqCst) > 2);
+    let why = node.console("cluster shared why outbound_domains example.net");
+    let first = why.lines().next().unwrap();
+    assert!(first.ends_with(" of 1 (Cluster_Max_Outbound_Connections at the global scope) shadow"), "{why}");
+    server.held.store(false, Ordering::SeqCst);
+    wait_until(PATIENCE, "all arrive", || server.all().len() == 8);
+    let why = node.console("cluster shared why OBTM global");
+    assert!(
+        why.lines().next().unwrap().ends_with(" shadow") && why.contains("would have been held back here"),
+        "{why}"
+    );
+    drop(sessions);
+    let log = node.log();
+    for option in [
+        "Max_Outbound_Connections at the global scope",
+        "Cluster_Max_Outbound_Connections at the global scope",
+        "Service_Sessions at ",
+    ] {
+        assert!(
+            log.lines().any(|line| line.contains(option) && line.contains(" would have held back ")),
+            "{option}\n{log}"
+        );
+    }
 }
 
 #[test]

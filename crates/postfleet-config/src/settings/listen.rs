@@ -115,6 +115,8 @@ pub struct SessionCap {
     pub instance: InstanceId,
     /// The scope path of that stanza.
     pub path: String,
+    /// It only watches: `Shadow_Limits` at that stanza or around it.
+    pub shadow: bool,
 }
 
 /// What happens to commands sent in clear behind STARTTLS.
@@ -494,11 +496,24 @@ impl Config {
             for (instance, assigned) in lookup.owners(name).into_iter().flat_map(|(_, owners)| owners) {
                 let limit = assigned.value.as_int().and_then(|limit| u32::try_from(limit).ok()).unwrap_or(0);
                 if limit != 0 {
-                    caps.push(SessionCap { kind, limit, instance, path: self.tree().path(instance) });
+                    let (path, shadow) = (self.tree().path(instance), self.is_shadow_at(instance, name));
+                    caps.push(SessionCap { kind, limit, instance, path, shadow });
                 }
             }
         }
         caps
+    }
+
+    /// Whether the nearest `Shadow_Limits`, from a stanza outwards, names an option.
+    fn is_shadow_at(&self, instance: InstanceId, option: &str) -> bool {
+        let mut at = Some(instance);
+        while let Some(found) = at.and_then(|id| self.tree().instance(id)) {
+            if let Some(assigned) = found.assigned("Shadow_Limits") {
+                return assigned.value.names_option(option);
+            }
+            at = (found.scope != Scope::Global).then_some(found.parent);
+        }
+        false
     }
 
     fn control(&self, facts: Facts<'_>, address: &ListenAddress) -> ControlSettings {

@@ -27,7 +27,16 @@ pub(super) fn why(node: &Node, typed: &str, key: &str) -> Outcome {
     {
         add_slots(&mut why, slots);
     }
-    say_limit(&config, &mut why);
+    let held = |option: &str, scope: &str| {
+        node.delivery.look(|scheduler| {
+            scheduler
+                .shadows()
+                .filter(|(of, at, _)| *of == option && *at == scope)
+                .map(|(.., count)| count)
+                .sum()
+        })
+    };
+    say_limit(&config, held, &mut why);
     Ok(Answer::SharedWhy(why))
 }
 
@@ -60,7 +69,8 @@ fn add_slots(why: &mut SharedWhy, slots: SharedWhy) {
 
 /// Adds the limit that the configuration sets for a key, and where. Of counts by domain and by host the limit is the
 /// option's; tables know theirs, and only where it is written is added.
-fn say_limit(config: &Config, why: &mut SharedWhy) {
+/// `held` says how much an option that only watches, at a place, would have held back.
+fn say_limit(config: &Config, held: impl Fn(&str, &str) -> u64, why: &mut SharedWhy) {
     const MAX: &str = "Cluster_Max_Outbound_Connections";
     const SERVER: &str = "Cluster_Server_Max_Outbound_Connections";
     const SCOPE: &str = "Cluster_Scope_Max_Outbound_Connections";
@@ -87,6 +97,9 @@ fn say_limit(config: &Config, why: &mut SharedWhy) {
         // Of several options the one is meant whose value the table has.
         if knows_limit.is_none_or(|known| limit == Some(known)) {
             why.limit = limit;
+            if why.shadow.is_none() && crate::settings::is_shadow(config, &facts, option) {
+                why.shadow = Some(held(option, &path));
+            }
             why.source = Some((row.name.to_owned(), path));
             return;
         }

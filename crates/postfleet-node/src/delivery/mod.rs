@@ -27,7 +27,7 @@ use crate::fleet::Fleet;
 use crate::lock::locked;
 use crate::logs::{Attempt, Attempted};
 use crate::node::Node;
-use crate::notices::{Severity, notice};
+use crate::notices::{self, Severity, notice};
 use bounces::Failures;
 pub(crate) use bounces::RefusedCopy;
 use postfleet_queue::{
@@ -275,6 +275,7 @@ impl Delivery {
                 }
             }
             Action::Report(report) => self.reported(node, report, None, None),
+            Action::Shadowed(told) => notices::shadowed(&told),
         }
     }
 

@@ -121,7 +121,7 @@ impl Of<'_> {
         let Value::Throttle(throttle) = self.value(name)? else { return None };
         let rate = crate::settings::rate(throttle)?;
         let (_, scope) = self.origin(name)?;
-        Some(LocalRate { option: name, scope, rate })
+        Some(LocalRate { option: name, scope, rate, shadow: self.is_shadow(name) })
     }
     /// The throttle of this node, and the one that was meant for the fleet where the fleet shares none.
     fn rates(&self, own: &'static str, fleet: Option<&'static str>) -> Vec<LocalRate> {
@@ -129,11 +129,7 @@ impl Of<'_> {
     }
     /// Whether limits of this name only watch, at the place where they stand.
     fn is_shadow(&self, name: &str) -> bool {
-        let Some(Value::List(names)) = self.value("Shadow_Limits") else { return false };
-        names.iter().any(|shadow| {
-            let shadow = shadow.to_string();
-            shadow == "*" || shadow.eq_ignore_ascii_case(name)
-        })
+        crate::settings::is_shadow(self.config, &self.facts, name)
     }
 }
 
@@ -446,7 +442,7 @@ impl Settings for QueueOptions {
                 || !matches!(of.word("Delivery_Method"), "ESMTP" | "SMTP")
                 || !matches!(of.value("Blackhole"), None | Some(Value::Bool(false) | Value::Word("false"))),
             limits,
-            connections_max: most,
+            connections_max: most.filter(|_| !of.is_shadow(MAX)),
             growth: if of.word("Connection_Allocation_Aggressiveness") == "high" {
                 Growth::High
             } else {

@@ -225,6 +225,12 @@ impl Shared for Asking<'_> {
         })
     }
 
+    fn shadowed(&mut self, queue: &QueueKey, host: Option<&str>) -> Vec<(&'static str, String)> {
+        let Some(fleet) = self.fleet else { return Vec::new() };
+        let limits = self.limits(queue, host);
+        fleet.shadowed(&limits)
+    }
+
     fn take_slot(&mut self, connection: ConnectionId, queue: &Arc<QueueKey>, host: Option<&str>) -> bool {
         let Some(fleet) = self.fleet else { return true };
         let limits = self.limits(queue, host);

@@ -1,6 +1,9 @@
 //! Session limits: `Listener_Sessions` and `Service_Sessions`, each counted where its number is written.
 
+use crate::clock;
+use crate::notices;
 use crate::socket::Endpoint;
+use postfleet_throttle::Shadows;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +15,11 @@ pub(crate) struct Cap {
     pub(crate) key: String,
     /// The most sessions; never 0.
     pub(crate) sessions_max: u64,
+    /// The option, and the path of the stanza.
+    pub(crate) option: &'static str,
+    pub(crate) scope: String,
+    /// It only watches.
+    pub(crate) shadow: bool,
 }
 
 /// The sessions that are open, and how many there are under each limit.
@@ -23,6 +31,7 @@ struct Open {
     counts: BTreeMap<String, u64>,
     sessions: BTreeMap<u64, Seated>,
     next: u64,
+    shadows: Shadows,
 }
 
 /// An open session. Sessions without a limit are known too: the next configuration may have one for them.
@@ -54,8 +63,17 @@ impl Budgets {
         caps: &Arc<[Cap]>,
     ) -> Option<Place> {
         let mut open = self.locked();
-        if caps.iter().any(|cap| open.counts.get(&cap.key).copied().unwrap_or(0) >= cap.sessions_max) {
+        let full: Vec<&Cap> = caps
+            .iter()
+            .filter(|cap| open.counts.get(&cap.key).copied().unwrap_or(0) >= cap.sessions_max)
+            .collect();
+        if full.iter().any(|cap| !cap.shadow) {
             return None;
+        }
+        for cap in full {
+            if let Some(told) = open.shadows.note(clock::monotonic(), cap.option, &cap.scope, 1) {
+                notices::shadowed(&told);
+            }
         }
         open.count(caps);
         let id = open.next;
@@ -64,11 +82,18 @@ impl Budgets {
         Some(Place { budgets: Arc::clone(self), id })
     }
 
+    /// What limits that only watch would have turned away since the start: option, scope, sessions.
+    pub(crate) fn shadows(&self) -> Vec<(&'static str, String, u64)> {
+        let open = self.locked();
+        open.shadows.counts().map(|(option, scope, count)| (option, scope.to_owned(), count)).collect()
+    }
+
     /// Counts the open sessions anew, under the limits of a new configuration. A session whose listener is gone stays
     /// under the limits it has. Nobody is put out: where there are more than a new limit allows, no more come in.
     pub(crate) fn recount(&self, caps_of: impl Fn(&Endpoint, IpAddr) -> Option<Arc<[Cap]>>) {
         let mut open = self.locked();
-        let mut counted = Open { next: open.next, ..Open::default() };
+        let shadows = std::mem::take(&mut open.shadows);
+        let mut counted = Open { next: open.next, shadows, ..Open::default() };
         for (id, mut session) in std::mem::take(&mut open.sessions) {
             if let Some(caps) = caps_of(&session.endpoint, session.client) {
                 session.caps = caps;
@@ -110,7 +135,7 @@ mod tests {
     const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
     fn cap(key: &str, sessions_max: u64) -> Cap {
-        Cap { key: key.into(), sessions_max }
+        Cap { key: key.into(), sessions_max, option: "Service_Sessions", scope: String::new(), shadow: false }
     }
 
     fn at(path: &str) -> Endpoint {
@@ -119,6 +144,16 @@ mod tests {
 
     fn take(budgets: &Arc<Budgets>, path: &str, caps: &[Cap]) -> Option<Place> {
         budgets.take(&at(path), CLIENT, &caps.to_vec().into())
+    }
+
+    #[test]
+    fn a_limit_that_only_watches_turns_nobody_away_and_counts() {
+        let budgets = Arc::new(Budgets::default());
+        let caps = [Cap { shadow: true, ..cap("peer", 1) }, cap("service", 3)];
+        let taken: Vec<Place> = std::iter::from_fn(|| take(&budgets, "/a", &caps)).collect();
+        assert_eq!(taken.len(), 3);
+        // The fourth is turned away by the other one.
+        assert_eq!(budgets.shadows(), [("Service_Sessions", String::new(), 2)]);
     }
 
     #[test]

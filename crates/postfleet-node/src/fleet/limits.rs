@@ -7,13 +7,13 @@
 use super::Fleet;
 use crate::clock;
 use postfleet_config::Pattern;
-use postfleet_replica::{ForgetError, Replica};
+use postfleet_replica::{ForgetError, Of, Replica};
 use postfleet_throttle::{
     Basis, Epsilon, LimitKey, Limits, Open, Path, Rate, Refusal, SharedThrottles, Slots, ThrottleError,
-    ThrottleId, Ticket, decide,
+    ThrottleId, Through, Ticket, To, decide,
 };
 use postfleet_types::Monotonic;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -36,6 +36,8 @@ const BOUNDARY: Duration = Duration::from_secs(1);
 pub(crate) struct LimitSettings {
     /// Throttles of `OBTM` and `OBTC`: object, name, rate.
     pub(crate) rates: Vec<(&'static str, String, Rate)>,
+    /// Those of them that only watch, by `Shadow_Limits`.
+    pub(crate) shadowed: BTreeSet<(&'static str, String)>,
     /// Of each object, the throttles that only watch.
     pub(crate) shadow: BTreeMap<String, Vec<Pattern>>,
 }
@@ -253,6 +255,19 @@ impl Fleet {
         })
     }
 
+    /// Limits that only watch, of which one more connection is one too many by what all nodes have open: option and scope.
+    /// Where no object counts what a limit is about, it counts nothing.
+    pub(crate) fn shadowed(&self, limits: &Limits) -> Vec<(&'static str, String)> {
+        if !limits.has_shadows() {
+            return Vec::new();
+        }
+        let replica = self.locked();
+        let Some(slots) = replica.slots(SLOTS) else { return Vec::new() };
+        let open = |key: &LimitKey| open_of(&replica, key);
+        let decision = decide(clock::monotonic(), limits, Basis::Slots, slots, open);
+        decision.shadowed.into_iter().map(|limit| (limit.option, limit.scope.clone())).collect()
+    }
+
     /// The same, in words that name who holds the slots.
     #[cfg(test)]
     pub(crate) fn may_connect(&self, limits: &Limits) -> Result<(), String> {
@@ -430,7 +445,9 @@ impl Fleet {
             let configured = settings.rates.iter().filter(|(object, ..)| *object == row.name);
             let names = names.into_iter().chain(configured.map(|(_, name, _)| (name.clone(), false)));
             for (name, was) in names.collect::<Vec<_>>() {
-                let shadow = patterns.iter().any(|pattern| pattern.is_match(&name));
+                let named =
+                    settings.shadowed.iter().any(|(object, other)| *object == row.name && *other == name);
+                let shadow = named || patterns.iter().any(|pattern| pattern.is_match(&name));
                 if shadow != was
                     && let Some(id) = table.lookup(&name)
                 {
@@ -518,4 +535,28 @@ impl Fleet {
     fn sleeps_beyond(&self, deadline: Option<Monotonic>) -> bool {
         deadline.is_some_and(|due| due.as_micros() < self.side.sleeps_until.load(Ordering::Relaxed))
     }
+}
+/// What is open for a key, as far as the objects that count it are there.
+fn open_of(replica: &Replica, key: &LimitKey) -> Open {
+    let count = |object: &str, name: &str| {
+        let object = replica.object(object);
+        let of = |of| object.as_ref().ok().and_then(|object| object.count(of, name).ok()).unwrap_or(0);
+        (of(Of::Global), of(Of::Own))
+    };
+    let total = |object: &str| {
+        let object = replica.object(object);
+        let of = |of| object.as_ref().ok().and_then(|object| object.total(of).ok()).unwrap_or(0);
+        (of(Of::Global), of(Of::Own))
+    };
+    let (all, own) = match (&key.through, &key.to) {
+        (Through::Any, To::Any) => total("outbound_cidr"),
+        (Through::Binding(binding), To::Any) => total(&format!("outbound_cidr/{binding}")),
+        (Through::Any, To::Domain(domain)) => count("outbound_domains", domain),
+        (Through::Any, To::Host(host)) => count("outbound_hosts", host),
+        (Through::Binding(binding), To::Host(host)) => count(&format!("outbound_hosts/{binding}"), host),
+        (Through::Binding(_), To::Domain(_)) | (Through::Group(_), _) => {
+            count("outbound_binding_domains", &key.to_string())
+        }
+    };
+    Open { all, own }
 }

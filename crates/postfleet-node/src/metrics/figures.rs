@@ -91,6 +91,7 @@ figures! {
     THROTTLE_UNITS = Gauge "postfleet_throttle_units" "Units of all throttles of a table that the fleet has used or holds.";
     SLOTS = Gauge "postfleet_slots" "Connection slots of all keys of a table that the fleet holds; a connection holds one of each key of its path.";
     SERIES_SUM = Gauge "postfleet_metrics_sum" "Events of a metrics object over all windows, by word; of named series and gauge caches the sum of all.";
+    SHADOWED = Counter "postfleet_limits_shadowed_total" "Connections, messages and sessions that limits in shadow mode would have held back on this node.";
     CACHE_PAIRS = Gauge "postfleet_cache_keys" "Keys that a replicated cache holds on this node, those included whose value has just expired.";
     SOURCE_ELEMENTS = Gauge "postfleet_datasource_elements" "Answers that a datasource remembers.";
     SOURCE_LOOKUPS = Counter "postfleet_datasource_lookups_total" "Look-ups: answered from memory, asked, or waited for somebody else's question.";
@@ -127,6 +128,13 @@ fn about_node(page: &mut Page, node: &Node) {
     page.figure(&REJECTED).put(&[], node.statistics.rejected());
     page.figure(&DELIVERED).put(&[], node.statistics.delivered());
     page.figure(&FAILED).put(&[], node.statistics.failed());
+    let mut shadowed = page.figure(&SHADOWED);
+    let of_queues: Vec<_> = node.delivery.look(|scheduler| {
+        scheduler.shadows().map(|(option, scope, count)| (option, scope.to_owned(), count)).collect()
+    });
+    for (option, scope, count) in of_queues.into_iter().chain(node.budgets.shadows()) {
+        shadowed.put(&[("option", option), ("scope", &scope)], count);
+    }
     let queues = node.delivery.queues();
     page.figure(&QUEUE)
         .put(&[("state", "active")], queues.iter().map(|queue| queue.active).sum::<u64>())

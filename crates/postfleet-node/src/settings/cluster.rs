@@ -9,10 +9,11 @@ use anyhow::Context;
 use postfleet_bus::event::MemberInfo;
 use postfleet_config::schema::Scope;
 use postfleet_config::{Bus, ClusterSettings, ReplicateSettings};
-use postfleet_config::{Config, Instance, InstanceId, Value, identity};
+use postfleet_config::{Config, Facts, Instance, InstanceId, Value, identity};
 use postfleet_replica::{MetricWord, Monitor, ObjectKind, ObjectSpec, TableOptions};
 use postfleet_throttle::{Partition, Rate};
 use postfleet_types::{GroupName, NodeName, NodeType, PrivateName};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 /// The bus protocols this build speaks.
@@ -73,6 +74,7 @@ pub(super) fn read(
             ..TableOptions::default()
         },
         limits: LimitSettings {
+            shadowed: shadowed(config),
             rates: rates(config),
             shadow: cluster
                 .replicate
@@ -128,13 +130,55 @@ fn limits_connections(config: &Config) -> bool {
     })
 }
 
+/// Those of them that `Shadow_Limits` names.
+fn shadowed(config: &Config) -> BTreeSet<(&'static str, String)> {
+    let mut shadowed = BTreeSet::new();
+    for (id, instance) in config.tree().instances() {
+        for (option, object) in CLUSTER_THROTTLES {
+            if instance.assigned(option).is_some()
+                && is_shadow(config, &facts_of(config, id), option)
+                && let Some(name) = throttle_name(config, id)
+            {
+                shadowed.insert((object, name));
+            }
+        }
+    }
+    shadowed
+}
+
+/// What a stanza is about.
+fn facts_of(config: &Config, id: InstanceId) -> Facts<'_> {
+    let mut facts = Facts::default();
+    let mut at = config.tree().instance(id);
+    while let Some(instance) = at {
+        let name = instance.name.as_deref();
+        if instance.scope == Scope::Domain {
+            facts.domain = name;
+        } else if instance.scope == Scope::Binding {
+            facts.binding = name;
+        } else if instance.scope == Scope::BindingGroup {
+            facts.binding_group = name;
+        }
+        at = (instance.scope != Scope::Global).then(|| config.tree().instance(instance.parent)).flatten();
+    }
+    facts
+}
+
+/// Whether a limit only watches, as far as `Shadow_Limits` says so.
+pub(crate) fn is_shadow(config: &Config, facts: &Facts<'_>, limit: &str) -> bool {
+    let names = config.eval("Shadow_Limits", facts).and_then(|found| found.value);
+    names.is_some_and(|names| names.names_option(limit))
+}
+
+/// Throttles of the whole fleet: the option and the object.
+const CLUSTER_THROTTLES: [(&str, &str); 2] =
+    [("Cluster_Outbound_Throttle_Messages", "OBTM"), ("Cluster_Outbound_Throttle_Connections", "OBTC")];
+
 /// The throttles of the whole fleet, one for each place where an option is written.
 fn rates(config: &Config) -> Vec<(&'static str, String, Rate)> {
-    const OPTIONS: [(&str, &str); 2] =
-        [("Cluster_Outbound_Throttle_Messages", "OBTM"), ("Cluster_Outbound_Throttle_Connections", "OBTC")];
     let mut rates = Vec::new();
     for (id, instance) in config.tree().instances() {
-        for (option, object) in OPTIONS {
+        for (option, object) in CLUSTER_THROTTLES {
             let Some(Value::Throttle(throttle)) =
                 instance.assigned(option).map(|assigned| assigned.value.clone())
             else {

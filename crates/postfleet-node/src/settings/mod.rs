@@ -8,7 +8,7 @@ mod logs;
 mod policy;
 mod smtp;
 
-pub(crate) use cluster::throttle_name;
+pub(crate) use cluster::{is_shadow, throttle_name};
 pub(crate) use policy::check_scripts;
 
 use crate::audit::AuditOptions;

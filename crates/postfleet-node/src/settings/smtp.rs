@@ -195,6 +195,12 @@ fn caps(address: &ListenAddress, settings: &EsmtpSettings) -> Arc<[Cap]> {
         .caps
         .iter()
         .map(|cap| Cap {
+            option: match cap.kind {
+                SessionCapKind::Listener => "Listener_Sessions",
+                SessionCapKind::Service => "Service_Sessions",
+            },
+            scope: cap.path.clone(),
+            shadow: cap.shadow,
             key: match cap.kind {
                 SessionCapKind::Listener => format!("Listener_Sessions {address} {}", cap.path),
                 SessionCapKind::Service => format!("Service_Sessions {}", cap.path),

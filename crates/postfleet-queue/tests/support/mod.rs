@@ -14,7 +14,7 @@ use postfleet_queue::{
     QueueSettings, Report, RetryPolicy, Routed, Scheduler, Settings, Shared, Target, TargetHost, Unlimited,
 };
 use postfleet_spool::{MessageId, QueueKey};
-use postfleet_throttle::{LimitKey, Through, To};
+use postfleet_throttle::{LimitKey, Shadowed, Through, To};
 use postfleet_types::{Monotonic, WallTime};
 
 pub(crate) const START: u64 = 1_900_000_000;
@@ -71,6 +71,7 @@ pub(crate) fn rate(text: &str, scope: &str) -> Option<LocalRate> {
         option: "Outbound_Throttle_Messages",
         scope: scope.to_owned(),
         rate: text.parse().unwrap(),
+        shadow: false,
     })
 }
 
@@ -124,6 +125,7 @@ pub(crate) struct Bench {
     pub(crate) micros: u64,
     pub(crate) open: BTreeMap<ConnectionId, Open>,
     pub(crate) reports: Vec<Report>,
+    pub(crate) shadowed: Vec<Shadowed>,
     pub(crate) route: Box<dyn Fn(&str) -> Routed>,
     /// Connections to it fail.
     pub(crate) dead: Vec<SocketAddr>,
@@ -141,6 +143,7 @@ impl Bench {
             micros: 1_000_000,
             open: BTreeMap::new(),
             reports: Vec::new(),
+            shadowed: Vec::new(),
             route: Box::new(one_host),
             dead: Vec::new(),
             peak: BTreeMap::new(),
@@ -212,6 +215,7 @@ impl Bench {
                 }
                 Action::Wake(connection) => self.ask(connection),
                 Action::Report(report) => self.reports.push(report),
+                Action::Shadowed(told) => self.shadowed.push(told),
             }
         }
     }
